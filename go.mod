@@ -1,0 +1,3 @@
+module github.com/kefu-go/kefu
+
+go 1.26
