@@ -1,0 +1,285 @@
+package kefu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A Client calls the WeChat API for one account. Only Tokens is required; set
+// the fields before the first call. It is safe for concurrent use.
+type Client struct {
+	Tokens  TokenSource
+	BaseURL string       // default [DefaultBaseURL]
+	HTTP    *http.Client // its Transport and Timeout are used; default: our own, [DefaultTimeout]
+
+	Rules   *Rules // limits to check messages against; default: those of [DefaultProfile]
+	NoCheck bool   // true: send without checking, and let WeChat refuse
+
+	once sync.Once
+	end  *endpoint
+	err  error
+}
+
+// A Response is WeChat's answer to a send.
+type Response struct {
+	ErrCode int    `json:"errcode"`
+	ErrMsg  string `json:"errmsg"`
+	RID     string `json:"rid,omitempty"` // taken from ErrMsg
+	// MsgID and Code are in answers of some other calls and of older
+	// documents; custom/send returns neither.
+	MsgID    string      `json:"msgid,omitempty"`
+	Code     string      `json:"code,omitempty"`
+	Warnings []Violation `json:"warnings,omitempty"` // limits about which sources differ
+}
+
+func (r Response) String() string {
+	s := "errcode=" + strconv.Itoa(r.ErrCode) + " errmsg=" + strconv.Quote(r.ErrMsg)
+	if r.MsgID != "" {
+		s += " msgid=" + r.MsgID
+	}
+	if r.Code != "" {
+		s += " code=" + r.Code
+	}
+	return s
+}
+
+// Send delivers m to WeChat. A nil error means that WeChat accepted it (errcode
+// 0), not that the follower saw it: there is no receipt.
+//
+// A message that WeChat would certainly refuse is not posted: the error is an
+// [*InvalidError]. A refusal is an [*Error] with its class, such as
+// [ErrWindowClosed] or [ErrAllowanceSpent]. A [*TransportError] is either
+// [ErrNotDelivered] or [ErrUnknownOutcome]; after the latter a second Send may
+// reach the follower twice, for WeChat has no idempotency key.
+//
+// Send never repeats a post, with one exception: after 40001, 40014 or 42001,
+// which refuse the token before the message is looked at, it posts once more
+// with a refreshed token, if Tokens can give one.
+//
+// Source: developers.weixin.qq.com/doc/service/api/customer/message/api_sendcustommessage
+func (c *Client) Send(ctx context.Context, m Message) (Response, error) {
+	var warned []Violation
+	if !c.NoCheck {
+		rules := c.Rules
+		if rules == nil {
+			rules = defaultRules()
+		}
+		var refused []Violation
+		if refused, warned = m.Check(rules); refused != nil {
+			return Response{}, &InvalidError{refused}
+		}
+	}
+	res, err := c.SendJSON(ctx, m.AppendJSON(make([]byte, 0, 512)))
+	res.Warnings = warned
+	return res, err
+}
+
+var defaultRules = sync.OnceValue(func() *Rules { r, _ := RulesFor(""); return &r })
+
+// SendJSON posts body to custom/send as it is, unchecked: WeChat judges it.
+// Otherwise it is like [Client.Send].
+func (c *Client) SendJSON(ctx context.Context, body []byte) (Response, error) {
+	if body == nil {
+		body = []byte{}
+	}
+	answer, err := c.call(ctx, &request{op: "message/custom/send", body: body, contentType: jsonType})
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) && e.Op == "message/custom/send" {
+			return Response{ErrCode: e.Code, ErrMsg: e.Msg, RID: e.RID}, err
+		}
+		return Response{}, err
+	}
+	if string(answer) == `{"errcode":0,"errmsg":"ok"}` {
+		return Response{ErrMsg: "ok"}, nil
+	}
+	var r struct {
+		ErrMsg string          `json:"errmsg"`
+		MsgID  json.RawMessage `json:"msgid"`
+		Code   json.RawMessage `json:"code"`
+	}
+	if err := json.Unmarshal(answer, &r); err != nil { // accepted all the same
+		return Response{}, nil
+	}
+	text := func(raw json.RawMessage) string { return strings.Trim(string(raw), `"`) }
+	return Response{ErrMsg: r.ErrMsg, MsgID: text(r.MsgID), Code: text(r.Code)}, nil
+}
+
+// Typing shows the follower "typing…" for about 15 s or until the next message.
+// It needs a message to or from them in the last 30 s (else 45080), and no
+// typing state yet (else 45081). It takes nothing from the allowance.
+func (c *Client) Typing(ctx context.Context, openid string) error {
+	return c.typing(ctx, openid, "Typing")
+}
+
+// CancelTyping ends the state that [Client.Typing] began.
+func (c *Client) CancelTyping(ctx context.Context, openid string) error {
+	return c.typing(ctx, openid, "CancelTyping")
+}
+
+func (c *Client) typing(ctx context.Context, openid, command string) error {
+	body := appendString([]byte(`{"touser":`), openid)
+	body = append(appendString(append(body, `,"command":`...), command), '}')
+	_, err := c.call(ctx, &request{op: "message/custom/typing", body: body, contentType: jsonType})
+	return err
+}
+
+// endpoint is where the client's requests go.
+func (c *Client) endpoint() (*endpoint, error) {
+	c.once.Do(func() {
+		if c.end, c.err = newEndpoint(c.BaseURL, c.HTTP); c.err == nil && c.Tokens == nil {
+			c.err = errors.New("kefu: Client without Tokens: set it, for example to CachedToken(StableToken{…})")
+		}
+	})
+	return c.end, c.err
+}
+
+// withToken runs one exchange with a token, and once more with a refreshed one
+// if WeChat refuses the first.
+func (c *Client) withToken(ctx context.Context, r *request, exchange func(*endpoint) error) error {
+	end, err := c.endpoint()
+	if err != nil {
+		return err
+	}
+	tok, err := c.Tokens.Token(ctx)
+	if err != nil {
+		return noToken(r.op, err)
+	}
+	r.token = tok.Value
+	refused := exchange(end)
+	var e *Error
+	if refused == nil || !errors.As(refused, &e) || e.Class() != ErrToken {
+		return refused
+	}
+	refresher, ok := c.Tokens.(Refresher)
+	if !ok {
+		return refused
+	}
+	fresh, err := refresher.Refresh(ctx, tok)
+	if err != nil {
+		return fmt.Errorf("%w; and no new token: %w", refused, noToken(r.op, err))
+	}
+	if fresh.Value == tok.Value {
+		return refused
+	}
+	r.token = fresh.Value
+	return exchange(end)
+}
+
+// noToken says that a call did not start for want of a token: certainly not
+// delivered, whatever the token call's own outcome was. A refusal by WeChat keeps
+// its class.
+func noToken(op string, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return fmt.Errorf("%s: no access token: %w", op, err)
+	}
+	var t *TransportError
+	if errors.As(err, &t) {
+		err = fmt.Errorf("%s: %w", t.Op, t.Err)
+	}
+	return &TransportError{Op: op, Err: fmt.Errorf("no access token: %w", err), class: ErrNotDelivered}
+}
+
+// call makes one call with JSON as its answer, and decides what became of it.
+func (c *Client) call(ctx context.Context, r *request) (answer []byte, err error) {
+	err = c.withToken(ctx, r, func(end *endpoint) (err error) {
+		var status int
+		if answer, status, err = end.answer(ctx, r); err == nil {
+			err = outcome(r.op, status, answer)
+		}
+		return err
+	})
+	return answer, err
+}
+
+// outcome decides what an answer means, in the order of the contract: a numeric
+// errcode counts whatever the HTTP status; without one, 3xx and 4xx (but 408)
+// are certain refusals; a missing errcode means success on every call but
+// custom/send; all else is unknown.
+func outcome(op string, status int, answer []byte) error {
+	code, errmsg, state := readErrcode(answer)
+	switch {
+	case state == coded && code == 0:
+		return nil
+	case state == coded:
+		return newError(op, code, errmsg)
+	case status >= 300 && status < 500 && status != http.StatusRequestTimeout:
+		return &TransportError{Op: op, Status: status, class: ErrNotDelivered, Err: fmt.Errorf("HTTP %d: %s", status, excerpt(answer))}
+	case state == uncoded && status == http.StatusOK && op != "message/custom/send":
+		return nil
+	}
+	return &TransportError{Op: op, Status: status, class: ErrUnknownOutcome, Err: fmt.Errorf("HTTP %d without errcode: %s", status, excerpt(answer))}
+}
+
+type answerState byte
+
+const (
+	foreign answerState = iota // not a JSON object
+	uncoded                    // a JSON object without a numeric errcode
+	coded
+)
+
+// readErrcode finds the errcode of an answer. WeChat's two usual beginnings are
+// recognised without decoding.
+func readErrcode(answer []byte) (code int, errmsg string, state answerState) {
+	if string(answer) == `{"errcode":0,"errmsg":"ok"}` {
+		return 0, "ok", coded
+	}
+	var a struct {
+		ErrCode *json.Number `json:"errcode"`
+		ErrMsg  string       `json:"errmsg"`
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(answer, &object) != nil || object == nil {
+		return 0, "", foreign
+	}
+	if raw, ok := object["errcode"]; !ok || len(raw) == 0 || raw[0] == '"' || json.Unmarshal(raw, &a.ErrCode) != nil || a.ErrCode == nil {
+		return 0, "", uncoded
+	}
+	n, err := a.ErrCode.Int64()
+	if err != nil {
+		return 0, "", uncoded
+	}
+	_ = json.Unmarshal(object["errmsg"], &a.ErrMsg) // absent or not text: ""
+	return int(n), a.ErrMsg, coded
+}
+
+// post calls op with in as its JSON and reads the answer into a Res.
+func post[Res any](ctx context.Context, c *Client, op string, in any) (Res, error) {
+	var out Res
+	body, err := marshal(in)
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", op, err)
+	}
+	answer, err := c.call(ctx, &request{op: op, body: body, contentType: jsonType})
+	return decodeAnswer[Res](op, answer, err)
+}
+
+// get calls op with query and reads the answer into a Res.
+func get[Res any](ctx context.Context, c *Client, op string, query url.Values) (Res, error) {
+	answer, err := c.call(ctx, &request{op: op, query: query.Encode()})
+	return decodeAnswer[Res](op, answer, err)
+}
+
+func decodeAnswer[Res any](op string, answer []byte, err error) (Res, error) {
+	var out Res
+	if err != nil {
+		return out, err
+	}
+	if err := json.Unmarshal(answer, &out); err != nil {
+		return out, &TransportError{Op: op, Status: http.StatusOK, class: ErrUnknownOutcome, Err: fmt.Errorf("an answer of another shape: %w", err)}
+	}
+	return out, nil
+}
+
+// LogValue shows a client without its secrets.
+func (c *Client) LogValue() slog.Value { return slog.StringValue("kefu.Client " + c.BaseURL) }

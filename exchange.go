@@ -1,0 +1,197 @@
+package kefu
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// DefaultBaseURL is WeChat's API host.
+	DefaultBaseURL = "https://api.weixin.qq.com"
+	// DefaultTimeout bounds one request, from looking for a connection to the
+	// last byte of the answer.
+	DefaultTimeout = 10 * time.Second
+
+	maxAnswer = 1 << 20 // of JSON answers; WeChat's are a few hundred bytes
+)
+
+// defaultTransport keeps enough idle connections for many sends at once, but not
+// for long: a POST on a connection that WeChat has just closed ends in EOF, and
+// then nobody can tell whether it arrived. The proxy is never taken from the
+// environment: a process that inherits one would hand it the access token.
+var defaultTransport = sync.OnceValue(func() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, 256
+	t.IdleConnTimeout = 10 * time.Second
+	return t
+})
+
+// An endpoint is a host to which requests go, and the way there.
+type endpoint struct {
+	base    *url.URL
+	trip    http.RoundTripper
+	timeout time.Duration
+}
+
+// newEndpoint takes Transport and Timeout from client, and nothing else:
+// redirects are never followed and cookies never kept.
+func newEndpoint(base string, client *http.Client) (*endpoint, error) {
+	if base == "" {
+		base = DefaultBaseURL
+	}
+	u, err := url.Parse(strings.TrimRight(base, "/"))
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("kefu: base URL %q: want http(s)://host", base)
+	}
+	e := &endpoint{base: u, timeout: DefaultTimeout}
+	if client != nil {
+		e.trip = client.Transport
+		if client.Timeout > 0 {
+			e.timeout = client.Timeout
+		}
+	}
+	if e.trip == nil {
+		e.trip = defaultTransport()
+	}
+	return e, nil
+}
+
+// A request is one HTTP request to WeChat.
+type request struct {
+	op          string // "message/custom/send"; with a leading "/" outside /cgi-bin/
+	query       string // encoded, without the token
+	token       Secret // "" on the calls that give one
+	body        []byte // nil for GET
+	contentType string // of the body
+}
+
+func (r *request) path() string {
+	if strings.HasPrefix(r.op, "/") {
+		return r.op
+	}
+	return "/cgi-bin/" + r.op
+}
+
+// An exchange is one request on its way. It notes whether a connection was
+// found, which is what tells "not delivered" from "unknown".
+type exchange struct {
+	url   url.URL
+	body  bytes.Reader
+	bytes []byte
+	trace httptrace.ClientTrace
+
+	sought, found atomic.Bool // a connection
+}
+
+const jsonType = "application/json"
+
+// do sends r and returns the answer with its body still open and its context's
+// cancel, which the caller calls when done. It is the only place where requests
+// leave. Every error is a *TransportError.
+func (e *endpoint) do(ctx context.Context, r *request) (*http.Response, context.CancelFunc, error) {
+	x := &exchange{url: *e.base, bytes: r.body}
+	x.url.Path = e.base.Path + r.path()
+	x.url.RawQuery = r.query
+	if r.token != "" {
+		if r.query != "" {
+			x.url.RawQuery = "access_token=" + url.QueryEscape(r.token.Reveal()) + "&" + r.query
+		} else {
+			x.url.RawQuery = "access_token=" + url.QueryEscape(r.token.Reveal())
+		}
+	}
+	x.trace.GetConn = func(string) { x.sought.Store(true) }
+	x.trace.GotConn = func(httptrace.GotConnInfo) { x.found.Store(true) }
+	if err := ctx.Err(); err != nil {
+		return nil, nil, &TransportError{Op: r.op, Err: err, class: ErrNotDelivered}
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	req := (&http.Request{
+		Method: "GET", URL: &x.url, Host: x.url.Host, Header: http.Header{},
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(httptrace.WithClientTrace(ctx, &x.trace))
+	if r.body != nil {
+		req.Method = "POST"
+		req.ContentLength = int64(len(r.body))
+		req.Header["Content-Type"] = []string{r.contentType}
+		x.body.Reset(r.body)
+		req.Body = io.NopCloser(&x.body) // a Reader that Transport knows: one write for all
+		req.GetBody = x.again
+	}
+	res, err := e.trip.RoundTrip(req)
+	if err != nil {
+		cancel()
+		return nil, nil, x.failed(r, err)
+	}
+	return res, cancel, nil
+}
+
+// again lets Transport use another connection when nothing was written to one
+// that turned out to be closed.
+func (x *exchange) again() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(x.bytes)), nil
+}
+
+// failed decides what a RoundTrip error means. Without evidence to the contrary
+// the request may have arrived.
+func (x *exchange) failed(r *request, err error) error {
+	class := ErrUnknownOutcome
+	var dial *net.OpError
+	if x.sought.Load() && !x.found.Load() || errors.As(err, &dial) && dial.Op == "dial" && !x.found.Load() {
+		class = ErrNotDelivered
+	}
+	return &TransportError{Op: r.op, Err: withoutURL(err, r.token), class: class}
+}
+
+// withoutURL takes the URL, and with it the token, out of an error.
+func withoutURL(err error, token Secret) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if t := token.Reveal(); t != "" && (strings.Contains(err.Error(), t) || strings.Contains(err.Error(), url.QueryEscape(t))) {
+		return errors.New("the transport failed; its error is withheld, since it contains the access token")
+	}
+	return err
+}
+
+// answer sends r and reads a JSON answer whole. HTTP failures without an errcode
+// are decided here; what the JSON says is for the caller.
+func (e *endpoint) answer(ctx context.Context, r *request) ([]byte, int, error) {
+	res, cancel, err := e.do(ctx, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer cancel()
+	defer res.Body.Close()
+	buf := make([]byte, 0, 512)
+	for {
+		n, err := res.Body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			return buf, res.StatusCode, nil
+		}
+		if err != nil {
+			return nil, res.StatusCode, &TransportError{Op: r.op, Status: res.StatusCode, class: ErrUnknownOutcome,
+				Err: fmt.Errorf("the answer was cut: %w", withoutURL(err, r.token))}
+		}
+		if len(buf) > maxAnswer {
+			return nil, res.StatusCode, &TransportError{Op: r.op, Status: res.StatusCode, class: ErrUnknownOutcome,
+				Err: fmt.Errorf("the answer has more than %d bytes", maxAnswer)}
+		}
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+	}
+}
