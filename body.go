@@ -198,104 +198,104 @@ func (b Link) visit(c *codec)            { b.walk(c) }
 func (Raw) visit(*codec)                 {}
 
 func (b *Text) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("content", &b.Content, always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *Image) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("media_id", (*string)(&b.MediaID), always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *Voice) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("media_id", (*string)(&b.MediaID), always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *Video) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("media_id", (*string)(&b.MediaID), always)
 	c.text("thumb_media_id", (*string)(&b.ThumbMediaID), present)
 	c.text("title", &b.Title, present)
 	c.text("description", &b.Description, present)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *Music) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("title", &b.Title, present)
 	c.text("description", &b.Description, present)
 	c.text("musicurl", &b.MusicURL, always)
 	c.text("hqmusicurl", &b.HQMusicURL, present)
 	c.text("thumb_media_id", (*string)(&b.ThumbMediaID), always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *News) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	list(c, "articles", &b.Articles, (*Article).walk)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *Article) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("title", &b.Title, present)
 	c.text("description", &b.Description, present)
 	c.text("url", &b.URL, present)
 	c.text("picurl", &b.PicURL, present)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *MPNews) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("media_id", (*string)(&b.MediaID), always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *MPNewsArticle) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("article_id", &b.ArticleID, always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *MsgMenu) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("head_content", &b.Head, present)
 	list(c, "list", &b.Items, (*MenuItem).walk)
 	c.text("tail_content", &b.Tail, present)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *MenuItem) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("id", &b.ID, always)
 	c.text("content", &b.Content, always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *WXCard) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("card_id", &b.CardID, always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *MiniProgramPage) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("title", &b.Title, always)
 	c.text("appid", &b.AppID, always)
 	c.text("pagepath", &b.PagePath, always)
 	c.text("thumb_media_id", (*string)(&b.ThumbMediaID), always)
-	c.end()
+	c.end(&b.Extra)
 }
 
 func (b *Link) walk(c *codec) {
-	c.begin(&b.Extra)
+	c.begin(b.Extra)
 	c.text("title", &b.Title, present)
 	c.text("description", &b.Description, present)
 	c.text("url", &b.URL, present)
 	c.text("thumb_url", &b.ThumbURL, present)
-	c.end()
+	c.end(&b.Extra)
 }

@@ -30,10 +30,10 @@ func (c Card) Sendable() bool { return !c.UseCustomCode || c.CodeMode == CodesIm
 //
 // Source: /card/get.
 func (c *Client) Card(ctx context.Context, id string) (Card, error) {
-	const op = "/card/get"
+	const path = "/card/get"
 	res, err := post[struct {
 		Card map[string]json.RawMessage `json:"card"`
-	}](ctx, c, op, struct {
+	}](ctx, c, path, struct {
 		CardID string `json:"card_id"`
 	}{id})
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *Client) Card(ctx context.Context, id string) (Card, error) {
 			return card, nil
 		}
 	}
-	return Card{}, &TransportError{Op: op, Status: http.StatusOK, class: ErrUnknownOutcome, Err: errors.New("an answer without base_info")}
+	return Card{}, &TransportError{Op: opOf(path), Status: http.StatusOK, class: ErrUnknownOutcome, Err: errors.New("an answer without base_info")}
 }
 
 // CheckCard looks a card up and returns an [*InvalidError] if customer messages

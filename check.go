@@ -42,10 +42,12 @@ func (e *InvalidError) Unwrap() error { return ErrBadRequest }
 
 // Check holds m against the limits of r. What WeChat certainly refuses comes in
 // refused; where sources differ about a limit, in warned.
-func (m Message) Check(r *Rules) (refused, warned []Violation) {
-	c := codec{mode: checking, frame: frame{path: "message."}}
-	c.limits = r.limitsOf("*")
-	m.walk(&c)
+func (m Message) Check(r *Rules) (refused, warned []Violation) { return m.check(new(codec), r) }
+
+func (m *Message) check(c *codec, r *Rules) (refused, warned []Violation) {
+	c.mode, c.limits, c.place = checking, r.limitsOf("*"), append(c.place[:0], "message."...)
+	c.frame = frame{at: len(c.place)}
+	m.walk(c)
 	if m.Body == nil || m.Body.MsgType() == "" {
 		c.found = append(c.found, Violation{Location: "message.msgtype", Rule: "required", Code: 40008,
 			Message: "is missing", Zh: "缺少", Source: "api_sendcustommessage"})
@@ -56,7 +58,7 @@ func (m Message) Check(r *Rules) (refused, warned []Violation) {
 		}
 	} else {
 		c.limits = r.limitsOf(m.Body.MsgType())
-		m.walkBody(&c)
+		m.walkBody(c)
 	}
 	for _, v := range c.found {
 		if v.Warn {
@@ -88,10 +90,10 @@ var kfAccount = regexp.MustCompile(`^[A-Za-z0-9_]{1,10}@[A-Za-z0-9_-]{1,30}$`)
 func (c *codec) check(key string, empty bool, size int, value string) {
 	for i := range c.limits {
 		l := &c.limits[i]
-		if len(l.Field) != len(c.field)+len(key) || l.Field[len(c.field):] != key || l.Field[:len(c.field)] != c.field {
+		if !l.names(c.field, key) {
 			continue
 		}
-		v := Violation{Location: c.path + key, Rule: l.Rule, Warn: l.Warn, Code: l.Code, Source: l.Source, Actual: size}
+		v := Violation{Rule: l.Rule, Warn: l.Warn, Code: l.Code, Source: l.Source, Actual: size}
 		switch {
 		case l.Rule == "required" && empty:
 			v.Message, v.Zh = "is missing", "缺少"
@@ -109,6 +111,16 @@ func (c *codec) check(key string, empty bool, size int, value string) {
 		default:
 			continue
 		}
+		v.Location = c.location(key)
 		c.found = append(c.found, v)
 	}
+}
+
+// names reports whether l is about the member key of the body, or of the object
+// outer in it.
+func (l *Limit) names(outer, key string) bool {
+	if outer == "" {
+		return l.Field == key
+	}
+	return len(l.Field) == len(outer)+1+len(key) && l.Field[:len(outer)] == outer && l.Field[len(outer)+1:] == key
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,22 +66,35 @@ func (r Response) String() string {
 // Source: developers.weixin.qq.com/doc/service/api/customer/message/api_sendcustommessage
 func (c *Client) Send(ctx context.Context, m Message) (Response, error) {
 	var warned []Violation
+	room := new(sendRoom)
+	codec := &room.codec
+	codec.place = room.place[:0]
 	if !c.NoCheck {
 		rules := c.Rules
 		if rules == nil {
 			rules = defaultRules()
 		}
 		var refused []Violation
-		if refused, warned = m.Check(rules); refused != nil {
+		if refused, warned = m.check(codec, rules); refused != nil {
 			return Response{}, &InvalidError{refused}
 		}
 	}
-	res, err := c.SendJSON(ctx, m.AppendJSON(make([]byte, 0, 512)))
+	res, err := c.SendJSON(ctx, m.write(codec, room.body[:0]))
 	res.Warnings = warned
 	return res, err
 }
 
+// A sendRoom is the memory of one Send, in one piece. It is not used again: the
+// transport may still read the body when Send has returned.
+type sendRoom struct {
+	codec codec
+	place [64]byte
+	body  [768]byte
+}
+
 var defaultRules = sync.OnceValue(func() *Rules { r, _ := RulesFor(""); return &r })
+
+const sendPath = "/cgi-bin/message/custom/send"
 
 // SendJSON posts body to custom/send as it is, unchecked: WeChat judges it.
 // Otherwise it is like [Client.Send].
@@ -90,15 +102,15 @@ func (c *Client) SendJSON(ctx context.Context, body []byte) (Response, error) {
 	if body == nil {
 		body = []byte{}
 	}
-	answer, err := c.call(ctx, &request{op: "message/custom/send", body: body, contentType: jsonType})
+	answer, err := c.call(ctx, &request{path: sendPath, body: body, contentType: jsonType})
 	if err != nil {
 		var e *Error
-		if errors.As(err, &e) && e.Op == "message/custom/send" {
+		if errors.As(err, &e) && e.Op == opOf(sendPath) {
 			return Response{ErrCode: e.Code, ErrMsg: e.Msg, RID: e.RID}, err
 		}
 		return Response{}, err
 	}
-	if string(answer) == `{"errcode":0,"errmsg":"ok"}` {
+	if string(answer) == okAnswer {
 		return Response{ErrMsg: "ok"}, nil
 	}
 	var r struct {
@@ -128,7 +140,7 @@ func (c *Client) CancelTyping(ctx context.Context, openid string) error {
 func (c *Client) typing(ctx context.Context, openid, command string) error {
 	body := appendString([]byte(`{"touser":`), openid)
 	body = append(appendString(append(body, `,"command":`...), command), '}')
-	_, err := c.call(ctx, &request{op: "message/custom/typing", body: body, contentType: jsonType})
+	_, err := c.call(ctx, &request{path: "/cgi-bin/message/custom/typing", body: body, contentType: jsonType})
 	return err
 }
 
@@ -142,36 +154,35 @@ func (c *Client) endpoint() (*endpoint, error) {
 	return c.end, c.err
 }
 
-// withToken runs one exchange with a token, and once more with a refreshed one
-// if WeChat refuses the first.
-func (c *Client) withToken(ctx context.Context, r *request, exchange func(*endpoint) error) error {
+// withToken runs exchange with a token, and once more with a refreshed one if
+// WeChat refuses the first.
+func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(context.Context, *endpoint, *request) (T, error)) (T, error) {
+	var none T
 	end, err := c.endpoint()
 	if err != nil {
-		return err
+		return none, err
 	}
 	tok, err := c.Tokens.Token(ctx)
 	if err != nil {
-		return noToken(r.op, err)
+		return none, noToken(r.op(), err)
 	}
 	r.token = tok.Value
-	refused := exchange(end)
-	var e *Error
-	if refused == nil || !errors.As(refused, &e) || e.Class() != ErrToken {
-		return refused
+	got, err := exchange(ctx, end, r)
+	if err == nil || ClassOf(err) != ErrToken {
+		return got, err
 	}
 	refresher, ok := c.Tokens.(Refresher)
 	if !ok {
-		return refused
+		return none, err
 	}
-	fresh, err := refresher.Refresh(ctx, tok)
-	if err != nil {
-		return fmt.Errorf("%w; and no new token: %w", refused, noToken(r.op, err))
+	fresh, failed := refresher.Refresh(ctx, tok)
+	if failed != nil {
+		return none, fmt.Errorf("%w; and no new token: %w", err, noToken(r.op(), failed))
 	}
 	if fresh.Value == tok.Value {
-		return refused
+		return none, err
 	}
-	r.token = fresh.Value
-	return exchange(end)
+	return exchange(ctx, end, &request{path: r.path, query: r.query, token: fresh.Value, body: r.body, contentType: r.contentType})
 }
 
 // noToken says that a call did not start for want of a token: certainly not
@@ -190,14 +201,15 @@ func noToken(op string, err error) error {
 }
 
 // call makes one call with JSON as its answer, and decides what became of it.
-func (c *Client) call(ctx context.Context, r *request) (answer []byte, err error) {
-	err = c.withToken(ctx, r, func(end *endpoint) (err error) {
-		var status int
-		if answer, status, err = end.answer(ctx, r); err == nil {
-			err = outcome(r.op, status, answer)
-		}
-		return err
-	})
+func (c *Client) call(ctx context.Context, r *request) ([]byte, error) {
+	return withToken(ctx, c, r, decided)
+}
+
+func decided(ctx context.Context, end *endpoint, r *request) ([]byte, error) {
+	answer, status, err := end.answer(ctx, r)
+	if err == nil {
+		err = outcome(r.path, status, answer)
+	}
 	return answer, err
 }
 
@@ -205,16 +217,18 @@ func (c *Client) call(ctx context.Context, r *request) (answer []byte, err error
 // errcode counts whatever the HTTP status; without one, 3xx and 4xx (but 408)
 // are certain refusals; a missing errcode means success on every call but
 // custom/send; all else is unknown.
-func outcome(op string, status int, answer []byte) error {
+func outcome(path string, status int, answer []byte) error {
 	code, errmsg, state := readErrcode(answer)
-	switch {
-	case state == coded && code == 0:
+	if state == coded && code == 0 {
 		return nil
+	}
+	op := opOf(path)
+	switch {
 	case state == coded:
 		return newError(op, code, errmsg)
 	case status >= 300 && status < 500 && status != http.StatusRequestTimeout:
 		return &TransportError{Op: op, Status: status, class: ErrNotDelivered, Err: fmt.Errorf("HTTP %d: %s", status, excerpt(answer))}
-	case state == uncoded && status == http.StatusOK && op != "message/custom/send":
+	case state == uncoded && status == http.StatusOK && path != sendPath:
 		return nil
 	}
 	return &TransportError{Op: op, Status: status, class: ErrUnknownOutcome, Err: fmt.Errorf("HTTP %d without errcode: %s", status, excerpt(answer))}
@@ -228,10 +242,13 @@ const (
 	coded
 )
 
-// readErrcode finds the errcode of an answer. WeChat's two usual beginnings are
-// recognised without decoding.
+// okAnswer is, to the byte, how WeChat says yes; it is recognised without
+// decoding.
+const okAnswer = `{"errcode":0,"errmsg":"ok"}`
+
+// readErrcode finds the errcode of an answer.
 func readErrcode(answer []byte) (code int, errmsg string, state answerState) {
-	if string(answer) == `{"errcode":0,"errmsg":"ok"}` {
+	if string(answer) == okAnswer {
 		return 0, "ok", coded
 	}
 	var a struct {
@@ -253,30 +270,24 @@ func readErrcode(answer []byte) (code int, errmsg string, state answerState) {
 	return int(n), a.ErrMsg, coded
 }
 
-// post calls op with in as its JSON and reads the answer into a Res.
-func post[Res any](ctx context.Context, c *Client, op string, in any) (Res, error) {
+// post calls path with in as its JSON and reads the answer into a Res.
+func post[Res any](ctx context.Context, c *Client, path string, in any) (Res, error) {
 	var out Res
 	body, err := marshal(in)
 	if err != nil {
-		return out, fmt.Errorf("%s: %w", op, err)
+		return out, fmt.Errorf("%s: %w", opOf(path), err)
 	}
-	answer, err := c.call(ctx, &request{op: op, body: body, contentType: jsonType})
-	return decodeAnswer[Res](op, answer, err)
+	answer, err := c.call(ctx, &request{path: path, body: body, contentType: jsonType})
+	return decodeAnswer[Res](path, answer, err)
 }
 
-// get calls op with query and reads the answer into a Res.
-func get[Res any](ctx context.Context, c *Client, op string, query url.Values) (Res, error) {
-	answer, err := c.call(ctx, &request{op: op, query: query.Encode()})
-	return decodeAnswer[Res](op, answer, err)
-}
-
-func decodeAnswer[Res any](op string, answer []byte, err error) (Res, error) {
+func decodeAnswer[Res any](path string, answer []byte, err error) (Res, error) {
 	var out Res
 	if err != nil {
 		return out, err
 	}
 	if err := json.Unmarshal(answer, &out); err != nil {
-		return out, &TransportError{Op: op, Status: http.StatusOK, class: ErrUnknownOutcome, Err: fmt.Errorf("an answer of another shape: %w", err)}
+		return out, &TransportError{Op: opOf(path), Status: http.StatusOK, class: ErrUnknownOutcome, Err: fmt.Errorf("an answer of another shape: %w", err)}
 	}
 	return out, nil
 }

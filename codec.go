@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -19,6 +20,7 @@ type codec struct {
 	out    []byte      // writing: the JSON so far
 	limits []Limit     // checking: the rows of this msgtype
 	found  []Violation // checking: what breaks them; reading: wrong types
+	place  []byte      // the names of the objects around, "message.news.articles[0]."
 }
 
 type codecMode byte
@@ -31,10 +33,10 @@ const (
 
 // A frame is what belongs to one object of the JSON.
 type frame struct {
-	path  string                     // before its members' names: "message.news.articles[0]."
-	field string                     // the same as the limits name it: "articles."
+	at    int                        // how much of place is before its members' names
+	field string                     // its name, as the limits know it: "articles"
 	comma bool                       // writing: a member is out already
-	extra *Extra                     // where members without a field stay
+	extra Extra                      // writing: members without a field
 	wrote []string                   // writing: those of extra that a field replaced
 	in    map[string]json.RawMessage // reading: members that no field took yet
 }
@@ -45,24 +47,36 @@ const (
 	present = false
 )
 
-// begin opens the object's members; end closes them with those of e.
-func (c *codec) begin(e *Extra) { c.extra = e }
+// begin opens an object that has e besides its members. (It gets the map and not
+// its address, so that the bodies need not live on the heap.)
+func (c *codec) begin(e Extra) { c.extra = e }
 
-func (c *codec) end() {
-	switch c.mode {
-	case writing:
-		for _, k := range slices.Sorted(maps.Keys(*c.extra)) {
+// end closes the object with what no member has written, or keeps in e what none
+// has read.
+func (c *codec) end(e *Extra) {
+	switch {
+	case c.mode == writing && len(c.extra) > 0:
+		for _, k := range slices.Sorted(maps.Keys(c.extra)) {
 			if !slices.Contains(c.wrote, k) {
 				c.key(k)
-				c.out = append(c.out, (*c.extra)[k]...)
+				c.out = append(c.out, c.extra[k]...)
 			}
 		}
-	case reading:
-		if len(c.in) > 0 {
-			*c.extra = c.in
-		}
+	case c.mode == reading && len(c.in) > 0:
+		*e = c.in
 	}
 }
+
+// inside is the frame of the object that is the member key, or entry i of it.
+func (c *codec) inside(key string, i int) frame {
+	c.place = append(append(c.place[:c.at], key...), '.')
+	if i >= 0 {
+		c.place = append(strconv.AppendInt(append(c.place[:len(c.place)-1], '['), int64(i), 10), "]."...)
+	}
+	return frame{at: len(c.place), field: key}
+}
+
+func (c *codec) location(key string) string { return string(c.place[:c.at]) + key }
 
 func (c *codec) key(k string) {
 	if c.comma {
@@ -76,10 +90,7 @@ func (c *codec) key(k string) {
 }
 
 func (c *codec) hasExtra(k string) bool {
-	if c.extra == nil || len(*c.extra) == 0 {
-		return false
-	}
-	_, ok := (*c.extra)[k]
+	_, ok := c.extra[k]
 	return ok
 }
 
@@ -151,8 +162,9 @@ func list[T any](c *codec, key string, v *[]T, walk func(*T, *codec)) {
 		}
 		*v = make([]T, len(items))
 		for i, item := range items {
-			c.frame = frame{path: fmt.Sprintf("%s%s[%d].", outer.path, key, i)}
-			if c.frame.in = members(item); c.frame.in == nil {
+			c.frame = outer
+			c.frame = c.inside(key, i)
+			if c.in = members(item); c.in == nil {
 				c.frame = outer
 				c.wrongType(fmt.Sprintf("%s[%d]", key, i), "an object", "对象", item)
 				continue
@@ -163,7 +175,8 @@ func list[T any](c *codec, key string, v *[]T, walk func(*T, *codec)) {
 	case checking:
 		c.check(key, len(*v) == 0, len(*v), "")
 		for i := range *v {
-			c.frame = frame{path: fmt.Sprintf("%s%s[%d].", outer.path, key, i), field: outer.field + key + "."}
+			c.frame = outer
+			c.frame = c.inside(key, i)
 			walk(&(*v)[i], c)
 		}
 	}
@@ -176,9 +189,10 @@ func (c *codec) object(key string, set bool, walk func(*codec)) {
 	outer := c.frame
 	switch c.mode {
 	case writing:
-		rest := Extra{}
+		var rest Extra
 		if c.hasExtra(key) {
-			if rest = members((*c.extra)[key]); rest == nil && !set { // not an object: as it came
+			rest = members(c.extra[key])
+			if rest == nil && !set { // not an object: as it came
 				return
 			}
 		} else if !set {
@@ -186,25 +200,24 @@ func (c *codec) object(key string, set bool, walk func(*codec)) {
 		}
 		c.key(key)
 		outer = c.frame
-		c.frame = frame{extra: &rest}
+		c.frame = frame{extra: rest}
 		c.out = append(c.out, '{')
 		walk(c)
-		c.end()
+		c.end(nil)
 		c.out = append(c.out, '}')
 	case reading:
 		in := members(c.in[key])
 		if in == nil {
 			return
 		}
-		var rest Extra
-		c.frame = frame{path: outer.path + key + ".", in: in, extra: &rest}
+		c.frame = c.inside(key, -1)
+		c.in = in
 		walk(c)
-		c.end()
-		if delete(outer.in, key); len(rest) > 0 {
-			outer.in[key] = appendMembers(nil, rest)
+		if delete(outer.in, key); len(in) > 0 {
+			outer.in[key] = appendMembers(nil, in)
 		}
 	case checking:
-		c.frame = frame{path: outer.path + key + ".", field: outer.field + key + "."}
+		c.frame = c.inside(key, -1)
 		walk(c)
 	}
 	c.frame = outer
@@ -212,7 +225,7 @@ func (c *codec) object(key string, set bool, walk func(*codec)) {
 
 func (c *codec) wrongType(key, en, zh string, raw json.RawMessage) {
 	c.found = append(c.found, Violation{
-		Location: c.path + key, Rule: "type", Code: 47001, Source: "WeChat's JSON samples",
+		Location: c.location(key), Rule: "type", Code: 47001, Source: "WeChat's JSON samples",
 		Message: "must be " + en + ", is " + excerpt(raw), Zh: "应为" + zh + "，实为 " + excerpt(raw),
 	})
 }
@@ -234,8 +247,8 @@ func members(raw json.RawMessage) map[string]json.RawMessage {
 
 func appendMembers(b []byte, e Extra) []byte {
 	c := codec{out: append(b, '{')}
-	c.begin(&e)
-	c.end()
+	c.begin(e)
+	c.end(nil)
 	return append(c.out, '}')
 }
 

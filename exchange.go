@@ -43,6 +43,8 @@ type endpoint struct {
 	base    *url.URL
 	trip    http.RoundTripper
 	timeout time.Duration
+
+	lastQuery atomic.Pointer[tokenQuery]
 }
 
 // newEndpoint takes Transport and Timeout from client, and nothing else:
@@ -68,90 +70,107 @@ func newEndpoint(base string, client *http.Client) (*endpoint, error) {
 	return e, nil
 }
 
-// A request is one HTTP request to WeChat.
+// A request is one HTTP request to WeChat, and its memory in one piece.
 type request struct {
-	op          string // "message/custom/send"; with a leading "/" outside /cgi-bin/
+	path        string
 	query       string // encoded, without the token
 	token       Secret // "" on the calls that give one
 	body        []byte // nil for GET
 	contentType string // of the body
-}
 
-func (r *request) path() string {
-	if strings.HasPrefix(r.op, "/") {
-		return r.op
-	}
-	return "/cgi-bin/" + r.op
-}
-
-// An exchange is one request on its way. It notes whether a connection was
-// found, which is what tells "not delivered" from "unknown".
-type exchange struct {
-	url   url.URL
-	body  bytes.Reader
-	bytes []byte
-	trace httptrace.ClientTrace
-
-	sought, found atomic.Bool // a connection
+	url           url.URL
+	reader        bytes.Reader
+	trace         httptrace.ClientTrace
+	sought, found atomic.Bool // a connection; tells "not delivered" from "unknown"
+	answer        [128]byte   // room for most answers
 }
 
 const jsonType = "application/json"
 
-// do sends r and returns the answer with its body still open and its context's
-// cancel, which the caller calls when done. It is the only place where requests
-// leave. Every error is a *TransportError.
+var jsonHeader = []string{jsonType}
+
+// opOf is how errors name a call: its path without /cgi-bin/.
+func opOf(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, "/cgi-bin"), "/")
+}
+
+func (r *request) op() string { return opOf(r.path) }
+
+// tokenQuery keeps the encoded form of the token in use.
+type tokenQuery struct {
+	token Secret
+	query string
+}
+
+func (e *endpoint) queryOf(token Secret) string {
+	if q := e.lastQuery.Load(); q != nil && q.token == token {
+		return q.query
+	}
+	q := &tokenQuery{token, "access_token=" + url.QueryEscape(token.Reveal())}
+	e.lastQuery.Store(q)
+	return q.query
+}
+
+// do sends r and returns the answer with its body still open, and the function
+// to call when done with it. It is the only place where requests leave. Every
+// error is a *TransportError.
 func (e *endpoint) do(ctx context.Context, r *request) (*http.Response, context.CancelFunc, error) {
-	x := &exchange{url: *e.base, bytes: r.body}
-	x.url.Path = e.base.Path + r.path()
-	x.url.RawQuery = r.query
-	if r.token != "" {
-		if r.query != "" {
-			x.url.RawQuery = "access_token=" + url.QueryEscape(r.token.Reveal()) + "&" + r.query
-		} else {
-			x.url.RawQuery = "access_token=" + url.QueryEscape(r.token.Reveal())
-		}
-	}
-	x.trace.GetConn = func(string) { x.sought.Store(true) }
-	x.trace.GotConn = func(httptrace.GotConnInfo) { x.found.Store(true) }
 	if err := ctx.Err(); err != nil {
-		return nil, nil, &TransportError{Op: r.op, Err: err, class: ErrNotDelivered}
+		return nil, nil, &TransportError{Op: r.op(), Err: err, class: ErrNotDelivered}
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	r.url = *e.base
+	r.url.Path = e.base.Path + r.path
+	switch {
+	case r.token == "":
+		r.url.RawQuery = r.query
+	case r.query == "":
+		r.url.RawQuery = e.queryOf(r.token)
+	default:
+		r.url.RawQuery = e.queryOf(r.token) + "&" + r.query
+	}
+	r.trace.GetConn = func(string) { r.sought.Store(true) }
+	r.trace.GotConn = func(httptrace.GotConnInfo) { r.found.Store(true) }
+	cancel := context.CancelFunc(func() {})
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > e.timeout {
+		ctx, cancel = context.WithTimeout(ctx, e.timeout)
+	}
 	req := (&http.Request{
-		Method: "GET", URL: &x.url, Host: x.url.Host, Header: http.Header{},
+		Method: "GET", URL: &r.url, Host: r.url.Host, Header: http.Header{},
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(httptrace.WithClientTrace(ctx, &x.trace))
+	}).WithContext(httptrace.WithClientTrace(ctx, &r.trace))
 	if r.body != nil {
 		req.Method = "POST"
 		req.ContentLength = int64(len(r.body))
-		req.Header["Content-Type"] = []string{r.contentType}
-		x.body.Reset(r.body)
-		req.Body = io.NopCloser(&x.body) // a Reader that Transport knows: one write for all
-		req.GetBody = x.again
+		if req.Header["Content-Type"] = jsonHeader; r.contentType != jsonType {
+			req.Header["Content-Type"] = []string{r.contentType}
+		}
+		r.reader.Reset(r.body)
+		req.Body = io.NopCloser(&r.reader) // a Reader that Transport knows: one write for all
+		req.GetBody = r.again
 	}
 	res, err := e.trip.RoundTrip(req)
 	if err != nil {
 		cancel()
-		return nil, nil, x.failed(r, err)
+		return nil, nil, r.failed(err)
 	}
 	return res, cancel, nil
 }
 
 // again lets Transport use another connection when nothing was written to one
 // that turned out to be closed.
-func (x *exchange) again() (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(x.bytes)), nil
+func (r *request) again() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(r.body)), nil
 }
 
 // failed decides what a RoundTrip error means. Without evidence to the contrary
 // the request may have arrived.
-func (x *exchange) failed(r *request, err error) error {
+func (r *request) failed(err error) error {
 	class := ErrUnknownOutcome
 	var dial *net.OpError
-	if x.sought.Load() && !x.found.Load() || errors.As(err, &dial) && dial.Op == "dial" && !x.found.Load() {
+	if r.sought.Load() && !r.found.Load() || errors.As(err, &dial) && dial.Op == "dial" && !r.found.Load() {
 		class = ErrNotDelivered
 	}
-	return &TransportError{Op: r.op, Err: withoutURL(err, r.token), class: class}
+	return &TransportError{Op: r.op(), Err: withoutURL(err, r.token), class: class}
 }
 
 // withoutURL takes the URL, and with it the token, out of an error.
@@ -175,7 +194,7 @@ func (e *endpoint) answer(ctx context.Context, r *request) ([]byte, int, error) 
 	}
 	defer cancel()
 	defer res.Body.Close()
-	buf := make([]byte, 0, 512)
+	buf := r.answer[:0]
 	for {
 		n, err := res.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -183,11 +202,11 @@ func (e *endpoint) answer(ctx context.Context, r *request) ([]byte, int, error) 
 			return buf, res.StatusCode, nil
 		}
 		if err != nil {
-			return nil, res.StatusCode, &TransportError{Op: r.op, Status: res.StatusCode, class: ErrUnknownOutcome,
+			return nil, res.StatusCode, &TransportError{Op: r.op(), Status: res.StatusCode, class: ErrUnknownOutcome,
 				Err: fmt.Errorf("the answer was cut: %w", withoutURL(err, r.token))}
 		}
 		if len(buf) > maxAnswer {
-			return nil, res.StatusCode, &TransportError{Op: r.op, Status: res.StatusCode, class: ErrUnknownOutcome,
+			return nil, res.StatusCode, &TransportError{Op: r.op(), Status: res.StatusCode, class: ErrUnknownOutcome,
 				Err: fmt.Errorf("the answer has more than %d bytes", maxAnswer)}
 		}
 		if len(buf) == cap(buf) {

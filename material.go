@@ -40,8 +40,8 @@ func (c *Client) AddMaterial(ctx context.Context, kind MediaKind, name string, f
 		}
 		fields = map[string]string{"description": string(text)}
 	}
-	m, err := upload[Material](ctx, c, "material", "material/add_material", kind, name, file, fields)
-	return m, needID("material/add_material", string(m.ID), err)
+	m, err := upload[Material](ctx, c, "material", "/cgi-bin/material/add_material", kind, name, file, fields)
+	return m, needID("/cgi-bin/material/add_material", string(m.ID), err)
 }
 
 // A DraftArticle is an article of the account, as in its editor; not to be
@@ -89,7 +89,7 @@ func (b *Bit) UnmarshalJSON(data []byte) error {
 //
 // Source: facts of /cgi-bin/draft/add.
 func (c *Client) AddDraft(ctx context.Context, articles ...DraftArticle) (PermanentID, error) {
-	return c.addArticles(ctx, "draft/add", articles)
+	return c.addArticles(ctx, "/cgi-bin/draft/add", articles)
 }
 
 // AddNews stores articles as old permanent material, which can be sent as
@@ -97,14 +97,14 @@ func (c *Client) AddDraft(ctx context.Context, articles ...DraftArticle) (Perman
 //
 // Source: facts of /cgi-bin/material/add_news.
 func (c *Client) AddNews(ctx context.Context, articles ...DraftArticle) (PermanentID, error) {
-	return c.addArticles(ctx, "material/add_news", articles)
+	return c.addArticles(ctx, "/cgi-bin/material/add_news", articles)
 }
 
-func (c *Client) addArticles(ctx context.Context, op string, articles []DraftArticle) (PermanentID, error) {
-	m, err := post[Material](ctx, c, op, struct {
+func (c *Client) addArticles(ctx context.Context, path string, articles []DraftArticle) (PermanentID, error) {
+	m, err := post[Material](ctx, c, path, struct {
 		Articles []DraftArticle `json:"articles"`
 	}{articles})
-	return m.ID, needID(op, string(m.ID), err)
+	return m.ID, needID(path, string(m.ID), err)
 }
 
 // Publish begins to publish a draft and returns the job's id for
@@ -113,13 +113,13 @@ func (c *Client) addArticles(ctx context.Context, op string, articles []DraftArt
 //
 // Source: facts of /cgi-bin/freepublish/submit.
 func (c *Client) Publish(ctx context.Context, draft PermanentID) (publishID string, err error) {
-	const op = "freepublish/submit"
+	const path = "/cgi-bin/freepublish/submit"
 	res, err := post[struct {
 		PublishID flexID `json:"publish_id"`
-	}](ctx, c, op, struct {
+	}](ctx, c, path, struct {
 		MediaID PermanentID `json:"media_id"`
 	}{draft})
-	return string(res.PublishID), needID(op, string(res.PublishID), err)
+	return string(res.PublishID), needID(path, string(res.PublishID), err)
 }
 
 // A PublishStatus is the state of a publishing job.
@@ -165,7 +165,7 @@ func (c *Client) Publication(ctx context.Context, publishID string) (Publication
 			} `json:"item"`
 		} `json:"article_detail"`
 		Failed []int `json:"fail_idx"`
-	}](ctx, c, "freepublish/get", struct {
+	}](ctx, c, "/cgi-bin/freepublish/get", struct {
 		PublishID string `json:"publish_id"`
 	}{publishID})
 	p := Publication{Status: res.Status, ArticleID: res.ArticleID, Failed: res.Failed}
@@ -204,9 +204,9 @@ func (id *flexID) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-func needID(op, id string, err error) error {
+func needID(path, id string, err error) error {
 	if err == nil && id == "" {
-		return &TransportError{Op: op, Status: http.StatusOK, class: ErrUnknownOutcome, Err: errors.New("an answer without the id")}
+		return &TransportError{Op: opOf(path), Status: http.StatusOK, class: ErrUnknownOutcome, Err: errors.New("an answer without the id")}
 	}
 	return err
 }

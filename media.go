@@ -72,7 +72,7 @@ func (c *Client) Upload(ctx context.Context, kind MediaKind, name string, file i
 		MediaID      TemporaryID `json:"media_id"`
 		ThumbMediaID TemporaryID `json:"thumb_media_id"` // of thumbs
 		CreatedAt    int64       `json:"created_at"`
-	}](ctx, c, "upload", "media/upload", kind, name, file, nil)
+	}](ctx, c, "upload", "/cgi-bin/media/upload", kind, name, file, nil)
 	if err != nil {
 		return Media{}, err
 	}
@@ -94,7 +94,7 @@ func (c *Client) Upload(ctx context.Context, kind MediaKind, name string, file i
 func (c *Client) UploadImage(ctx context.Context, name string, file io.Reader) (string, error) {
 	res, err := upload[struct {
 		URL string `json:"url"`
-	}](ctx, c, "uploadimg", "media/uploadimg", MediaImage, name, file, nil)
+	}](ctx, c, "uploadimg", "/cgi-bin/media/uploadimg", MediaImage, name, file, nil)
 	if err == nil && res.URL == "" {
 		err = &TransportError{Op: "media/uploadimg", Status: http.StatusOK, class: ErrUnknownOutcome, Err: errors.New("an answer without url")}
 	}
@@ -115,38 +115,35 @@ type Download struct {
 //
 // Source: facts of /cgi-bin/media/get.
 func (c *Client) Download(ctx context.Context, id TemporaryID) (*Download, error) {
-	const op = "media/get"
-	r := &request{op: op, query: url.Values{"media_id": {string(id)}}.Encode()}
-	var d *Download
-	err := c.withToken(ctx, r, func(end *endpoint) error {
-		res, cancel, err := end.do(ctx, r)
-		if err != nil {
-			return err
-		}
-		body := &download{Reader: res.Body, res: res.Body, cancel: cancel}
-		kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
-		if res.StatusCode != http.StatusOK || kind == "application/json" || kind == "text/plain" {
-			answer, readErr := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-			if err := errors.Join(readErr, body.Close()); err != nil {
-				return &TransportError{Op: op, Status: res.StatusCode, class: ErrUnknownOutcome, Err: withoutURL(err, r.token)}
-			}
-			if err := outcome(op, res.StatusCode, answer); err != nil {
-				return err
-			}
-			var video struct {
-				VideoURL string `json:"video_url"`
-			}
-			if err := json.Unmarshal(answer, &video); err != nil || video.VideoURL == "" {
-				return &TransportError{Op: op, Status: res.StatusCode, class: ErrUnknownOutcome, Err: errors.New("an answer without video_url")}
-			}
-			d = &Download{ContentType: "video/mp4", VideoURL: video.VideoURL}
-			return nil
-		}
+	r := &request{path: "/cgi-bin/media/get", query: url.Values{"media_id": {string(id)}}.Encode()}
+	return withToken(ctx, c, r, downloaded)
+}
+
+func downloaded(ctx context.Context, end *endpoint, r *request) (*Download, error) {
+	res, cancel, err := end.do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	body := &download{Reader: res.Body, res: res.Body, cancel: cancel}
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if res.StatusCode == http.StatusOK && kind != "application/json" && kind != "text/plain" {
 		_, disposition, _ := mime.ParseMediaType(res.Header.Get("Content-Disposition"))
-		d = &Download{ContentType: kind, Filename: filepath.Base("/" + disposition["filename"]), Body: body}
-		return nil
-	})
-	return d, err
+		return &Download{ContentType: kind, Filename: filepath.Base("/" + disposition["filename"]), Body: body}, nil
+	}
+	answer, readErr := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err := errors.Join(readErr, body.Close()); err != nil {
+		return nil, &TransportError{Op: r.op(), Status: res.StatusCode, class: ErrUnknownOutcome, Err: withoutURL(err, r.token)}
+	}
+	if err := outcome(r.path, res.StatusCode, answer); err != nil {
+		return nil, err
+	}
+	var video struct {
+		VideoURL string `json:"video_url"`
+	}
+	if err := json.Unmarshal(answer, &video); err != nil || video.VideoURL == "" {
+		return nil, &TransportError{Op: r.op(), Status: res.StatusCode, class: ErrUnknownOutcome, Err: errors.New("an answer without video_url")}
+	}
+	return &Download{ContentType: "video/mp4", VideoURL: video.VideoURL}, nil
 }
 
 type download struct {
@@ -161,19 +158,19 @@ func (d *download) Close() error {
 }
 
 // upload checks a file and posts it as the form's part "media".
-func upload[Res any](ctx context.Context, c *Client, call, op string, kind MediaKind, name string, file io.Reader, fields map[string]string) (Res, error) {
+func upload[Res any](ctx context.Context, c *Client, call, path string, kind MediaKind, name string, file io.Reader, fields map[string]string) (Res, error) {
 	var res Res
 	data, err := readMedia(call, kind, name, file)
 	if err != nil {
 		return res, err
 	}
 	body, contentType := form(name, data, fields)
-	r := &request{op: op, body: body, contentType: contentType}
+	r := &request{path: path, body: body, contentType: contentType}
 	if call != "uploadimg" {
 		r.query = url.Values{"type": {string(kind)}}.Encode()
 	}
 	answer, err := c.call(ctx, r)
-	return decodeAnswer[Res](op, answer, err)
+	return decodeAnswer[Res](path, answer, err)
 }
 
 func readMedia(call string, kind MediaKind, name string, file io.Reader) ([]byte, error) {

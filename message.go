@@ -29,7 +29,7 @@ type Extra map[string]json.RawMessage
 // walk visits the envelope; the body is in the middle of it. (Check visits the
 // two with limits of their own.)
 func (m *Message) walk(c *codec) {
-	c.begin(&m.Extra)
+	c.begin(m.Extra)
 	c.text("touser", &m.To, always)
 	if c.mode != checking {
 		m.walkBody(c)
@@ -39,7 +39,7 @@ func (m *Message) walk(c *codec) {
 	if c.mode != reading || bytes.HasPrefix(c.in["businessid"], []byte{'"'}) { // a number stays in Extra
 		c.text("businessid", &m.BusinessID, present)
 	}
-	c.end()
+	c.end(&m.Extra)
 }
 
 func (m *Message) walkBody(c *codec) {
@@ -79,13 +79,15 @@ func (m *Message) walkBody(c *codec) {
 			c.wrongType(msgtype, "an object", "对象", raw)
 			return
 		}
-		c.frame = frame{path: outer.path + msgtype + ".", in: in}
+		c.frame = c.inside(msgtype, -1)
+		c.in = in
 		m.Body = read(c)
 	case checking:
 		if m.Body == nil {
 			return
 		}
-		c.frame = frame{path: outer.path + m.Body.MsgType() + "."}
+		c.frame = c.inside(m.Body.MsgType(), -1)
+		c.field = "" // the limits name a body's fields without its kind
 		m.Body.visit(c)
 	}
 	c.frame = outer
@@ -93,9 +95,11 @@ func (m *Message) walkBody(c *codec) {
 
 // AppendJSON appends m as it goes to WeChat: UTF-8 with &, <, > and Chinese as
 // themselves, the envelope's members first, Extra last.
-func (m Message) AppendJSON(b []byte) []byte {
-	c := codec{out: append(b, '{')}
-	m.walk(&c)
+func (m Message) AppendJSON(b []byte) []byte { return m.write(new(codec), b) }
+
+func (m *Message) write(c *codec, b []byte) []byte {
+	c.mode, c.frame, c.out = writing, frame{}, append(b, '{')
+	m.walk(c)
 	return append(c.out, '}')
 }
 
@@ -113,7 +117,7 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 			Message: "must be an object, is " + excerpt(data), Zh: "应为对象，实为 " + excerpt(data)}}}
 	}
 	*m = Message{}
-	c := codec{mode: reading, frame: frame{path: "message.", in: in}}
+	c := codec{mode: reading, place: []byte("message."), frame: frame{at: len("message."), in: in}}
 	m.walk(&c)
 	if c.found != nil {
 		return &InvalidError{c.found}

@@ -8,7 +8,8 @@ import (
 // A Secret is a string that must not be seen: an AppSecret, an access token, an
 // EncodingAESKey, a callback token. However it is printed, logged or encoded, it
 // shows as "[secret]"; only Reveal gives the text. Compare two secrets with
-// crypto/subtle, not with ==.
+// crypto/subtle, not with ==. (Keep it in exported fields: package fmt reads an
+// unexported field of a struct that it prints without asking the field's type.)
 type Secret string
 
 const hidden = "[secret]"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
@@ -35,14 +36,15 @@ type Refresher interface {
 }
 
 // StaticToken is a token supplied by the caller, who also replaces it.
-type StaticToken Secret
+func StaticToken(token Secret) TokenSource { return staticToken{token} }
 
-// Token returns t.
-func (t StaticToken) Token(context.Context) (Token, error) {
-	if t == "" {
+type staticToken struct{ Value Secret }
+
+func (t staticToken) Token(context.Context) (Token, error) {
+	if t.Value == "" {
 		return Token{}, errors.New("kefu: empty StaticToken")
 	}
-	return Token{Value: Secret(t)}, nil
+	return Token{Value: t.Value}, nil
 }
 
 // StableToken fetches tokens from /cgi-bin/stable_token, WeChat's recommended
@@ -70,7 +72,7 @@ func (s StableToken) Token(ctx context.Context) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	return fetchToken(ctx, s.BaseURL, s.HTTP, s.Secret, &request{op: "stable_token", body: body, contentType: jsonType})
+	return fetchToken(ctx, s.BaseURL, s.HTTP, s.Secret, &request{path: "/cgi-bin/stable_token", body: body, contentType: jsonType})
 }
 
 // ClientCredential fetches tokens from /cgi-bin/token. Each call makes a new
@@ -87,7 +89,7 @@ type ClientCredential struct {
 // Token fetches a new token.
 func (s ClientCredential) Token(ctx context.Context) (Token, error) {
 	query := url.Values{"grant_type": {"client_credential"}, "appid": {s.AppID}, "secret": {s.Secret.Reveal()}}
-	return fetchToken(ctx, s.BaseURL, s.HTTP, s.Secret, &request{op: "token", query: query.Encode()})
+	return fetchToken(ctx, s.BaseURL, s.HTTP, s.Secret, &request{path: "/cgi-bin/token", query: query.Encode()})
 }
 
 func fetchToken(ctx context.Context, base string, client *http.Client, secret Secret, r *request) (Token, error) {
@@ -104,7 +106,7 @@ func fetchToken(ctx context.Context, base string, client *http.Client, secret Se
 		}
 		return Token{}, err
 	}
-	if err := outcome(r.op, status, answer); err != nil {
+	if err := outcome(r.path, status, answer); err != nil {
 		return Token{}, err
 	}
 	var got struct {
@@ -112,7 +114,7 @@ func fetchToken(ctx context.Context, base string, client *http.Client, secret Se
 		ExpiresIn   int64  `json:"expires_in"` // seconds
 	}
 	if err := json.Unmarshal(answer, &got); err != nil || got.AccessToken == "" {
-		return Token{}, &TransportError{Op: r.op, Status: status, class: ErrUnknownOutcome, Err: errors.New("an answer without access_token")}
+		return Token{}, &TransportError{Op: r.op(), Status: status, class: ErrUnknownOutcome, Err: errors.New("an answer without access_token")}
 	}
 	return Token{Value: Secret(got.AccessToken), Expiry: asked.Add(time.Duration(got.ExpiresIn) * time.Second)}, nil
 }
@@ -146,6 +148,10 @@ type fetch struct {
 	tok  Token
 	err  error
 }
+
+// Format prints no more than what c is: fmt would show the secrets in its
+// unexported fields.
+func (c *cachedToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "kefu.CachedToken") }
 
 func (c *cachedToken) Token(ctx context.Context) (Token, error) {
 	c.mu.Lock()
