@@ -95,10 +95,10 @@ func (c *codec) hasExtra(k string) bool {
 }
 
 // text visits a member with a string value.
-func (c *codec) text(key string, v *string, when bool) {
+func (c *codec) text(key string, v *string, always bool) {
 	switch c.mode {
 	case writing:
-		if *v != "" || when == always && !c.hasExtra(key) {
+		if *v != "" || always && !c.hasExtra(key) {
 			c.key(key)
 			c.out = appendString(c.out, *v)
 		}
@@ -112,7 +112,7 @@ func (c *codec) text(key string, v *string, when bool) {
 			c.wrongType(key, "a string", "字符串", raw)
 			return
 		}
-		if *v = s; s != "" || when == always {
+		if *v = s; s != "" || always {
 			delete(c.in, key)
 		}
 	case checking:

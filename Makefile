@@ -1,0 +1,41 @@
+# make test      all tests, under the race detector; installs what they need (Debian)
+# make check     formatting, vet, staticcheck
+# make generate  whatever is generated, anew
+# make bench     the benchmarks, each beside its floor
+# make shots     pictures of the phone page into ./shots
+
+GO          ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: test check generate bench shots tools
+
+test: tools
+	$(GO) test -race -shuffle=on -timeout 5m ./...
+	cd e2e && $(GO) test -race -timeout 8m ./...
+
+check:
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	cd e2e && $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+generate:
+	$(GO) generate ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	cd e2e && $(GO) test -run '^$$' -bench . -benchmem ./...
+
+shots: tools
+	cd e2e && KEFU_SHOTS=$(CURDIR)/shots $(GO) test -run Shots -timeout 5m .
+
+# The race detector needs a C compiler; the phone page is tested in a real browser.
+tools:
+	@missing=; \
+	command -v gcc >/dev/null 2>&1 || missing="$$missing gcc libc6-dev"; \
+	command -v chromium >/dev/null 2>&1 || missing="$$missing chromium"; \
+	fc-list 2>/dev/null | grep -qi 'noto.*cjk' || missing="$$missing fonts-noto-cjk fontconfig"; \
+	if [ -n "$$missing" ]; then \
+	  command -v apt-get >/dev/null 2>&1 || { echo "please install:$$missing"; exit 1; }; \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi

@@ -1,0 +1,63 @@
+package kefu_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Arrows point to words, never sideways. A package may import what stands beside
+// its name, the standard library, and nothing else; cmd/kefu alone may import all.
+var mayImport = map[string][]string{
+	"kefu":          {},
+	"kefu/callback": {"kefu"},
+	"kefu/kefutest": {"kefu", "kefu/callback"},
+	"kefu/cmd/kefu": nil,
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const module = "github.com/kefu-go/"
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		name := strings.TrimPrefix(p.ImportPath, module)
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("%s has no row: say what it may import", name)
+		}
+		if name == "kefu/cmd/kefu" {
+			continue
+		}
+	imports:
+		for _, i := range p.Imports {
+			if first, _, _ := strings.Cut(i, "/"); !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			for _, a := range allowed {
+				if i == module+a {
+					continue imports
+				}
+			}
+			t.Errorf("%s imports %s", name, i)
+		}
+	}
+	if seen < len(mayImport) {
+		t.Errorf("%d packages seen, %d have a row", seen, len(mayImport))
+	}
+}
