@@ -15,7 +15,7 @@ var mayImport = map[string][]string{
 	"kefu":          {},
 	"kefu/callback": {"kefu"},
 	"kefu/kefutest": {"kefu", "kefu/callback"},
-	"kefu/gateway":  {"kefu"},
+	"kefu/gateway":  {"kefu", "kefu/callback"},
 	"kefu/cmd/kefu": nil,
 }
 

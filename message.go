@@ -51,12 +51,15 @@ func (m *Message) walkBody(c *codec) {
 		}
 		msgtype := m.Body.MsgType()
 		c.text("msgtype", &msgtype, always)
-		c.key(msgtype)
-		outer = c.frame
 		if raw, ok := m.Body.(Raw); ok {
-			c.out = append(c.out, raw.JSON...)
+			if len(raw.JSON) > 0 {
+				c.key(msgtype)
+				c.out = append(c.out, raw.JSON...)
+			}
 			return
 		}
+		c.key(msgtype)
+		outer = c.frame
 		c.frame = frame{}
 		c.out = append(c.out, '{')
 		m.Body.visit(c)

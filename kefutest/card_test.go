@@ -32,6 +32,9 @@ func TestCardRule(t *testing.T) {
 			if got := x.post(nil, "/card/get", `{"card_id":"`+tt.id+`"}`); got != tt.get {
 				t.Errorf("/card/get: errcode %d, want %d", got, tt.get)
 			}
+			if err := x.w.Client().CheckCard(t.Context(), tt.id); (err == nil) != (tt.send == 0) {
+				t.Errorf("the SDK's look-up says %v, and custom/send answers %d", err, tt.send)
+			}
 			x.w.UserSends("oUser1")
 			got := x.post(nil, "/cgi-bin/message/custom/send", `{"touser":"oUser1","msgtype":"wxcard","wxcard":{"card_id":"`+tt.id+`"}}`)
 			if got != tt.send {

@@ -500,6 +500,11 @@ func TestPutState(t *testing.T) {
 		{"a kind alone registers a media id for good", `{"media":{"M":"image"}}`, func(l *library) bool {
 			return l.checkMedia(noon.Add(1e6*time.Hour), "M", kefu.MediaImage) == 0 && l.checkMedia(noon, "M", kefu.MediaVoice) == 40121
 		}},
+		{"a registered media id has no bytes to get", `{"media":{"M":"image"}}`, func(l *library) bool {
+			_, code := l.lookUp(noon, "M")
+			_, shown := l.media("M")
+			return code == 40007 && !shown
+		}},
 		{"a media id may be of news", `{"media":{"N":"news"}}`, func(l *library) bool { return l.checkMedia(noon, "N", mediaNews) == 0 }},
 		{"an article id alone is enough", `{"articles":["A"]}`, func(l *library) bool { return l.checkArticleID(noon, "A") == 0 }},
 		{"an article with a title has a card", `{"articles":[{"article_id":"A","news_item":[{"title":"标题"}]}]}`, func(l *library) bool {
@@ -510,6 +515,10 @@ func TestPutState(t *testing.T) {
 			_, _, _, url, _ := l.articleCard("A")
 			page, ok := l.articlePage(noon, url)
 			return ok && strings.HasPrefix(url, "/s/") && bytes.Contains(page, []byte("正文"))
+		}},
+		{"news too get pages of ours", `{"news":[{"media_id":"N","articles":[{"content":"正文","url":"//example.com/"}]}]}`, func(l *library) bool {
+			_, _, _, url, ok := l.articleCard("N")
+			return ok && strings.HasPrefix(url, "/s/")
 		}},
 		{"what is not named stays", `{"articles":["A"]}`, func(l *library) bool { return l.checkMedia(noon, "old", kefu.MediaImage) == 0 }},
 		{"what is named is replaced", `{"media":{}}`, func(l *library) bool { return l.checkMedia(noon, "old", kefu.MediaImage) == 40007 }},

@@ -216,7 +216,10 @@ func (n *newsArticle) coverID() string {
 	return info.List[0].ID
 }
 
-// What the page of draft/add allows, in characters; the content in bytes.
+// What an article may have, in characters; the content in bytes. WeChat's page says
+// "under 20,000 characters, under 1 MB" of the content; of the others sources name
+// several numbers, and these are the largest, so that nothing is refused here that
+// WeChat may take.
 const (
 	mostArticles = 8
 	longTitle    = 64

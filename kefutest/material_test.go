@@ -154,9 +154,9 @@ func TestListMaterial(t *testing.T) {
 		Count int `json:"item_count"`
 	}
 	var page list
-	x.post(&page, "/cgi-bin/material/batchget_material", `{"type":"image","offset":1,"count":1}`)
-	if page.Total != 3 || page.Count != 1 || len(page.Item) != 1 || page.Item[0].MediaID != images[1] || page.Item[0].Name != "1.png" || page.Item[0].URL == "" {
-		t.Errorf("the second newest of three images: %+v", page)
+	x.post(&page, "/cgi-bin/material/batchget_material", `{"type":"image","offset":0,"count":1}`)
+	if page.Total != 3 || page.Count != 1 || len(page.Item) != 1 || page.Item[0].MediaID != images[2] || page.Item[0].Name != "2.png" || page.Item[0].URL == "" {
+		t.Errorf("the newest of three images: %+v", page)
 	}
 	page = list{}
 	x.post(&page, "/cgi-bin/material/batchget_material", `{"type":"news","offset":0,"count":20}`)
@@ -374,13 +374,34 @@ func TestPublicationFails(t *testing.T) {
 	}
 }
 
+func TestResetForgetsPublications(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		finished := make(chan callback.PublishJobFinishEvent, 1)
+		x := newWire(t, Account{CallbackHandler: pushes(t, finished)})
+		cover := x.mediaID(addMaterialPath+"image", "cover.png", pngFile())
+		var draft struct {
+			MediaID string `json:"media_id"`
+		}
+		x.post(&draft, "/cgi-bin/draft/add", fmt.Sprintf(`{"articles":[{"title":"t","content":"c","thumb_media_id":%q}]}`, cover))
+		if code := x.post(nil, "/cgi-bin/freepublish/submit", fmt.Sprintf(`{"media_id":%q}`, draft.MediaID)); code != 0 {
+			t.Fatalf("errcode %d", code)
+		}
+		x.w.Reset()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(finished) != 0 {
+			t.Errorf("pushed: %+v", <-finished)
+		}
+	})
+}
+
 // pushes is the callback of an account that waits for the end of publications.
 func pushes(t *testing.T, finished chan<- callback.PublishJobFinishEvent) http.Handler {
 	return &callback.Handler{
 		AppID: DefaultAccount.AppID, Token: DefaultAccount.Token, AESKey: DefaultAccount.AESKey,
 		Receive: func(_ context.Context, e callback.Event) (callback.Reply, error) {
 			if e, ok := e.(callback.PublishJobFinishEvent); ok {
-				if e.FromUserName != massHelper {
+				if e.FromUserName != "mphelper" {
 					t.Errorf("from %q", e.FromUserName)
 				}
 				finished <- e

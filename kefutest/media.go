@@ -63,8 +63,8 @@ func (f *mediaFile) contentType() string { return contentType(f.format) }
 // has a code of its own, and for the form around it.
 const largestUpload = 16 << 20
 
-// smallestFile: WeCom's page on media wants more than 5 bytes of every file and
-// answers 40006 else; the same code stands, unexplained, in the list of /media/upload.
+// smallestFile: WeCom's page on media wants more than 5 bytes of every file. That
+// 40006, unexplained in the list of media/upload, is the code for it is our reading.
 const smallestFile = 6
 
 // checkFile decides whether WeChat takes data as a file of kind through call

@@ -1,11 +1,13 @@
 package kefutest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -28,7 +30,6 @@ type Request struct {
 	RID      string
 	Fault    *Fault // that struck it
 	clientIP string
-	number   int64
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -66,16 +67,18 @@ const (
 	loggedBytes  = 16 << 10
 )
 
-// secretMembers finds the secrets in a JSON body, a form and a query.
-var secretMembers = regexp.MustCompile(`(?i)("(?:secret|appsecret|access_token)"\s*:\s*")(?:[^"\\]|\\.)*|((?:^|[?&])(?:secret|appsecret|access_token)=)[^&\s"]*`)
+// secretMembers finds the secrets in JSON.
+var secretMembers = regexp.MustCompile(`(?i)("(?:secret|appsecret|access_token)"\s*:\s*")(?:[^"\\]|\\.)*`)
 
-func withoutSecrets(s string) string { return secretMembers.ReplaceAllString(s, "${1}${2}[secret]") }
-
-func loggable(b []byte) string {
+// loggable is the beginning of a body without secrets, or "" if it is not text.
+func (c *call) loggable(b []byte) string {
 	if !utf8.Valid(b) {
 		return ""
 	}
-	s := withoutSecrets(string(b))
+	s := secretMembers.ReplaceAllString(string(b), "${1}[secret]")
+	if known := c.Secret.Reveal(); known != "" {
+		s = strings.ReplaceAll(s, known, "[secret]")
+	}
 	if len(s) <= loggedBytes {
 		return s
 	}
@@ -86,19 +89,33 @@ func loggable(b []byte) string {
 	return s[:cut]
 }
 
+// loggableQuery is a query in readable form without secrets.
+func loggableQuery(raw string) string {
+	pairs := strings.Split(raw, "&")
+	for i, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		name, _ = url.QueryUnescape(name)
+		value, _ = url.QueryUnescape(value)
+		switch strings.ToLower(name) {
+		case "access_token", "secret", "appsecret":
+			value = "[secret]"
+		case "":
+			continue
+		}
+		pairs[i] = name + "=" + value
+	}
+	return strings.Join(pairs, "&")
+}
+
 // logRequest notes a call and what it is answered. The caller holds mu.
 func (p *platform) logRequest(c *call, r *http.Request, out reply, body []byte, rid string, hit *Fault) *Request {
-	query, _ := url.QueryUnescape(r.URL.RawQuery)
 	line := &Request{
-		At: c.now, Account: c.AppID, Method: r.Method, Path: r.URL.Path, Query: withoutSecrets(query), Body: loggable(c.body),
-		Size: len(c.body), OpenID: c.openid(), ErrCode: out.code, Status: 200, Answer: loggable(body), RID: rid, Fault: hit,
-		clientIP: c.ip, number: p.nextID(),
+		At: c.now, Account: c.AppID, Method: r.Method, Path: c.route.path, Query: loggableQuery(r.URL.RawQuery), Body: c.loggable(c.body),
+		Size: len(c.body), OpenID: c.openid(), ErrCode: out.code, Status: cmp.Or(out.status, http.StatusOK), Answer: c.loggable(body),
+		RID: rid, Fault: hit, clientIP: c.ip,
 	}
-	if c.route == unknownRoute || len(line.Path) > 256 {
-		line.Path = line.Path[:min(len(line.Path), 256)]
-	}
-	if out.status != 0 {
-		line.Status = out.status
+	if c.route == unknownRoute { // of a known one the path may go on with a token
+		line.Path = r.URL.Path[:min(len(r.URL.Path), 256)]
 	}
 	if out.silent || hit != nil && hit.Drop != "" {
 		line.Status = 0

@@ -101,7 +101,7 @@ func TestMixing(t *testing.T) {
 			open(0, kefu.Follow, 3), send(0, 0, 2), send(0, 0, 1), send(0, 0, 0), send(0, 45047, 0), send(time.Minute, 45015, 0),
 		}},
 		{"side by side: no limit beside a limit", SideBySide, []step{
-			open(0, kefu.Payment, -1), open(0, kefu.Menu, -1), send(0, 0, -1), send(time.Minute, 0, -1), send(47 * time.Hour, 0, -1), send(time.Hour, 45015, 0),
+			open(0, kefu.Payment, -1), open(0, kefu.Menu, -1), send(0, 0, -1), send(time.Minute, 0, -1), send(47*time.Hour, 0, -1), send(time.Hour, 45015, 0),
 		}},
 		{"latest wins: a menu tap shortens a message's window", LatestWins, []step{
 			open(0, kefu.UserMessage, 5), open(0, kefu.Menu, 3), send(time.Minute, 45015, 0),

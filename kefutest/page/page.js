@@ -20,7 +20,7 @@ const words = {
   not_following: ["未关注", "Not following"],
   closed: ["窗口已关闭", "Window closed"],
 
-  windows: ["窗口与额度", "Windows and allowances"],
+  windows: ["窗口与额度", "Windows"],
   no_window: ["没有窗口：公众号现在不能主动发消息。等这位粉丝发消息、点菜单、扫码或关注。", "No window: the account can't write now. It opens when this follower writes, taps a menu, scans or follows."],
   user_message: ["发了消息", "Wrote a message"],
   menu: ["点了菜单", "Tapped a menu"],
@@ -38,14 +38,19 @@ const words = {
   acts: ["以这位粉丝的身份", "As this follower"],
   do_follow: ["关注", "Follow"],
   do_unfollow: ["取消关注", "Unfollow"],
-  do_scan: ["扫码", "Scan a code"],
-  do_menu: ["点菜单", "Tap the menu"],
+  do_scan: ["扫码", "Scan"],
+  do_menu: ["点菜单", "Tap menu"],
   do_pay: ["支付成功", "Pay"],
-  do_rights: ["维权", "Claim rights"],
+  do_rights: ["维权", "Rights"],
   do_scan_menu: ["菜单扫码", "Menu scan"],
   with: ["场景值或菜单 key（可空）", "Scene or menu key (optional)"],
   waiting: ["已推给公众号，等它应答…", "Pushed to the account, waiting for its answer…"],
   no_callback: ["没有设回调地址，事件没有推给谁", "No callback URL is set; the event went nowhere"],
+  callback_set: ["回调 · {mode}", "Callback · {mode}"],
+  callback_unset: ["没有设回调", "No callback"],
+  plain: ["明文", "plain"],
+  compat: ["兼容", "compat"],
+  secure: ["加密", "secure"],
   callback_was: ["回调 {status} · {ms} 毫秒", "Callback {status} · {ms} ms"],
   callback_none: ["回调没有应答，推了 {n} 次", "Callback unanswered, {n} tries"],
 
@@ -83,7 +88,7 @@ const words = {
   lost: ["没有这个素材的内容", "No bytes for this media"],
   cant_play: ["浏览器放不了这种语音（AMR）", "This browser can't play it (AMR)"],
   play: ["播放", "Play"],
-  unknown_kind: ["不认识的类型 {kind}", "Unknown kind {kind}"],
+  unknown_kind: ["不认识的类型", "Unknown kind"],
   a_picture: ["一张图片", "A picture"],
   no_title: ["（没有标题）", "(no title)"],
 
@@ -218,8 +223,10 @@ const locale = zh ? "zh-CN" : "en-GB";
 const format = (options) => { const f = new Intl.DateTimeFormat(locale, options); return (ms) => f.format(ms); };
 const hm = format({ hour: "2-digit", minute: "2-digit", hour12: false });
 const hms = format({ hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-const day = format({ month: "short", day: "numeric", weekday: "short" });
-const dayHM = (ms) => (day(ms) === day(simNow()) ? hm(ms) : `${format({ month: "short", day: "numeric" })(ms)} ${hm(ms)}`);
+const day = format({ month: "short", day: "numeric" });
+const date = format({ year: "numeric", month: "long", day: "numeric" });
+const weekday = format({ weekday: "short" });
+const dayHM = (ms) => (date(ms) === date(simNow()) ? hm(ms) : `${day(ms)} ${hm(ms)}`);
 
 const second = 1000, minute = 60 * second, hour = 60 * minute;
 
@@ -252,6 +259,7 @@ const sim = {
   openid: place.get("openid") ?? "",
   filter: "all",
   request: "", // the one whose details are shown
+  delivery: null, // the last push that this page caused
   typed: new Map(), // what stands in the box, per follower
 };
 
@@ -280,6 +288,11 @@ async function ask(method, p, body, query) {
 }
 
 // ---------- what a message looks like ----------
+
+function asObject(v) {
+  if (v && typeof v === "object") return v;
+  throw new TypeError("not an object");
+}
 
 const str = (v) => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
 
@@ -332,7 +345,7 @@ function bare(text) {
 // anchor is a link in a text: to a mini program, to a menu choice, to the web, or,
 // with any other address, nowhere.
 function anchor(a, label) {
-  const tap = (name, onTap) => el("button", { type: "button", class: "tap", click: onTap }, name);
+  const tap = (name, onTap) => el("a", { href: "#", click: (event) => { event.preventDefault(); onTap(); } }, name);
   if (a["data-miniprogram-appid"])
     return tap([miniIcon(), label], () => opensMini(a["data-miniprogram-appid"], a["data-miniprogram-path"]));
   const choice = /^weixin:\/\/bizmsgmenu\?(.*)$/is.exec(a.href ?? "");
@@ -408,7 +421,7 @@ function video(b) {
 function news(articles, of) {
   const list = Array.isArray(articles) ? articles.filter((a) => a && typeof a === "object") : [];
   const [first, ...rest] = list;
-  if (!first) return bubble(t("no_title"));
+  asObject(first);
   if (!rest.length)
     return card(outside(str(first.url), { class: "nb" }, title(str(first.title)), el("p", {}, foreign(str(first.description))),
       thumb(of(first))));
@@ -426,7 +439,7 @@ function menuOf(b) {
 }
 
 function unknown(kind, raw) {
-  return el("div", { class: "pb odd" }, t("unknown_kind", { kind: "" }), foreign(kind),
+  return el("div", { class: "pb odd" }, t("unknown_kind"), " ", foreign(kind),
     el("details", {}, el("summary", {}, "JSON"), el("pre", {}, raw)));
 }
 
@@ -508,16 +521,14 @@ function drawLine(line) {
   if (line.gap) return el("li", { class: "sys" }, el("time", { datetime: new Date(line.gap).toISOString() }, dayHM(line.gap)));
   const m = line.message && typeof line.message === "object" ? line.message : {};
   const mine = line.dir === "in";
-  if (line.dir === "system" || (mine && !said[m.MsgType]))
-    return mine && m.MsgType && m.MsgType !== "event"
-      ? el("li", { class: "pm me" }, el("div", { class: "pc" }, unknown(line.kind, JSON.stringify(m, null, 1))))
-      : el("li", { class: line.kind === "out_of_service" ? "sys bad" : "sys", title: str(m.because) || null }, foreign(happened(line)));
+  if (line.dir === "system" || (mine && (m.MsgType ?? "event") === "event"))
+    return el("li", { class: line.kind === "out_of_service" ? "sys bad" : "sys", title: str(m.because) || null }, foreign(happened(line)));
   const name = mine ? face(sim.openid) : line.kf?.nickname || line.kf?.account || accountName();
   let drawn;
   try {
-    drawn = mine ? said[m.MsgType](m) : bodies[line.kind](m[line.kind] ?? {}, line);
-  } catch {
-    drawn = unknown(line.kind, JSON.stringify(m, null, 1));
+    drawn = mine ? said[m.MsgType](m) : bodies[line.kind](asObject(m[line.kind]), line);
+  } catch { // no such kind, or of another shape
+    drawn = unknown(line.kind, JSON.stringify(line.message, null, 1));
   }
   return el("li", { class: mine ? "pm me" : "pm" }, avatar(name, { key: mine ? sim.openid : name, src: line.kf?.avatar }),
     el("div", { class: "pc" },
@@ -667,7 +678,7 @@ function drawClock() {
   const now = simNow(), ahead = Math.round(sim.ahead / second) * second;
   byId("clock-time").textContent = hms(now);
   byId("phone-time").textContent = hm(now);
-  byId("clock-date").textContent = format({ year: "numeric", month: "long", day: "numeric", weekday: "short" })(now);
+  byId("clock-date").textContent = `${date(now)} · ${weekday(now)}`;
   byId("clock-ahead").hidden = Math.abs(ahead) < 2 * second;
   byId("clock-ahead").textContent = t(ahead > 0 ? "ahead" : "behind", { t: left(Math.abs(ahead)) });
 }
@@ -721,11 +732,11 @@ function drawRequests() {
       el("td", { class: "mono" }, el("button", { type: "button", title: t("details"), "aria-expanded": String(r.on), "aria-controls": "request",
         click: () => { sim.request = sim.request === r.key ? "" : r.key; drawRequests(); } }, call(r.path) + (kind && ` · ${kind}`))),
       el("td", {}, r.openid ? short(r.openid) : "—"), el("td", {}, el("span", { class: `st ${cls}` }, icon(name, "s"), word)),
-      el("td", { class: "r" }, r.status ? t("ms", { n: r.took_ms < 10 ? r.took_ms.toFixed(1) : Math.round(r.took_ms) }) : "—"));
+      el("td", { class: "r" }, r.status ? t("ms", { n: r.took_ms < 1 ? "<1" : Math.round(r.took_ms) }) : "—"));
   });
   const r = sim.requests.find((r) => r.key === sim.request);
   byId("request").hidden = !r;
-  list(byId("request"), r ? [r] : [], (r) => r.key, (r) => el("div", { class: "dt2" },
+  list(byId("request"), r ? [r] : [], (r) => r.key, (r) => el("div", {},
     el("div", {}, el("h3", {}, `${r.method} `, foreign(r.path)), el("pre", {}, pretty(r.body) || foreign(r.query))),
     el("div", {}, el("h3", {}, t("answer"), r.fault && ` · ${t("faults")}: ${faultSays({ hits: 0, ...r.fault })}`), el("pre", {}, pretty(r.answer) || "—"))));
 }
@@ -765,19 +776,24 @@ async function act(action, details = {}, openid = sim.openid) {
   const done = await tell(ask("POST", `followers/${encodeURIComponent(openid)}/${action}`, details));
   clearTimeout(slow);
   const last = done?.deliveries.at(-1);
-  if (last) callbackWas(last, done.deliveries.length);
-  else if (done?.event) toast(t("no_callback"));
+  if (last) {
+    sim.delivery = { ...last, tries: done.deliveries.length };
+    if (!drawCallback()) toast(byId("callback").textContent);
+    else if (byId("toast").textContent === t("waiting")) toast("");
+  } else if (done?.event) toast(t("no_callback"));
   return done;
 }
 
-function callbackWas(last, tries) {
-  const good = last.status >= 200 && last.status < 300, tag = byId("callback");
-  tag.hidden = false;
-  tag.className = `tag nomob ${good ? "ok" : "h"}`;
-  tag.replaceChildren(icon(good ? "check" : "cross", "xs"),
-    last.status ? t("callback_was", { status: last.status, ms: Math.round(last.took_ms) }) : t("callback_none", { n: tries }));
-  if (!good) toast(tag.textContent);
-  else if (byId("toast").textContent === t("waiting")) byId("toast").replaceChildren();
+// drawCallback shows how the last push went, or before the first that there is
+// somebody to push to.
+function drawCallback() {
+  const tag = byId("callback"), account = sim.accounts.find((a) => a.appid === sim.appid), last = sim.delivery;
+  const good = last ? last.status >= 200 && last.status < 300 : account.callback;
+  tag.className = `tag nomob ${good ? "ok" : last ? "h" : ""}`;
+  tag.replaceChildren(icon(good ? "check" : last ? "cross" : "info", "xs"), el("span", {},
+    !last ? (account.callback ? t("callback_set", { mode: t(account.mode) }) : t("callback_unset"))
+      : last.status ? t("callback_was", { status: last.status, ms: Math.round(last.took_ms) }) : t("callback_none", { n: last.tries })));
+  return good;
 }
 
 function choose(openid) {
@@ -859,7 +875,10 @@ const loads = {
     if (!sim.accounts.some((a) => a.appid === sim.appid)) sim.appid = sim.accounts[0].appid;
     const select = byId("account");
     select.replaceChildren(...sim.accounts.map((a) => el("option", { value: a.appid, selected: a.appid === sim.appid }, a.appid)));
-    select.disabled = sim.accounts.length < 2;
+    select.hidden = sim.accounts.length < 2;
+    byId("appid").hidden = !select.hidden;
+    byId("appid").textContent = sim.appid;
+    drawCallback();
   },
   async clock() {
     const asked = Date.now(), { now } = await ask("GET", "clock"), answered = Date.now();

@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/callback"
+)
+
+// An Account is an official account that the gateway serves. The secrets are
+// written and never read: they are empty in every answer.
+type Account struct {
+	AppID  string        `json:"appid"`
+	Name   string        `json:"name,omitempty"`
+	Secret kefu.Secret   `json:"-"`    // AppSecret
+	Token  kefu.Secret   `json:"-"`    // of callbacks
+	AESKey kefu.Secret   `json:"-"`    // EncodingAESKey
+	Mode   callback.Mode `json:"mode"` // pinned; default secure with an AES key, else plain
+
+	Profile      string                     `json:"profile"`
+	Rules        map[kefu.Trigger]Allowance `json:"rules,omitempty"` // override cells of the profile
+	Callbacks    string                     `json:"callbacks"`       // "here" (default) or "elsewhere"
+	WhenClosed   WhenClosed                 `json:"when_closed"`     // default of messages
+	OnUnknown    OnUnknown                  `json:"on_unknown"`      // default of messages
+	Busy         string                     `json:"busy"`            // "retry" (default) or "unknown": what -1 means
+	KeepFree     *int                       `json:"keep_free,omitempty"`
+	ExpiresAfter Seconds                    `json:"expires_after"`  // default 48 h
+	Relearn      Seconds                    `json:"relearn"`        // how long a belief withholds; default 60 s
+	Rate         float64                    `json:"rate,omitempty"` // most posts a second; 0: no limit
+	State        string                     `json:"state"`          // "active" or "paused"
+	Because      string                     `json:"because,omitempty"`
+}
+
+// An Allowance is a cell of the rules in the API.
+type Allowance struct {
+	Max     *int `json:"max"` // null: no limit
+	Seconds int  `json:"seconds"`
+}
+
+// Seconds is a duration in the API.
+type Seconds int64
+
+// Duration is s as Go has it.
+func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
+
+// WithDefaults fills what was left out.
+func (a Account) WithDefaults() Account {
+	if a.Mode == "" {
+		if a.Mode = callback.Plain; a.AESKey != "" {
+			a.Mode = callback.Secure
+		}
+	}
+	a.Profile = orDefault(a.Profile, kefu.DefaultProfile)
+	a.Callbacks = orDefault(a.Callbacks, "here")
+	a.WhenClosed = orDefault(a.WhenClosed, Park)
+	a.OnUnknown = orDefault(a.OnUnknown, Hold)
+	a.Busy = orDefault(a.Busy, "retry")
+	a.ExpiresAfter = orDefault(a.ExpiresAfter, Seconds(48*3600))
+	a.Relearn = orDefault(a.Relearn, Seconds(60))
+	a.State = orDefault(a.State, "active")
+	return a
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// A Role is what a key may do.
+type Role string
+
+const (
+	Admin Role = "admin" // everything
+	Send  Role = "send"  // messages and what is done to them, triggers, typing; reading its accounts
+	Read  Role = "read"  // GET only
+	Door  Role = "door"  // the door's paths only
+)
+
+// A Key opens the API. Its text is shown once, when it is made; the gateway keeps
+// a hash.
+type Key struct {
+	ID        string   `json:"id"`
+	Name      string   `json:"name,omitempty"`
+	Role      Role     `json:"role"`
+	Accounts  []string `json:"accounts,omitempty"` // none: all
+	CreatedAt Time     `json:"created_at"`
+	Key       string   `json:"key,omitempty"` // kf_…; only in the answer that made it
+}

@@ -1,0 +1,190 @@
+package dispatch
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// The agenda says which lane is looked at next, and when. Lanes that have
+// something to do stand in line per account and priority; lanes that wait for a
+// moment are in a heap. It knows nothing of messages.
+type agenda struct {
+	mu     sync.Mutex // guards all below
+	cond   *sync.Cond // signalled when there may be work, or at the end
+	ready  map[string]*accountLine
+	order  []string // accounts, in the order in which they are served
+	turn   int      // where in order the next look begins
+	busy   int      // lanes being looked at
+	slots  int
+	later  timers
+	closed bool
+}
+
+// An accountLine is what one account has ready.
+type accountLine struct {
+	lines [3][]*lane // human, normal, bulk
+	busy  int
+}
+
+func newAgenda(slots int) *agenda {
+	a := &agenda{ready: map[string]*accountLine{}, slots: slots}
+	a.cond = sync.NewCond(&a.mu)
+	return a
+}
+
+func rank(p gateway.Priority) int {
+	switch p {
+	case gateway.Human:
+		return 0
+	case gateway.Bulk:
+		return 2
+	}
+	return 1
+}
+
+// poke puts l in line, unless it stands there already or is being looked at: then
+// it is looked at once more.
+func (a *agenda) poke(l *lane, p gateway.Priority) {
+	a.mu.Lock()
+	a.pokeLocked(l, p)
+	a.mu.Unlock()
+}
+
+func (a *agenda) pokeLocked(l *lane, p gateway.Priority) {
+	switch {
+	case l.looking:
+		l.again = true
+	case !l.inLine:
+		l.inLine = true
+		line := a.ready[l.account.appid]
+		if line == nil {
+			line = &accountLine{}
+			a.ready[l.account.appid] = line
+			a.order = append(a.order, l.account.appid)
+		}
+		r := rank(p)
+		line.lines[r] = append(line.lines[r], l)
+		a.cond.Signal()
+	}
+}
+
+// at has l poked at the given moment, or before.
+func (a *agenda) at(l *lane, t time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !l.wake.IsZero() && !t.Before(l.wake) {
+		return
+	}
+	l.wake = t
+	heap.Push(&a.later, timer{t, l})
+}
+
+// due pokes every lane whose moment has come and returns the next moment.
+func (a *agenda) due(now time.Time) (next time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.later) > 0 {
+		t := a.later[0]
+		if now.Before(t.at) {
+			return t.at
+		}
+		heap.Pop(&a.later)
+		if t.lane.wake.Equal(t.at) { // else an earlier moment has replaced it
+			t.lane.wake = time.Time{}
+			a.pokeLocked(t.lane, gateway.Normal)
+		}
+	}
+	return time.Time{}
+}
+
+// next waits for a lane to look at and takes a slot for it; nil after close. An
+// account has at most half of the slots while another has lanes in line.
+func (a *agenda) next() *lane {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for {
+		if a.closed {
+			return nil
+		}
+		if l := a.takeLocked(); l != nil {
+			return l
+		}
+		a.cond.Wait()
+	}
+}
+
+func (a *agenda) takeLocked() *lane {
+	if a.busy >= a.slots {
+		return nil
+	}
+	waiting := 0
+	for _, line := range a.ready {
+		if line.waiting() {
+			waiting++
+		}
+	}
+	for i := range a.order {
+		at := (a.turn + i) % len(a.order)
+		line := a.ready[a.order[at]]
+		if !line.waiting() || waiting > 1 && line.busy >= max(1, a.slots/2) {
+			continue
+		}
+		a.turn = at + 1
+		for r := range line.lines {
+			if len(line.lines[r]) > 0 {
+				l := line.lines[r][0]
+				line.lines[r] = line.lines[r][1:]
+				l.inLine, l.looking, l.again = false, true, false
+				line.busy++
+				a.busy++
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+func (l *accountLine) waiting() bool {
+	return len(l.lines[0])+len(l.lines[1])+len(l.lines[2]) > 0
+}
+
+// done gives the slot back.
+func (a *agenda) done(l *lane, p gateway.Priority) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.busy--
+	a.ready[l.account.appid].busy--
+	l.looking = false
+	if l.again {
+		a.pokeLocked(l, p)
+	}
+	a.cond.Signal()
+}
+
+func (a *agenda) close() {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.cond.Broadcast()
+}
+
+type timer struct {
+	at   time.Time
+	lane *lane
+}
+
+type timers []timer
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *timers) Push(x any)        { *t = append(*t, x.(timer)) }
+func (t *timers) Pop() any {
+	old := *t
+	x := old[len(old)-1]
+	*t = old[:len(old)-1]
+	return x
+}

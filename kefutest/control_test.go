@@ -1,0 +1,501 @@
+package kefutest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/callback"
+)
+
+// A remote speaks to the control plane as a script does.
+type remote struct {
+	t *testing.T
+	w *WeChat
+}
+
+// call makes a request and decodes its answer into out, unless that is nil.
+func (c remote) call(out any, method, path, body string) (status int) {
+	c.t.Helper()
+	req := httptest.NewRequest(method, "http://127.0.0.1:7700"+path, strings.NewReader(body))
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	rec := httptest.NewRecorder()
+	c.w.Handler().ServeHTTP(rec, req)
+	if out != nil {
+		if err := json.Unmarshal(rec.Body.Bytes(), out); err != nil {
+			c.t.Fatalf("%s %s: %d %s", method, path, rec.Code, rec.Body)
+		}
+	}
+	return rec.Code
+}
+
+func newRemote(t *testing.T, accounts ...Account) remote {
+	w := New(accounts...)
+	t.Cleanup(w.Close)
+	return remote{t, w}
+}
+
+type listOf[T any] struct {
+	Items []T
+	Next  *string
+}
+
+// Who may use the control plane: nobody whom a web page could have sent.
+func TestControlPlaneIsGuarded(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		key     string
+		host    string
+		headers []string
+		method  string
+		body    string
+		want    int
+	}{
+		{name: "127.0.0.1", host: "127.0.0.1:7700", want: 200},
+		{name: "127.0.0.1 without port", host: "127.0.0.1", want: 200},
+		{name: "another loopback address", host: "127.8.8.8:7700", want: 200},
+		{name: "localhost", host: "localhost:7700", want: 200},
+		{name: "LOCALHOST", host: "LOCALHOST", want: 200},
+		{name: "::1", host: "[::1]:7700", want: 200},
+		{name: "::1 without port", host: "[::1]", want: 200},
+		{name: "a name that is made to point here", host: "evil.example:7700", want: 403},
+		{name: "a name that begins as one of ours", host: "localhost.evil.example", want: 403},
+		{name: "an address as a name", host: "127.0.0.1.evil.example", want: 403},
+		{name: "a name with ours as its port", host: "evil.example:127.0.0.1", want: 403},
+		{name: "an address of the network", host: "192.168.1.2:7700", want: 403},
+		{name: "any address", host: "0.0.0.0:7700", want: 403},
+		{name: "no host", host: "", want: 403},
+
+		{name: "its own page", host: "127.0.0.1:7700", headers: []string{"Origin", "http://127.0.0.1:7700"}, want: 200},
+		{name: "a page of another origin", host: "127.0.0.1:7700", headers: []string{"Origin", "http://evil.example"}, want: 403},
+		{name: "a page of another port", host: "127.0.0.1:7700", headers: []string{"Origin", "http://127.0.0.1:8080"}, want: 403},
+		{name: "a sandboxed page", host: "127.0.0.1:7700", headers: []string{"Origin", "null"}, want: 403},
+		{name: "a picture on a page of another site", host: "127.0.0.1:7700", headers: []string{"Sec-Fetch-Site", "cross-site"}, want: 403},
+		{name: "a picture on a page of another port", host: "127.0.0.1:7700", headers: []string{"Sec-Fetch-Site", "same-site"}, want: 403},
+		{name: "a picture on its own page", host: "127.0.0.1:7700", headers: []string{"Sec-Fetch-Site", "same-origin"}, want: 200},
+		{name: "typed into the browser", host: "127.0.0.1:7700", headers: []string{"Sec-Fetch-Site", "none"}, want: 200},
+
+		{name: "JSON", host: "127.0.0.1", method: "POST", body: `{"advance":"1s"}`, headers: []string{"Content-Type", "application/json; charset=utf-8"}, want: 200},
+		{name: "JSON as a form would send it", host: "127.0.0.1", method: "POST", body: `{"advance":"1s"}`, headers: []string{"Content-Type", "text/plain"}, want: 415},
+		{name: "JSON without a type", host: "127.0.0.1", method: "POST", body: `{"advance":"1s"}`, want: 415},
+		{name: "too much", host: "127.0.0.1", method: "POST", body: long(largestControl + 1), headers: []string{"Content-Type", "application/json"}, want: 413},
+
+		{name: "no key", key: "k", host: "127.0.0.1", want: 401},
+		{name: "wrong key", key: "k", host: "127.0.0.1", headers: []string{"Authorization", "Bearer x"}, want: 401},
+		{name: "key", key: "k", host: "sim.example", headers: []string{"Authorization", "Bearer k"}, want: 200},
+		{name: "key, from a page of another origin", key: "k", host: "sim.example", headers: []string{"Authorization", "Bearer k", "Origin", "http://evil.example"}, want: 403},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := Config{ControlKey: kefu.Secret(tt.key)}.New()
+			defer w.Close()
+			if tt.method == "" {
+				tt.method = "GET"
+			}
+			req := httptest.NewRequest(tt.method, "http://127.0.0.1/_sim/clock", strings.NewReader(tt.body))
+			req.Host = tt.host
+			for pair := range slices.Chunk(tt.headers, 2) {
+				req.Header.Set(pair[0], pair[1])
+			}
+			rec := httptest.NewRecorder()
+			w.Handler().ServeHTTP(rec, req)
+			if rec.Code != tt.want {
+				t.Errorf("%d %s, want %d", rec.Code, rec.Body, tt.want)
+			}
+			if h := rec.Header().Get("Access-Control-Allow-Origin"); h != "" {
+				t.Errorf("it lets other origins in: %s", h)
+			}
+		})
+	}
+}
+
+func TestControlPlaneErrors(t *testing.T) {
+	c := newRemote(t)
+	for _, tt := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"GET", "/_sim", "", 404},
+		{"GET", "/_sim/nothing", "", 404},
+		{"DELETE", "/_sim/clock", "", 405},
+		{"GET", "/_sim/reset", "", 405},
+		{"GET", "/_sim/clock?account=wxnobody", "", 404},
+		{"GET", "/_sim/followers/oNobody", "", 404},
+		{"POST", "/_sim/followers/oUser1/dance", "", 404},
+		{"POST", "/_sim/followers/not%20an%20openid/text", "", 400},
+		{"POST", "/_sim/followers/oUser1/text", "{", 400},
+		{"POST", "/_sim/followers/oUser1/text", "[]", 400},
+		{"POST", "/_sim/clock", "", 400},
+		{"POST", "/_sim/clock", `{"advance":"soon"}`, 400},
+		{"POST", "/_sim/clock", `{"advance":"1s","set":"2026-01-01T00:00:00Z"}`, 400},
+		{"POST", "/_sim/faults", `{"path":"/cgi-bin/token"}`, 400},
+		{"DELETE", "/_sim/faults/7", "", 404},
+		{"GET", "/_sim/messages/wait?count=many", "", 400},
+		{"GET", "/_sim/messages/wait?timeout=ever", "", 400},
+		{"PUT", "/_sim/state", `{"profile":"service_2031"}`, 400},
+		{"PUT", "/_sim/state", "", 400},
+		{"GET", "/_sim/media/nothing", "", 404},
+	} {
+		var problem struct {
+			Status        int
+			Title, Detail string
+		}
+		if got := c.call(&problem, tt.method, tt.path, tt.body); got != tt.want || problem.Status != tt.want || problem.Detail == "" {
+			t.Errorf("%s %s %s: %d %+v, want %d", tt.method, tt.path, tt.body, got, problem, tt.want)
+		}
+	}
+}
+
+// Each action answers as the contract shows, without a body and with one.
+func TestActionsByControlPlane(t *testing.T) {
+	c := newRemote(t)
+	for _, action := range Actions() {
+		var got struct {
+			Event      map[string]any
+			Window     map[string]any
+			Deliveries []any
+		}
+		if status := c.call(&got, "POST", "/_sim/followers/oUser1/"+action, ""); status != 200 || got.Window == nil || got.Deliveries == nil {
+			t.Errorf("%s: %d %+v", action, status, got)
+		}
+		if pushed := got.Event != nil; pushed == (action == "pay" || action == "rights") {
+			t.Errorf("%s: event %v", action, got.Event)
+		}
+		for name, value := range got.Event {
+			if value == "" && name != "EventKey" {
+				t.Errorf("%s: %s is empty", action, name)
+			}
+		}
+	}
+	for action, tt := range map[string]struct{ body, field, want string }{
+		"text":             {`{"content":"价格 <&>","unknown":1}`, "Content", "价格 <&>"},
+		"image":            {`{"media_id":"M1"}`, "MediaId", "M1"},
+		"voice":            {`{"media_id":"M2"}`, "MediaId", "M2"},
+		"video":            {`{"media_id":"M3"}`, "MediaId", "M3"},
+		"location":         {`{"lat":1.5,"lon":"2.5","label":"L"}`, "Location_X", "1.5"},
+		"link":             {`{"title":"T","description":"D","url":"https://example.com/x"}`, "Url", "https://example.com/x"},
+		"click":            {`{"key":"K"}`, "EventKey", "K"},
+		"view":             {`{"key":"https://example.com/v"}`, "EventKey", "https://example.com/v"},
+		"scancode_push":    {`{"key":"K","result":"R"}`, "EventKey", "K"},
+		"scancode_waitmsg": {`{"key":"K","result":"R"}`, "EventKey", "K"},
+		"scan":             {`{"scene":42}`, "EventKey", "42"},
+		"subscribe":        {`{"scene":"42"}`, "EventKey", "qrscene_42"},
+		"menu-tap":         {`{"id":101,"content":"满意"}`, "bizmsgmenuid", "101"},
+	} {
+		var got struct{ Event parts }
+		c.call(&got, "POST", "/_sim/followers/oUser1/"+action, tt.body)
+		if got.Event.text(tt.field) != tt.want {
+			t.Errorf("%s %s: %s = %s", action, tt.body, tt.field, got.Event[tt.field])
+		}
+	}
+}
+
+// A follower is made by their first action and then follows, unless it is unsubscribe.
+func TestFollowersByControlPlane(t *testing.T) {
+	c := newRemote(t)
+	c.call(nil, "POST", "/_sim/followers/oA/text", "")
+	c.call(nil, "POST", "/_sim/followers/oB/unsubscribe", "")
+	c.w.Advance(time.Second)
+	c.call(nil, "POST", "/_sim/followers/oC/pay", "")
+	type line struct {
+		OpenID    string
+		Following bool
+		Window    struct {
+			State     string
+			Remaining *int
+			OpenedBy  string `json:"opened_by"`
+		}
+		Last struct {
+			Kind string
+			Dir  string
+		}
+	}
+	var one line
+	if status := c.call(&one, "GET", "/_sim/followers/oA", ""); status != 200 || !one.Following || one.Window.State != "open" || *one.Window.Remaining != 5 {
+		t.Errorf("%d %+v", status, one)
+	}
+	var all listOf[line]
+	c.call(&all, "GET", "/_sim/followers", "")
+	if len(all.Items) != 3 || all.Items[0].OpenID != "oC" || all.Items[0].Last.Kind != "pay" || all.Items[1].Following || all.Next == nil {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestMessagesByControlPlane(t *testing.T) {
+	x := newWire(t)
+	c := remote{t, x.w}
+	type message struct {
+		Raw       string
+		Message   parts
+		At        time.Time
+		OpenID    string
+		KFAccount string `json:"kf_account"`
+	}
+	if err := x.w.SetState(everything); err != nil {
+		t.Fatal(err)
+	}
+	x.w.UserSends("oA")
+	x.w.UserSends("oB")
+	raw := `{ "touser":"oA", "msgtype":"text", "text":{"content":"<你好> & \"x\""}, "customservice":{"kf_account":"a@b"} }`
+	if code := x.post(nil, "/cgi-bin/message/custom/send", raw); code != 0 {
+		t.Fatal(code)
+	}
+	x.sendText("oB")
+	var got listOf[message]
+	c.call(&got, "GET", "/_sim/messages?to=oA", "")
+	if len(got.Items) != 1 || got.Items[0].Raw != raw || got.Items[0].KFAccount != "a@b" || got.Items[0].OpenID != "oA" || got.Items[0].Message.text("msgtype") != "text" || got.Items[0].At.IsZero() {
+		t.Errorf("%+v", got)
+	}
+	if c.call(&got, "GET", "/_sim/messages", ""); len(got.Items) != 2 || got.Items[0].OpenID != "oA" {
+		t.Errorf("%+v", got)
+	}
+	if c.call(&got, "GET", "/_sim/messages?to=oNobody", ""); got.Items == nil || len(got.Items) != 0 {
+		t.Errorf("%+v", got)
+	}
+
+	var waited struct {
+		Items    []message
+		Complete *bool
+	}
+	began := time.Now()
+	if status := c.call(&waited, "GET", "/_sim/messages/wait?to=oA&count=2&timeout=30ms", ""); status != 200 || len(waited.Items) != 1 || *waited.Complete || time.Since(began) < 30*time.Millisecond {
+		t.Errorf("%d %+v after %v", status, waited, time.Since(began))
+	}
+	go func() {
+		time.Sleep(5 * time.Millisecond)
+		req, _ := http.NewRequest("POST", x.w.URL+"/cgi-bin/message/custom/send?access_token="+x.token,
+			strings.NewReader(`{"touser":"oA","msgtype":"text","text":{"content":"2"}}`))
+		x.w.Transport().RoundTrip(req)
+	}()
+	if c.call(&waited, "GET", "/_sim/messages/wait?to=oA&count=2", ""); len(waited.Items) != 2 || !*waited.Complete {
+		t.Errorf("%+v", waited)
+	}
+
+	var chat listOf[struct {
+		Dir, Kind, State string
+		KF               *struct{ Account, Nickname, Avatar string }
+		Message          json.RawMessage
+	}]
+	c.call(&chat, "GET", "/_sim/chat?to=oA", "")
+	if len(chat.Items) != 3 || chat.Items[0].Dir != "in" || chat.Items[1].Dir != "out" || chat.Items[1].KF.Nickname != "小微" || chat.Items[2].KF != nil || chat.Items[1].State != "delivered" {
+		t.Errorf("%+v", chat)
+	}
+}
+
+func TestClockByControlPlane(t *testing.T) {
+	c := newRemote(t)
+	var got struct {
+		Now    time.Time
+		Offset string
+	}
+	c.call(&got, "POST", "/_sim/clock", `{"advance":"48h"}`)
+	if got.Offset != "48h0m0s" || time.Until(got.Now) < 47*time.Hour {
+		t.Errorf("%+v", got)
+	}
+	c.call(&got, "POST", "/_sim/clock", `{"set":"2030-01-02T03:04:05Z"}`)
+	if c.call(&got, "GET", "/_sim/clock", ""); got.Now.Truncate(time.Minute) != time.Date(2030, 1, 2, 3, 4, 0, 0, time.UTC) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A fault set over the control plane is the one set in Go.
+func TestFaultsByControlPlane(t *testing.T) {
+	x := newWire(t)
+	c := remote{t, x.w}
+	var armed struct {
+		ID       int64
+		Path     string
+		Next     int
+		ErrCode  int
+		Delay    string
+		Drop, To string
+	}
+	if status := c.call(&armed, "POST", "/_sim/faults", `{"path":"/cgi-bin/message/custom/send","to":"oA","next":2,"errcode":45047,"delay":"1ms"}`); status != 200 || armed.ID == 0 || armed.Delay != "1ms" {
+		t.Errorf("%d %+v", status, armed)
+	}
+	for i, want := range []int{45047, 45047, 45015} {
+		if got := x.sendText("oA"); got != want {
+			t.Errorf("send %d: %d, want %d", i+1, got, want)
+		}
+	}
+	x.w.Fail(Fault{Every: 2, Drop: DropReply})
+	c.call(nil, "POST", "/_sim/faults", `{"path":"*","probability":0.5,"status":500}`)
+	var all listOf[struct {
+		ID    int64
+		Every int
+		Drop  string
+		Calls int
+	}]
+	if c.call(&all, "GET", "/_sim/faults", ""); len(all.Items) != 2 || all.Items[0].Every != 2 || all.Items[0].Drop != "after" {
+		t.Errorf("%+v", all)
+	}
+	var deleted struct{ Deleted int }
+	if c.call(&deleted, "DELETE", fmt.Sprintf("/_sim/faults/%d", all.Items[0].ID), ""); deleted.Deleted != 1 {
+		t.Errorf("%+v", deleted)
+	}
+	if c.call(&deleted, "DELETE", "/_sim/faults", ""); deleted.Deleted != 1 {
+		t.Errorf("%+v", deleted)
+	}
+	var requests listOf[struct {
+		Path    string
+		ErrCode int
+		Fault   *struct{ To string }
+		Status  int
+	}]
+	c.call(&requests, "GET", "/_sim/requests", "")
+	if n := len(requests.Items); n != 4 || requests.Items[1].Fault.To != "oA" || requests.Items[1].ErrCode != 45047 || requests.Items[3].ErrCode != 45015 || requests.Items[3].Fault != nil {
+		t.Errorf("%+v", requests)
+	}
+}
+
+func TestAccountsByControlPlane(t *testing.T) {
+	c := newRemote(t, Account{}, Account{AppID: "wxother", Secret: "00000000000000000000000000000001", Profile: "legacy_48h"})
+	c.call(nil, "POST", "/_sim/followers/oA/text?account=wxother", "")
+	if c.call(nil, "GET", "/_sim/followers/oA", "") != 404 || c.call(nil, "GET", "/_sim/followers/oA?account=wxother", "") != 200 {
+		t.Error("accounts share followers")
+	}
+	var all listOf[struct{ AppID, Name, Profile, Mode string }]
+	if c.call(&all, "GET", "/_sim/accounts", ""); len(all.Items) != 2 || all.Items[0].AppID != appid || all.Items[0].Mode != "secure" || all.Items[1].Profile != "legacy_48h" || all.Items[1].Mode != "plain" {
+		t.Errorf("%+v", all)
+	}
+	c.call(nil, "POST", "/_sim/reset?account="+appid, "")
+	if c.call(nil, "GET", "/_sim/followers/oA?account=wxother", "") != 200 {
+		t.Error("a reset of one account reset another")
+	}
+	c.call(nil, "POST", "/_sim/reset", "")
+	if c.call(nil, "GET", "/_sim/followers/oA?account=wxother", "") != 404 {
+		t.Error("a reset left a follower")
+	}
+}
+
+func TestVerifyByControlPlane(t *testing.T) {
+	c := newRemote(t, in(callback.Secure, "xml", func(context.Context, callback.Event) (callback.Reply, error) { return nil, nil }))
+	var got struct{ OK bool }
+	if status := c.call(&got, "POST", "/_sim/verify", ""); status != 200 || !got.OK {
+		t.Errorf("%d %+v", status, got)
+	}
+}
+
+// The events name every change, as it happens.
+func TestEvents(t *testing.T) {
+	w := NewServer()
+	defer w.Close()
+	res, err := http.Get(w.URL + "/_sim/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got := res.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Fatal(got)
+	}
+	lines := bufio.NewScanner(res.Body)
+	next := func() (e event) {
+		for lines.Scan() {
+			if data, found := bytes.CutPrefix(lines.Bytes(), []byte("data: ")); found {
+				if err := json.Unmarshal(data, &e); err != nil {
+					t.Fatal(err)
+				}
+				return e
+			}
+		}
+		t.Fatal("the stream ended")
+		return e
+	}
+	w.UserSends("oA")
+	if e := next(); e != (event{"chat", appid, "oA"}) {
+		t.Errorf("%+v", e)
+	}
+	w.Advance(time.Hour)
+	if e := next(); e.Type != "clock" {
+		t.Errorf("%+v", e)
+	}
+	mend := w.Fail(ErrCode(-1))
+	if e := next(); e.Type != "fault" {
+		t.Errorf("%+v", e)
+	}
+	mend()
+	next()
+	w.Client().Typing(t.Context(), "oA")
+	for _, want := range []string{"request", "request"} {
+		if e := next(); e.Type != want && e.Type != "follower" {
+			t.Errorf("%+v, want %s", e, want)
+		}
+	}
+}
+
+// Close ends streams and waits, and returns when all is over.
+func TestCloseEndsEverything(t *testing.T) {
+	w := NewServer(Account{Profile: "legacy_48h"})
+	w.UserSends("oA")
+	var waits sync.WaitGroup
+	waits.Go(func() {
+		if res, err := http.Get(w.URL + "/_sim/events"); err == nil {
+			io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+		}
+	})
+	waits.Go(func() {
+		if res, err := http.Get(w.URL + "/_sim/messages/wait?count=1000&timeout=5m"); err == nil {
+			res.Body.Close()
+		}
+	})
+	waits.Go(func() {
+		if _, err := w.WaitSent(context.Background(), 1000); err == nil {
+			t.Error("WaitSent returned without an error")
+		}
+	})
+	client := w.Client()
+	waits.Go(func() {
+		client.SendJSON(context.Background(), []byte(`{"touser":"oA","msgtype":"news","news":{"articles":[{"title":"1"},{"title":"2"},{"title":"3"},{"title":"4"},{"title":"5"},{"title":"6"},{"title":"7"},{"title":"8"},{"title":"9"}]}}`))
+	})
+	w.mu.Lock()
+	w.at(w.now().Add(time.Hour), func() { t.Error("an event of later happened") })
+	w.mu.Unlock()
+	time.Sleep(20 * time.Millisecond)
+	began := time.Now()
+	w.Close()
+	w.Close()
+	waits.Wait()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if _, err := w.Does("oA", "text", Details{}); err == nil {
+		t.Error("a follower acts in a closed WeChat")
+	}
+}
+
+// The phone page loads nothing but itself.
+func TestPage(t *testing.T) {
+	w := New()
+	defer w.Close()
+	for path, want := range map[string]int{"/": 200, "/page.js": 200, "/page.css": 200, "/nothing": 404, "/page/page.js": 404, "/../page.go": 404, "/mmbiz_jpg/x/0": 404} {
+		req := httptest.NewRequest("GET", "http://127.0.0.1/", nil)
+		req.URL.Path = path
+		rec := httptest.NewRecorder()
+		w.Handler().ServeHTTP(rec, req)
+		if rec.Code != want {
+			t.Errorf("%s: %d, want %d", path, rec.Code, want)
+		}
+		csp := rec.Header().Get("Content-Security-Policy")
+		if want == 200 && (!strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe")) {
+			t.Errorf("%s: policy %q", path, csp)
+		}
+	}
+	rec := httptest.NewRecorder()
+	w.Handler().ServeHTTP(rec, httptest.NewRequest("POST", "/", nil))
+	if rec.Code != 404 {
+		t.Errorf("POST /: %d", rec.Code)
+	}
+}
