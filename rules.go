@@ -88,6 +88,17 @@ func (r Rules) Clone() Rules {
 // MediaLimits returns the rows of the media table.
 func MediaLimits() []MediaLimit { return slices.Clone(tables().media) }
 
+// AllowanceSource returns where the allowance that profile gives for t was read,
+// and on which day ("2026-11-23"); two empty strings if it gives none.
+func AllowanceSource(profile string, t Trigger) (source, date string) {
+	for row := range rows("windows") {
+		if row["profile"] == profile && row["trigger"] == string(t) {
+			return row["source"], row["date"]
+		}
+	}
+	return "", ""
+}
+
 func mediaLimit(call string, kind MediaKind) (MediaLimit, bool) {
 	for _, m := range tables().media {
 		if m.Call == call && m.Kind == kind {

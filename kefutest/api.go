@@ -169,20 +169,45 @@ func errmsg(code int) string {
 // serveAPI answers a request to a path below /cgi-bin/, /customservice/ or /card/.
 func (p *platform) serveAPI(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	out, answer, line := p.decide(r)
+	hit := line.Fault
+	switch {
+	case out.silent:
+		p.hold(r.Context(), longestSilence)
+	case hit != nil && hit.Delay > 0:
+		p.hold(r.Context(), time.Duration(hit.Delay))
+	}
+	p.finishRequest(line, time.Since(began))
+	if line.Status == 0 || r.Context().Err() != nil || p.ctx.Err() != nil {
+		panic(http.ErrAbortHandler) // cuts the connection
+	}
+	h := w.Header()
+	h.Set("Content-Type", jsonAnswer)
+	maps.Copy(h, out.header)
+	if p.sharedClock {
+		h.Set("Date", line.At.UTC().Format(http.TimeFormat))
+	}
+	w.WriteHeader(line.Status)
+	w.Write(answer)
+}
+
+// decide lets a call take its effect, and returns what it is answered and its line
+// in the log.
+func (p *platform) decide(r *http.Request) (out reply, answer []byte, line *Request) {
 	rt, appended := p.findRoute(r.URL.Path)
 	body, whole := readBody(r, cmp.Or(rt.maxBody, 1<<20))
 
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	c := &call{
 		sim: p, route: rt, now: p.now(), base: "http://" + r.Host, method: r.Method, query: r.URL.Query(),
 		contentType: r.Header.Get("Content-Type"), body: body, ip: callerIP(r),
 	}
-	if r.TLS != nil || r.URL.Scheme == "https" {
+	if r.TLS != nil {
 		c.base = "https://" + r.Host
 	}
 	refused := c.identify(appended)
 	hit := p.fault(c)
-	var out reply
 	switch {
 	case hit != nil && hit.replaces():
 		out = hit.reply()
@@ -196,28 +221,7 @@ func (p *platform) serveAPI(w http.ResponseWriter, r *http.Request) {
 		out = c.perform()
 	}
 	answer, rid := out.render(c.now)
-	line := p.logRequest(c, r, out, answer, rid, hit)
-	p.mu.Unlock()
-
-	switch {
-	case out.silent:
-		p.hold(r.Context(), longestSilence)
-	case hit != nil && hit.Delay > 0:
-		p.hold(r.Context(), time.Duration(hit.Delay))
-	}
-	p.finishRequest(line, time.Since(began))
-	if out.silent || hit != nil && hit.Drop != "" || r.Context().Err() != nil || p.ctx.Err() != nil {
-		panic(http.ErrAbortHandler) // cuts the connection
-	}
-	h := w.Header()
-	if h["Content-Type"] = []string{jsonAnswer}; out.header != nil {
-		maps.Copy(h, out.header)
-	}
-	if p.sharedClock {
-		h.Set("Date", c.now.UTC().Format(http.TimeFormat))
-	}
-	w.WriteHeader(cmp.Or(out.status, http.StatusOK))
-	w.Write(answer)
+	return out, answer, p.logRequest(c, r, out, answer, rid, hit)
 }
 
 // page413 is what WeChat's front answers to a body above every limit.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -377,6 +378,80 @@ func TestAccountsByControlPlane(t *testing.T) {
 	c.call(nil, "POST", "/_sim/reset", "")
 	if c.call(nil, "GET", "/_sim/followers/oA?account=wxother", "") != 404 {
 		t.Error("a reset left a follower")
+	}
+}
+
+// The outcome of a callback, as the contract shows it.
+func TestDeliveriesByControlPlane(t *testing.T) {
+	tries := 0
+	c := newRemote(t, in(callback.Secure, "xml", func(context.Context, callback.Event) (callback.Reply, error) {
+		if tries++; tries == 1 {
+			return nil, errors.New("not now")
+		}
+		return callback.Text{Content: "hi"}, nil
+	}))
+	var got struct {
+		Deliveries []struct {
+			At     time.Time
+			Status int
+			TookMS *float64 `json:"took_ms"`
+			Reply  *struct {
+				MsgType string
+				Text    struct{ Content string }
+			}
+		}
+	}
+	c.call(&got, "POST", "/_sim/followers/oUser1/text", "")
+	if d := got.Deliveries; len(d) != 2 || d[0].Status != 500 || d[0].Reply != nil || d[1].Status != 200 || d[1].Reply.Text.Content != "hi" || d[0].At.IsZero() || d[0].TookMS == nil {
+		t.Errorf("%+v", d)
+	}
+}
+
+// The phone draws an article or a card by what the simulator knows of it.
+func TestPreviews(t *testing.T) {
+	x := newWire(t)
+	c := remote{t, x.w}
+	x.w.UserSends("oA")
+	if err := x.w.SetState(`{"cards":[{"card_id":"CARD","title":"八折"}],"news":[{"media_id":"NEWS","articles":[{"title":"标题","digest":"摘要","content":"x","url":"/s/x"}]}]}`); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{`"msgtype":"wxcard","wxcard":{"card_id":"CARD"}`, `"msgtype":"mpnews","mpnews":{"media_id":"NEWS"}`} {
+		if code := x.post(nil, "/cgi-bin/message/custom/send", `{"touser":"oA",`+body+`}`); code != 0 {
+			t.Fatalf("%s: %d", body, code)
+		}
+	}
+	var chat listOf[struct{ Preview preview }]
+	c.call(&chat, "GET", "/_sim/chat?to=oA", "")
+	if got := chat.Items[1].Preview; got != (preview{Title: "八折"}) {
+		t.Errorf("%+v", got)
+	}
+	if got := chat.Items[2].Preview; got != (preview{"标题", "摘要", "", "/s/x"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A reader of events who does not keep up is cut off, and holds nobody up.
+func TestSlowReaderOfEvents(t *testing.T) {
+	w := New()
+	defer w.Close()
+	slow := &watcher{make(chan event, 1)}
+	w.mu.Lock()
+	w.watchers[slow] = true
+	w.mu.Unlock()
+	w.UserSends("oA", "1", "2", "3")
+	<-slow.events
+	if _, open := <-slow.events; open {
+		t.Error("it goes on")
+	}
+	if status := (remote{t, w}).call(nil, "GET", "/_sim/accounts", ""); status != 200 {
+		t.Error(status)
+	}
+	rec := struct{ http.ResponseWriter }{httptest.NewRecorder()} // can't flush
+	w.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "http://127.0.0.1/_sim/events", nil))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.watchers) != 0 {
+		t.Error("a reader is left")
 	}
 }
 

@@ -278,6 +278,64 @@ func TestSecureModeWantsEncryptedAnswers(t *testing.T) {
 	}
 }
 
+// An encrypted answer counts only if it is signed for what it says.
+func TestEncryptedAnswersAreChecked(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		mend   func(answer string) string
+		passes bool
+	}{
+		{"as it is", func(s string) string { return s }, true},
+		{"signed for another", func(s string) string { return strings.Replace(s, "<Nonce><![CDATA[", "<Nonce><![CDATA[0", 1) }, false},
+		{"not signed", func(s string) string { return strings.Replace(s, "MsgSignature", "Signature", 2) }, false},
+		{"altered", func(s string) string { return strings.Replace(s, "<Encrypt><![CDATA[", "<Encrypt><![CDATA[AAAA", 1) }, false},
+	} {
+		a := in(callback.Secure, "xml", func(context.Context, callback.Event) (callback.Reply, error) {
+			return callback.Text{Content: "hi"}, nil
+		})
+		honest := a.CallbackHandler
+		a.CallbackHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rec := httptest.NewRecorder()
+			honest.ServeHTTP(rec, r)
+			io.WriteString(w, tt.mend(rec.Body.String()))
+		})
+		w := New(a)
+		if got := w.UserSends("oUser1").Deliveries[0].Reply != nil; got != tt.passes {
+			t.Errorf("%s: shown %v, want %v", tt.name, got, tt.passes)
+		}
+		w.Close()
+	}
+}
+
+// Whatever an account answers, the simulator reads it or shows its notice.
+func FuzzReply(f *testing.F) {
+	files, _ := filepath.Glob("../testdata/samples/*reply*")
+	for _, file := range files {
+		sample, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(sample, strings.HasSuffix(file, ".json"))
+	}
+	f.Add([]byte("success"), false)
+	w := New()
+	defer w.Close()
+	a := w.account
+	f.Fuzz(func(t *testing.T, body []byte, asJSON bool) {
+		out := &outbound{Account: a.Account, openID: "oABCD1234567890abcdefghijklm", crypt: a.crypt, topic: "text", json: []byte(`{"MsgType":"text"}`)}
+		out.Mode, out.ID = callback.Compat, "gh_1234567890ab"
+		if asJSON {
+			out.Format = "json"
+		}
+		r, err := out.readReply(body)
+		if err == nil && r.MsgType != "" {
+			if said := partsOf(r.json(out.openID)); said.text("msgtype") != r.MsgType || said[r.MsgType] == nil {
+				t.Errorf("%q became %s", body, r.json(out.openID))
+			}
+		}
+	})
+}
+
 func TestRefusedConnectionCostsNoTime(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

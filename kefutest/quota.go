@@ -89,8 +89,7 @@ func clearQuotaV2(c *call) reply {
 			return refuse(code)
 		}
 	}
-	frozen := c.SecretFrozen
-	if code, msg := c.authenticate(credentials{"client_credential", in.AppID, in.AppSecret}); code != 0 && !frozen {
+	if code, msg := c.authenticate(credentials{"client_credential", in.AppID, in.AppSecret}); code != 0 {
 		return reply{code: code, msg: msg}
 	}
 	return c.clearQuota()

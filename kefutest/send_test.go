@@ -1,6 +1,7 @@
 package kefutest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -351,6 +352,39 @@ func TestAnswersToTheByte(t *testing.T) {
 	}
 }
 
+// Whatever is posted gets an errcode, and takes from the allowance exactly if that
+// is 0.
+func FuzzSend(f *testing.F) {
+	files, _ := filepath.Glob("../testdata/samples/send_*.json")
+	for _, file := range files {
+		sample, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(sample)
+	}
+	f.Add([]byte(`{"touser":"oABCD1234567890abcdefghijklm","msgtype":"news","news":{"articles":[[],{"title":[]},null]}}`))
+	w := New(Account{AcceptAnyID: true, Escapes: ShowEscapes})
+	defer w.Close()
+	const openid = "oABCD1234567890abcdefghijklm"
+	token := w.tokens.issue(w.account, w.Now()).value
+	f.Fuzz(func(t *testing.T, body []byte) {
+		w.UserSends(openid)
+		x := &wire{t: t, w: w, token: token}
+		code := x.post(nil, "/cgi-bin/message/custom/send", string(body))
+		want := 5
+		if code == 0 {
+			want = 4
+		}
+		if left := w.Window(openid).Remaining; left != want {
+			t.Errorf("errcode %d and %d left for %q", code, left, body)
+		}
+		if code == 0 && !json.Valid(w.Chat(openid)[len(w.Chat(openid))-1].Message) {
+			t.Errorf("shown as something that is not JSON: %q", body)
+		}
+	})
+}
+
 // Every errcode has a text on the wire.
 func TestErrmsgTable(t *testing.T) {
 	for code, text := range errmsgs() {
@@ -416,7 +450,7 @@ func TestTypingRules(t *testing.T) {
 		typing("Typing", 45081)
 		time.Sleep(15*time.Second - 1)
 		typing("Typing", 45081)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		typing("Typing", 0)
 		typing("CancelTyping", 0)
 		typing("CancelTyping", 0)
@@ -427,7 +461,7 @@ func TestTypingRules(t *testing.T) {
 		typing("Typing", 0)
 		time.Sleep(30*time.Second - 1)
 		typing("Typing", 0)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		typing("CancelTyping", 0)
 		typing("Typing", 45080)
 		if w := x.w.Window("oUser1"); w.Remaining != 4 {

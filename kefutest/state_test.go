@@ -94,6 +94,10 @@ func TestStateReplacesWhatItNames(t *testing.T) {
 	if w := x.w.Clicks("oA", "K").Window; w.Remaining != kefu.Unlimited {
 		t.Errorf("%+v", w)
 	}
+	set(`{"limits":{"news.articles":1}}`)
+	if code := x.post(nil, "/cgi-bin/message/custom/send", `{"touser":"oA","msgtype":"text","text":{"content":"two"}}`); code != 0 {
+		t.Errorf("limits were merged, not replaced: %d", code)
+	}
 	set(`{"media":{"NEW":"image"}}`)
 	if code := x.post(nil, "/cgi-bin/message/custom/send", `{"touser":"oA","msgtype":"image","image":{"media_id":"IMAGE"}}`); code != 40007 {
 		t.Errorf("media were merged, not replaced: %d", code)
@@ -101,8 +105,9 @@ func TestStateReplacesWhatItNames(t *testing.T) {
 	if code := x.post(nil, "/cgi-bin/message/custom/send", `{"touser":"oA","msgtype":"wxcard","wxcard":{"card_id":"CARD"}}`); code != 0 {
 		t.Errorf("cards were not left: %d", code)
 	}
+	set(`{"profile":"legacy_48h"}`)
 	set(`{"profile":null,"rules":null}`)
-	if w := x.w.UserSends("oA").Window; w.Remaining == 1 {
+	if w := x.w.Scans("oNew", "42").Window; w.Remaining != 3 || w.OpenedBy != kefu.Scan {
 		t.Errorf("null is the default: %+v", w)
 	}
 	set(`{"accept_any_id":true}`)

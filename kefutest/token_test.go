@@ -131,7 +131,7 @@ func TestTokenOverlap(t *testing.T) {
 		if !x.alive(first) || !x.alive(second) {
 			t.Error("in the overlap both should work")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		x.token = first.AccessToken
 		if code := x.post(nil, "/cgi-bin/message/custom/typing", `{}`); code != 40001 {
 			t.Errorf("after the overlap the old one: %d, want 40001, not the latest", code)
@@ -150,7 +150,7 @@ func TestTokenLife(t *testing.T) {
 		if !x.alive(token) {
 			t.Error("in its last nanosecond it should work")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		x.token = token.AccessToken
 		if code := x.post(nil, "/cgi-bin/message/custom/typing", `{}`); code != 42001 {
 			t.Errorf("errcode %d, want 42001, expired", code)
@@ -183,7 +183,7 @@ func TestStableTokenRenewal(t *testing.T) {
 		if again, _ = x.stable(false); again.AccessToken != first.AccessToken || again.ExpiresIn != 300 {
 			t.Errorf("5 minutes before its end: another token, or expires_in %d, want 300", again.ExpiresIn)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		renewed, _ := x.stable(false)
 		if renewed.AccessToken == first.AccessToken || renewed.ExpiresIn != 7200 {
 			t.Errorf("in its last 5 minutes: the same token, or expires_in %d, want 7200", renewed.ExpiresIn)
@@ -228,7 +228,7 @@ func TestForceRefresh(t *testing.T) {
 		if again, code := x.stable(true); code != 0 || again.AccessToken != second.AccessToken {
 			t.Errorf("within 30 s: errcode %d or a new token", code)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		third, _ := x.stable(true)
 		if third.AccessToken == second.AccessToken {
 			t.Error("after 30 s: not refreshed")

@@ -62,7 +62,7 @@ func TestProfiles(t *testing.T) {
 					if code := x.sendText("oUser1"); code != 0 {
 						t.Errorf("last nanosecond: errcode %d", code)
 					}
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 					if code := x.sendText("oUser1"); code != 45015 {
 						t.Errorf("closed: errcode %d, want 45015", code)
 					}

@@ -16,7 +16,7 @@ const words = {
 
   followers: ["粉丝", "Followers"],
   new_follower: ["新粉丝", "New follower"],
-  no_followers: ["还没有粉丝。点“新粉丝”造一个，关注事件会推给公众号。", "No followers yet. “New follower” makes one; the account gets the follow event."],
+  no_followers: ["还没有粉丝。点上面的按钮造一位，关注事件会推给公众号。", "No followers yet. The button above makes one; the account gets the follow event."],
   not_following: ["未关注", "Not following"],
   closed: ["窗口已关闭", "Window closed"],
 
@@ -51,7 +51,7 @@ const words = {
   plain: ["明文", "plain"],
   compat: ["兼容", "compat"],
   secure: ["加密", "secure"],
-  callback_was: ["回调 {status} · {ms} 毫秒", "Callback {status} · {ms} ms"],
+  callback_was: ["回调 {status} · {took}", "Callback {status} · {took}"],
   callback_none: ["回调没有应答，推了 {n} 次", "Callback unanswered, {n} tries"],
 
   phone: ["手机", "Phone"],
@@ -133,7 +133,7 @@ const words = {
   w_to: ["下一次发给这位", "Next to this one"],
   w_every: ["每 3 次", "Every 3rd"],
   w_always: ["每次", "Every send"],
-  says_next: ["下 {n} 次", "Next {n}"],
+  says_next: ["下 {n} 次", "Next {n}×"],
   says_every: ["每 {n} 次", "Every {n}"],
   says_chance: ["{n}% 概率", "{n}% of calls"],
   says_always: ["每次", "Every call"],
@@ -157,8 +157,8 @@ const words = {
   answer: ["应答", "Answer"],
 };
 
-const place = new URL(location.href).searchParams;
-const zh = /^zh/i.test(place.get("lang") ?? navigator.language);
+const here = new URL(location.href).searchParams; // lang, account, openid, key
+const zh = /^zh/i.test(here.get("lang") ?? navigator.language);
 
 // t is the string of key in the page's language, {names} filled in.
 function t(key, vars = {}) {
@@ -221,8 +221,8 @@ function list(parent, items, key, draw) {
 
 const locale = zh ? "zh-CN" : "en-GB";
 const format = (options) => { const f = new Intl.DateTimeFormat(locale, options); return (ms) => f.format(ms); };
-const hm = format({ hour: "2-digit", minute: "2-digit", hour12: false });
-const hms = format({ hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const hm = format({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const hms = format({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const day = format({ month: "short", day: "numeric" });
 const date = format({ year: "numeric", month: "long", day: "numeric" });
 const weekday = format({ weekday: "short" });
@@ -232,6 +232,8 @@ const second = 1000, minute = 60 * second, hour = 60 * minute;
 
 // simNow is the simulator's time in ms; its clock runs as fast as ours.
 const simNow = () => Date.now() + sim.ahead;
+
+const took = (ms) => t("ms", { n: ms < 1 ? "<1" : Math.round(ms) });
 
 // left is a time that is left: "47 h 52 m", below an hour "18:24".
 function left(ms) {
@@ -243,11 +245,11 @@ function left(ms) {
 
 // phase is how a window looks at now: shut, spent, hot, warn or open.
 function phase(w, now) {
-  const left = Date.parse(w.closes_at) - now;
-  if (w.state !== "open" || !(left > 0)) return "shut";
+  const ms = Date.parse(w.closes_at) - now;
+  if (w.state !== "open" || !(ms > 0)) return "shut";
   if (w.remaining === 0) return "spent";
-  if (left <= 5 * minute) return "hot";
-  return left <= hour || w.remaining === 1 ? "warn" : "open";
+  if (ms <= 5 * minute) return "hot";
+  return ms <= hour || w.remaining === 1 ? "warn" : "open";
 }
 
 // ---------- the control plane ----------
@@ -255,18 +257,19 @@ function phase(w, now) {
 const sim = {
   ahead: 0, // of our clock, ms
   accounts: [], followers: [], chat: [], faults: [], requests: [],
-  appid: place.get("account") ?? "",
-  openid: place.get("openid") ?? "",
+  appid: here.get("account") ?? "",
+  openid: here.get("openid") ?? "",
   filter: "all",
   request: "", // the one whose details are shown
   delivery: null, // the last push that this page caused
+  warned: false, // that there is nobody to push to
   typed: new Map(), // what stands in the box, per follower
 };
 
 const path = (p, query = {}) => {
   const q = new URLSearchParams(query);
   if (sim.appid) q.set("account", sim.appid);
-  if (place.get("key")) q.set("key", place.get("key"));
+  if (here.get("key")) q.set("key", here.get("key"));
   return `/_sim/${p}?${q}`;
 };
 
@@ -289,6 +292,8 @@ async function ask(method, p, body, query) {
 
 // ---------- what a message looks like ----------
 
+// asObject is v, if it has the shape that a message needs; else the message is drawn
+// as unknown.
 function asObject(v) {
   if (v && typeof v === "object") return v;
   throw new TypeError("not an object");
@@ -393,11 +398,13 @@ function picture(id) {
 
 function voice(id) {
   const length = el("span", {}, t("voice"));
+  const lasts = (s) => Number.isFinite(s) && s > 0 && length.replaceChildren(`${Math.max(1, Math.round(s))}″`);
   let audio = null;
   const play = el("button", { type: "button", class: "vo", "aria-label": `${t("play")} · ${t("voice")}`, click: () => {
     if (audio && !audio.paused) return audio.pause();
     audio ??= el("audio", { src: mediaLink(id),
-      loadedmetadata: () => Number.isFinite(audio.duration) && length.replaceChildren(`${Math.max(1, Math.round(audio.duration))}″`),
+      durationchange: () => lasts(audio.duration),
+      ended: () => lasts(audio.currentTime),
       play: () => play.classList.add("playing"),
       pause: () => play.classList.remove("playing"),
       error: () => toast(t("cant_play")) });
@@ -418,9 +425,9 @@ function video(b) {
   return el("div", { class: "vid" }, still, play, (b.title || b.description) && el("p", {}, foreign(str(b.title) || str(b.description))));
 }
 
+// news is a card of one article, or a large one above small ones; of names the cover.
 function news(articles, of) {
-  const list = Array.isArray(articles) ? articles.filter((a) => a && typeof a === "object") : [];
-  const [first, ...rest] = list;
+  const [first, ...rest] = articles.map(asObject);
   asObject(first);
   if (!rest.length)
     return card(outside(str(first.url), { class: "nb" }, title(str(first.title)), el("p", {}, foreign(str(first.description))),
@@ -431,9 +438,8 @@ function news(articles, of) {
 }
 
 function menuOf(b) {
-  const items = Array.isArray(b.list) ? b.list.filter((i) => i && typeof i === "object") : [];
   return el("div", { class: "pb menu" }, b.head_content && el("div", {}, linked(str(b.head_content))),
-    items.map((i) => el("button", { type: "button", class: "tap", click: () => act("menu-tap", { id: str(i.id), content: str(i.content) }) },
+    b.list.map(asObject).map((i) => el("button", { type: "button", class: "tap", click: () => act("menu-tap", { id: str(i.id), content: str(i.content) }) },
       foreign(str(i.content)))),
     b.tail_content && el("div", {}, linked(str(b.tail_content))));
 }
@@ -445,6 +451,7 @@ function unknown(kind, raw) {
 
 // bodies draws each kind that an account sends, from WeChat's own JSON.
 const bodies = {
+  __proto__: null,
   text: (b) => bubble(linked(str(b.content))),
   image: (b) => picture(str(b.media_id)),
   voice: (b) => voice(str(b.media_id)),
@@ -466,13 +473,14 @@ const bodies = {
 
 // published draws an article of the account; the simulator says what is on it.
 function published(line, id) {
-  const { title: of = id, description = "", picture = "", url = "" } = line.preview ?? {};
-  return card(outside(url && new URL(url, location.href).href, { class: "nb" }, title(of), el("p", {}, foreign(description)),
-    thumb(picture)), foot("article", t("article")));
+  const p = line.preview ?? { title: id, description: "", picture: "", url: "" };
+  return card(outside(p.url && new URL(p.url, location.href).href, { class: "nb" }, title(p.title), el("p", {}, foreign(p.description)),
+    thumb(p.picture)), foot("article", t("article")));
 }
 
 // said draws each kind that a follower writes, from the push.
 const said = {
+  __proto__: null,
   text: (m) => bubble(foreign(str(m.Content))),
   image: (m) => picture(str(m.MediaId)),
   voice: (m) => voice(str(m.MediaId)),
@@ -688,14 +696,18 @@ const faultWhats = { f_45015: { errcode: 45015 }, f_45047: { errcode: 45047 }, f
   f_after: { drop: "after" }, f_before: { drop: "before" }, f_delay: { delay: "6s" } };
 const faultWhens = { w_next: { next: 1 }, w_to: { next: 1, to: true }, w_every: { every: 3 }, w_always: { every: 1 } };
 
-function faultSays(f) {
-  const what = f.errcode ? [String(f.errcode).replace("-", "−")] : f.status ? [`HTTP ${f.status}`] : f.drop ? [t(`f_${f.drop}`)] : [];
-  if (f.delay) what.push(`+${f.delay}`);
-  const when = f.next ? t("says_next", { n: f.next - f.hits }) : f.every > 1 ? t("says_every", { n: f.every })
-    : f.probability ? t("says_chance", { n: f.probability * 100 }) : t("says_always");
-  return `${when} → ${what.join(" ")}`;
+function faultDoes(f) {
+  const what = f.errcode ? [code(f.errcode)] : f.status ? [`HTTP ${f.status}`] : f.drop ? [t(`f_${f.drop}`)] : [];
+  return [...what, ...(f.delay ? [`+${f.delay}`] : [])].join(" ");
 }
 
+function faultSays(f) {
+  const when = f.next ? t("says_next", { n: f.next - f.hits }) : f.every > 1 ? t("says_every", { n: f.every })
+    : f.probability ? t("says_chance", { n: f.probability * 100 }) : t("says_always");
+  return `${when} → ${faultDoes(f)}`;
+}
+
+const code = (errcode) => String(errcode).replace("-", "−");
 const call = (p) => p.replace(/^\/(cgi-bin|customservice)\/(message\/)?/, "");
 
 function drawFaults() {
@@ -710,7 +722,7 @@ function drawFaults() {
 // outcome is how a request ended: [class, icon, words].
 function outcome(r) {
   if (!r.status) return ["unk", "unknown", t("lost_answer")];
-  if (r.errcode) return ["ref", "cross", String(r.errcode).replace("-", "−")];
+  if (r.errcode) return ["ref", "cross", code(r.errcode)];
   if (r.status >= 400) return ["ref", "cross", `HTTP ${r.status}`];
   return ["ok", "check", "0"];
 }
@@ -732,13 +744,13 @@ function drawRequests() {
       el("td", { class: "mono" }, el("button", { type: "button", title: t("details"), "aria-expanded": String(r.on), "aria-controls": "request",
         click: () => { sim.request = sim.request === r.key ? "" : r.key; drawRequests(); } }, call(r.path) + (kind && ` · ${kind}`))),
       el("td", {}, r.openid ? short(r.openid) : "—"), el("td", {}, el("span", { class: `st ${cls}` }, icon(name, "s"), word)),
-      el("td", { class: "r" }, r.status ? t("ms", { n: r.took_ms < 1 ? "<1" : Math.round(r.took_ms) }) : "—"));
+      el("td", { class: "r" }, r.status ? took(r.took_ms) : "—"));
   });
   const r = sim.requests.find((r) => r.key === sim.request);
   byId("request").hidden = !r;
   list(byId("request"), r ? [r] : [], (r) => r.key, (r) => el("div", {},
     el("div", {}, el("h3", {}, `${r.method} `, foreign(r.path)), el("pre", {}, pretty(r.body) || foreign(r.query))),
-    el("div", {}, el("h3", {}, t("answer"), r.fault && ` · ${t("faults")}: ${faultSays({ hits: 0, ...r.fault })}`), el("pre", {}, pretty(r.answer) || "—"))));
+    el("div", {}, el("h3", {}, t("answer"), r.fault && ` · ${t("fault_what")}: ${faultDoes(r.fault)}`), el("pre", {}, pretty(r.answer) || "—"))));
 }
 
 // pretty indents JSON, unless that would spoil a number of more digits than we hold.
@@ -778,9 +790,12 @@ async function act(action, details = {}, openid = sim.openid) {
   const last = done?.deliveries.at(-1);
   if (last) {
     sim.delivery = { ...last, tries: done.deliveries.length };
-    if (!drawCallback()) toast(byId("callback").textContent);
-    else if (byId("toast").textContent === t("waiting")) toast("");
-  } else if (done?.event) toast(t("no_callback"));
+    drawCallback();
+    if (byId("toast").textContent === t("waiting")) toast("");
+  } else if (done?.event && !sim.warned) {
+    sim.warned = true;
+    toast(t("no_callback"));
+  }
   return done;
 }
 
@@ -792,8 +807,7 @@ function drawCallback() {
   tag.className = `tag nomob ${good ? "ok" : last ? "h" : ""}`;
   tag.replaceChildren(icon(good ? "check" : last ? "cross" : "info", "xs"), el("span", {},
     !last ? (account.callback ? t("callback_set", { mode: t(account.mode) }) : t("callback_unset"))
-      : last.status ? t("callback_was", { status: last.status, ms: Math.round(last.took_ms) }) : t("callback_none", { n: last.tries })));
-  return good;
+      : last.status ? t("callback_was", { status: last.status, took: took(last.took_ms) }) : t("callback_none", { n: last.tries })));
 }
 
 function choose(openid) {
@@ -802,8 +816,8 @@ function choose(openid) {
   sim.openid = openid;
   sim.chat = [];
   box.value = sim.typed.get(openid) ?? "";
-  place.set("openid", openid);
-  history.replaceState(null, "", `?${place}`);
+  here.set("openid", openid);
+  history.replaceState(null, "", `?${here}`);
   drawFollowers();
   drawChat();
   refresh("chat");
@@ -922,7 +936,8 @@ const changes = {
   request: ["requests", "followers"], fault: ["faults"], state: Object.keys(loads),
 };
 
-// refresh loads parts again, one round at a time, however many events ask for it.
+// refresh loads parts again, one round at a time, however many events ask for it, and
+// leaves pauses that grow with the work.
 const stale = new Set();
 let loading = false;
 async function refresh(...parts) {
@@ -933,8 +948,9 @@ async function refresh(...parts) {
     while (stale.size) {
       const round = Object.keys(loads).filter((p) => stale.has(p));
       stale.clear();
+      const began = performance.now();
       for (const p of round) await loads[p]();
-      await new Promise((go) => setTimeout(go, 80));
+      await new Promise((go) => setTimeout(go, Math.max(80, 2 * (performance.now() - began))));
     }
     cut("");
   } catch (err) {
@@ -983,7 +999,7 @@ function start() {
   for (const node of document.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", t(node.dataset.tLabel));
   for (const node of document.querySelectorAll("[data-t-hint]")) node.placeholder = t(node.dataset.tHint);
 
-  const other = new URLSearchParams(place);
+  const other = new URLSearchParams(here);
   other.set("lang", zh ? "en" : "zh");
   const lang = byId("lang");
   lang.textContent = t("other_lang");
@@ -992,9 +1008,9 @@ function start() {
   lang.href = `?${other}`;
 
   byId("account").addEventListener("change", (event) => {
-    place.set("account", event.target.value);
-    place.delete("openid");
-    location.search = place;
+    here.set("account", event.target.value);
+    here.delete("openid");
+    location.search = here;
   });
   byId("new-follower").addEventListener("click", newFollower);
   byId("follow").addEventListener("click", () => act("subscribe"));
