@@ -63,8 +63,9 @@ func faultJSON(f *Fault) json.RawMessage {
 }
 
 const (
-	mostRequests = 1000
-	loggedBytes  = 16 << 10
+	mostRequests  = 1000
+	loggedBytes   = 16 << 10
+	longestSecret = 1 << 10
 )
 
 // secretMembers finds the secrets in JSON.
@@ -72,6 +73,12 @@ var secretMembers = regexp.MustCompile(`(?i)("(?:secret|appsecret|access_token)"
 
 // loggable is the beginning of a body without secrets, or "" if it is not text.
 func (c *call) loggable(b []byte) string {
+	if most := loggedBytes + longestSecret; len(b) > most { // what this cuts in two is cut off below
+		for most > 0 && !utf8.RuneStart(b[most]) {
+			most--
+		}
+		b = b[:most]
+	}
 	if !utf8.Valid(b) {
 		return ""
 	}
