@@ -1,0 +1,75 @@
+package main
+
+import (
+	"cmp"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/kefutest"
+)
+
+// parseAccount reads APPID:SECRET[:TOKEN[:AESKEY]]. Its error does not repeat what
+// was given: there are secrets in it.
+func parseAccount(where, s string) (kefutest.Account, error) {
+	parts := strings.Split(s, ":")
+	if len(parts) < 2 || len(parts) > 4 || parts[0] == "" || parts[1] == "" {
+		return kefutest.Account{}, usagef("%s is not of the form APPID:SECRET[:TOKEN[:AESKEY]]", "%s 的格式应为 APPID:SECRET[:TOKEN[:AESKEY]]", where)
+	}
+	parts = append(parts, "", "")
+	return kefutest.Account{AppID: parts[0], Secret: kefu.Secret(parts[1]), Token: kefu.Secret(parts[2]), AESKey: kefu.Secret(parts[3])}, nil
+}
+
+// A direct way leads to WeChat's API without a gateway between.
+type direct struct {
+	yes     bool
+	apiBase string
+	appid   string
+}
+
+func (d *direct) flags(p *program, fs *pflag.FlagSet) {
+	fs.BoolVar(&d.yes, "direct", false, "call WeChat itself, without a gateway")
+	fs.StringVar(&d.apiBase, "api-base", cmp.Or(p.env["KEFU_API_BASE"], kefu.DefaultBaseURL), "where WeChat's API is (KEFU_API_BASE)")
+	fs.StringVar(&d.appid, "account", "", "appid that KEFU_ACCOUNT must have, to be sure")
+}
+
+// client returns a client for the account in KEFU_ACCOUNT. A simulator on this
+// machine is called as its own demo account unless another is named.
+func (d *direct) client(p *program) (*kefu.Client, error) {
+	if !d.yes {
+		return nil, usagef("there is no gateway in this version yet to hand this to", "这个版本还没有网关可以交付").
+			then("add --direct to call WeChat without one", "加上 --direct，不经网关直接调用微信")
+	}
+	account := kefutest.DefaultAccount
+	switch given := p.env["KEFU_ACCOUNT"]; {
+	case given != "":
+		var err error
+		if account, err = parseAccount("KEFU_ACCOUNT", given); err != nil {
+			return nil, err
+		}
+	case !onLoopback(d.apiBase):
+		return nil, usagef("there is no account to send from", "没有指定公众号").
+			then("export KEFU_ACCOUNT=APPID:SECRET (not as a flag: others on this machine can read those)",
+				"export KEFU_ACCOUNT=APPID:SECRET（不用命令行参数：本机其他人能看到）")
+	}
+	if d.appid != "" && d.appid != account.AppID {
+		return nil, usagef("--account is %s, but the secret in KEFU_ACCOUNT is of %s", "--account 是 %s，而 KEFU_ACCOUNT 中的密钥属于 %s", d.appid, account.AppID)
+	}
+	return &kefu.Client{
+		Tokens:  kefu.CachedToken(kefu.StableToken{AppID: account.AppID, Secret: account.Secret, BaseURL: d.apiBase}),
+		BaseURL: d.apiBase,
+	}, nil
+}
+
+func onLoopback(base string) bool {
+	u, err := url.Parse(base)
+	return err == nil && isLoopback(u.Hostname())
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}

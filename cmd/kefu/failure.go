@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/kefu-go/kefu"
+)
+
+// A failure is an error of this program: what happened and what to do next.
+type failure struct {
+	code  int // exit code
+	what  text
+	next  text
+	cause error // may be nil
+}
+
+func (f *failure) Error() string { return f.what.en }
+func (f *failure) Unwrap() error { return f.cause }
+
+func failf(en, zh string, args ...any) *failure {
+	return &failure{code: exitFailed, what: text{fmt.Sprintf(en, args...), fmt.Sprintf(zh, args...)}}
+}
+
+func usagef(en, zh string, args ...any) *failure {
+	f := failf(en, zh, args...)
+	f.code = exitUsage
+	return f
+}
+
+// then says what to do about f.
+func (f *failure) then(en, zh string) *failure {
+	f.next = text{en, zh}
+	return f
+}
+
+// exitCode is how the program ends after err.
+func exitCode(err error) int {
+	var f *failure
+	var refused *kefu.Error
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &f):
+		return f.code
+	case errors.As(err, &refused):
+		return exitRefused
+	case errors.Is(err, kefu.ErrUnknownOutcome):
+		return exitUnknown
+	}
+	return exitFailed
+}
+
+// complain explains err to people and returns the exit code.
+func (p *program) complain(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	what, lines := explain(err, p.lang())
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n", p.paint(p.stderr, red, "kefu:"), what)
+	for _, l := range lines {
+		fmt.Fprintf(&b, "  %s %s\n", l.label, strings.ReplaceAll(l.text, "\n", "\n  "))
+	}
+	fmt.Fprint(p.stderr, b.String())
+	return exitCode(err)
+}
+
+type labelled struct{ label, text string }
+
+// The labels of an explanation, made equally wide by hand.
+var (
+	why  = text{"why   ", "原因  "}
+	next = text{"next  ", "下一步"}
+)
+
+// explain says what happened, why, and what to do next. Refusals with an errcode
+// come in both languages, for people who ask each other about them.
+func explain(err error, lang string) (what string, lines []labelled) {
+	add := func(label, t text, langs ...string) {
+		if len(langs) == 0 {
+			langs = []string{lang}
+		}
+		for _, l := range langs {
+			if s := t.in(l); s != "" {
+				lines = append(lines, labelled{label.in(l), s})
+			}
+		}
+	}
+	both := []string{"en", "zh"}
+	if lang == "zh" {
+		both = []string{"zh", "en"}
+	}
+	var (
+		f       *failure
+		refused *kefu.Error
+		invalid *kefu.InvalidError
+		syntax  *kefu.SyntaxError
+		file    *kefu.FileError
+		lost    *kefu.TransportError
+	)
+	switch {
+	case errors.As(err, &f):
+		what = f.what.in(lang)
+		if f.cause != nil {
+			add(why, same(f.cause.Error()))
+		}
+		add(next, f.next)
+	case errors.As(err, &refused):
+		x := refused.Explain()
+		what = text{
+			fmt.Sprintf("WeChat refused %s: errcode %d (%s)", refused.Op, refused.Code, x.Class),
+			fmt.Sprintf("微信拒绝了 %s：errcode %d（%s）", refused.Op, refused.Code, x.Class),
+		}.in(lang)
+		lines = append(lines, labelled{"errmsg", refused.Msg})
+		if refused.RID != "" {
+			lines = append(lines, labelled{"rid   ", refused.RID})
+		}
+		for _, l := range both {
+			add(why, text{x.En, x.Zh}, l)
+			add(next, text{x.AdviceEn, x.AdviceZh}, l)
+		}
+	case errors.As(err, &invalid):
+		what = text{"not sent: WeChat would refuse the message", "未发送：微信会拒绝这条消息"}.in(lang)
+		for _, v := range invalid.Violations {
+			add(why, text{fmt.Sprintf("%s %s (errcode %d; source: %s)", v.Location, v.Message, v.Code, v.Source),
+				fmt.Sprintf("%s %s（errcode %d；来源：%s）", v.Location, v.Zh, v.Code, v.Source)})
+		}
+		add(next, text{"correct it, or let WeChat judge with --no-check", "改正后再发，或用 --no-check 交给微信判断"})
+	case errors.As(err, &syntax):
+		what = text{
+			fmt.Sprintf("not sent: this is not JSON, at line %d, column %d", syntax.Line, syntax.Column),
+			fmt.Sprintf("未发送：第 %d 行第 %d 列不是 JSON", syntax.Line, syntax.Column),
+		}.in(lang)
+		add(why, same(syntax.Err.Error()))
+		add(next, text{"correct it; WeChat would answer 47001 (see for yourself with --no-check)", "改正后再发；微信会答 47001（可用 --no-check 一试）"})
+	case errors.As(err, &file):
+		what = text{
+			fmt.Sprintf("not uploaded: WeChat would refuse %s as %s: errcode %d", file.Name, file.Kind, file.Code),
+			fmt.Sprintf("未上传：微信会拒绝 %s（%s）：errcode %d", file.Name, file.Kind, file.Code),
+		}.in(lang)
+		add(why, text{file.Reason + " (source: " + file.Source + ")", file.Zh + "（来源：" + file.Source + "）"})
+		x := kefu.Explain("", file.Code)
+		add(next, text{x.AdviceEn, x.AdviceZh})
+	case errors.As(err, &lost) && errors.Is(err, kefu.ErrUnknownOutcome):
+		what = text{lost.Op + ": nobody can tell whether WeChat accepted it", lost.Op + "：不知道微信是否收下"}.in(lang)
+		add(why, same(lost.Err.Error()))
+		add(next, text{
+			"it may have arrived: don't repeat it blindly; WeChat has no idempotency key",
+			"可能已经送达：不要盲目重发；微信没有幂等键",
+		})
+	case errors.As(err, &lost):
+		what = text{lost.Op + ": not delivered", lost.Op + "：没有送达微信"}.in(lang)
+		add(why, same(lost.Err.Error()))
+		add(next, text{kefu.ErrNotDelivered.Advice("en"), kefu.ErrNotDelivered.Advice("zh")})
+	default:
+		what = err.Error()
+	}
+	return what, lines
+}

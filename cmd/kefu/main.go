@@ -1,0 +1,152 @@
+// Command kefu sends WeChat Official Account customer-service messages (客服消息)
+// from a shell, and simulates a WeChat to send them to.
+//
+//	kefu demo                                        a simulated WeChat with a phone page
+//	kefu send text "你好" --to oUser1 --direct       one message
+//	kefu help                                        all commands
+//
+// What it prints on stdout is data; what it says to people goes to stderr. It
+// exits with 0 when done, 1 when it failed, 2 after wrong usage, 3 when WeChat
+// refused, 4 when nobody can tell whether WeChat accepted.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the program; it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	env := map[string]string{}
+	for _, pair := range os.Environ() {
+		if name, value, _ := strings.Cut(pair, "="); value != "" {
+			env[name] = value
+		}
+	}
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
+	return p.run(ctx, args)
+}
+
+// A program is one run of kefu: where it reads and writes, and what surrounds it.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            map[string]string // empty variables are left out
+	// meddle lets a test put itself before a server of the demo ("sim" or
+	// "callback"), to see that a fault there is noticed. nil: nobody does.
+	meddle func(server string, h http.Handler) http.Handler
+}
+
+// The exit codes.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitRefused = 3 // by WeChat
+	exitUnknown = 4 // whether WeChat accepted
+)
+
+func (p *program) run(ctx context.Context, args []string) int {
+	root, started := p.command(), false
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		if started = true; !strings.HasPrefix(cmd.Name(), "__") { // not while completing
+			p.warnOfUnknownVariables()
+		}
+	}
+	root.SetArgs(append([]string{}, args...))
+	cmd, err := root.ExecuteContextC(ctx)
+	var f *failure
+	if err != nil && !started && !errors.As(err, &f) { // flags and arguments that cobra refused
+		hint := "see: " + cmd.CommandPath() + " --help"
+		err = &failure{code: exitUsage, what: same(err.Error()), next: text{hint, "见：" + cmd.CommandPath() + " --help"}}
+	}
+	return p.complain(err)
+}
+
+func (p *program) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kefu",
+		Short:         "WeChat customer-service messages · 微信客服消息",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          p.subcommand,
+		Run:           func(*cobra.Command, []string) {},
+		Example:       "  kefu demo\n  kefu send text \"你好\" --to oUser1 --direct",
+	}
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.CompletionOptions.DisableDefaultCmd = true // ours is shorter
+	root.AddCommand(p.demoCommand(), p.simCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
+		p.errcodeCommand(), p.rulesCommand(), p.versionCommand(), p.completionCommand())
+	return root
+}
+
+// subcommand refuses a command that is only the parent of others.
+func (p *program) subcommand(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	if len(args) == 0 {
+		return usagef("%[1]s what?", "%[1]s 做什么？", cmd.CommandPath()).then("there are "+strings.Join(names, ", "), "可选："+strings.Join(names, "、"))
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	err := usagef("there is no command %[2]q in %[1]s", "%[1]s 没有命令 %[2]q", cmd.CommandPath(), args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		names = near
+	}
+	return err.then("there is "+strings.Join(names, ", "), "可选："+strings.Join(names, "、"))
+}
+
+// arguments wants exactly one argument for each name.
+func arguments(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		want := strings.Join(names, " ")
+		if want == "" {
+			want = "nothing"
+		}
+		return usagef("%s takes %s, and got %d arguments", "%s 需要 %s，实有 %d 个参数", cmd.CommandPath(), want, len(args)).
+			then("for example:\n"+cmd.Example, "例如：\n"+cmd.Example)
+	}
+}
+
+// variables are the environment that kefu reads, and what for.
+var variables = map[string]string{
+	"KEFU_ACCOUNT":  "APPID:SECRET of the account to send from",
+	"KEFU_API_BASE": "where WeChat's API is",
+	"KEFU_SIM":      "where the simulator is",
+	"KEFU_SIM_KEY":  "key of the simulator's control plane",
+	"KEFU_LANG":     "zh or en",
+}
+
+// warnOfUnknownVariables names what is probably a slip; a value may be a secret.
+func (p *program) warnOfUnknownVariables() {
+	for _, name := range slices.Sorted(maps.Keys(p.env)) {
+		if strings.HasPrefix(name, "KEFU_") && variables[name] == "" {
+			known := strings.Join(slices.Sorted(maps.Keys(variables)), ", ")
+			p.say("warning: kefu reads no variable %s; it reads %s", "警告：kefu 不读取变量 %s；它读取 %s", name, known)
+		}
+	}
+}
