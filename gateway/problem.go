@@ -57,8 +57,12 @@ const (
 	NotResolvable       = "not-resolvable"
 	Unauthorized        = "unauthorized"
 	Forbidden           = "forbidden"
-	CursorGone          = "cursor-gone" // older than what the feed keeps
-	Overloaded          = "overloaded"
+	AccountExists       = "account-exists"
+	CursorGone          = "cursor-gone"        // older than what the feed keeps
+	Refused             = "wechat-refused"     // a call that was passed on, such as typing
+	Unreachable         = "wechat-unreachable" // of such a call: no answer that tells its outcome
+	Overloaded          = "overloaded"         // or the store can't be written: nothing was kept, try again
+	Internal            = "internal"           // a bug; the gateway's log has more
 )
 
 func (p *Problem) Error() string {

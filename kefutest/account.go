@@ -79,6 +79,9 @@ type Account struct {
 	Escapes Escapes `json:"escapes,omitempty"`
 	// UnknownKF is the errcode for an unknown kf account: 65401 (default) or 61452.
 	UnknownKF int `json:"unknown_kf,omitempty"`
+	// NumberIDs writes kf_id, publish_id and msg_data_id as JSON numbers. Default: as
+	// texts, like the official samples; silenceper/wechat reads numbers alone.
+	NumberIDs bool `json:"number_ids,omitempty"`
 	// MiniProgram makes it the account of a mini program: its messages are text,
 	// image, link and miniprogrampage, and others get 45050. On other accounts that
 	// is link.
@@ -111,6 +114,14 @@ type Account struct {
 	// BusinessIPCode is the errcode of all other calls from such an address: 45035 or
 	// 61004. Default 0: they are not looked at.
 	BusinessIPCode int `json:"business_ip_code,omitempty"`
+}
+
+// textOrNumber is an id of digits as the account's answers have it.
+func (a *Account) textOrNumber(id string) any {
+	if a.NumberIDs {
+		return json.Number(id)
+	}
+	return id
 }
 
 // Escapes is what WeChat makes of \uXXXX in a request. Today's behaviour is mixed,

@@ -222,7 +222,7 @@ func (d *kfDesk) face(name string) (nickname, headImg string) {
 type kfListed struct {
 	Account      string       `json:"kf_account"`
 	HeadImgURL   string       `json:"kf_headimgurl"`
-	ID           string       `json:"kf_id"`
+	ID           any          `json:"kf_id"`
 	Nick         string       `json:"kf_nick"`
 	WX           string       `json:"kf_wx,omitempty"`
 	InviteWX     string       `json:"invite_wx,omitempty"`
@@ -230,12 +230,12 @@ type kfListed struct {
 	InviteStatus inviteStatus `json:"invite_status,omitempty"`
 }
 
-func (d *kfDesk) list(now time.Time, base string) []kfListed {
+func (d *kfDesk) list(now time.Time, base string, id func(string) any) []kfListed {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	out := []kfListed{}
 	for _, k := range d.accounts {
-		l := kfListed{Account: k.Account, ID: k.ID, Nick: k.Nickname, WX: k.WX}
+		l := kfListed{Account: k.Account, ID: id(k.ID), Nick: k.Nickname, WX: k.WX}
 		if k.HeadImg != "" {
 			l.HeadImgURL = base + k.HeadImg
 		}
@@ -251,17 +251,17 @@ func (d *kfDesk) list(now time.Time, base string) []kfListed {
 type kfOnline struct {
 	Account  string `json:"kf_account"`
 	Status   int    `json:"status"`
-	ID       string `json:"kf_id"`
+	ID       any    `json:"kf_id"`
 	Accepted int    `json:"accepted_case"` // sessions
 }
 
-func (d *kfDesk) online() []kfOnline {
+func (d *kfDesk) online(id func(string) any) []kfOnline {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	out := []kfOnline{}
 	for _, k := range d.accounts {
 		if k.WX != "" && k.Status != 0 {
-			out = append(out, kfOnline{Account: k.Account, Status: k.Status, ID: k.ID})
+			out = append(out, kfOnline{Account: k.Account, Status: k.Status, ID: id(k.ID)})
 		}
 	}
 	return out
@@ -390,9 +390,9 @@ func uploadHeadImg(c *call) reply {
 }
 
 func listKF(c *call) reply {
-	return answer(map[string]any{"kf_list": c.kf.list(c.now, c.base)})
+	return answer(map[string]any{"kf_list": c.kf.list(c.now, c.base, c.textOrNumber)})
 }
 
 func listOnlineKF(c *call) reply {
-	return answer(map[string]any{"kf_online_list": c.kf.online()})
+	return answer(map[string]any{"kf_online_list": c.kf.online(c.textOrNumber)})
 }

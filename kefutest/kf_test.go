@@ -199,7 +199,7 @@ func TestInvitationExpires(t *testing.T) {
 			want  inviteStatus
 		}{{inviteLife - 1, inviteWaiting}, {1, inviteExpired}} {
 			time.Sleep(tt.after)
-			if got := x.w.account.kf.list(x.w.Now(), "")[0].InviteStatus; got != tt.want {
+			if got := x.w.account.kf.list(x.w.Now(), "", x.w.account.textOrNumber)[0].InviteStatus; got != tt.want {
 				t.Errorf("status %s, want %s", got, tt.want)
 			}
 		}
@@ -272,5 +272,30 @@ func TestKFState(t *testing.T) {
 	}
 	if len(ids) != 3 || ids[""] {
 		t.Errorf("kf ids are not three: %v", ids)
+	}
+}
+
+// Samples have kf_id as text, silenceper/wechat reads a number: a setting.
+func TestIDsAsNumbers(t *testing.T) {
+	w := New(Account{NumberIDs: true})
+	defer w.Close()
+	if err := w.SetState(`{"kf_accounts":[{"kf_account":"a@b","nickname":"n"}]}`); err != nil {
+		t.Fatal(err)
+	}
+	list := func() string {
+		b, err := json.Marshal(w.account.kf.list(w.Now(), "", w.account.textOrNumber))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if got := list(); !strings.Contains(got, `"kf_id":1`) {
+		t.Error(got)
+	}
+	if err := w.SetState(`{"number_ids":false}`); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(); !strings.Contains(got, `"kf_id":"1`) {
+		t.Error(got)
 	}
 }

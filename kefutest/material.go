@@ -408,7 +408,7 @@ func (l *library) submit(now time.Time, draftID string) (*publishJob, int) {
 // A publication is the state of a publishJob, as freepublish/get and
 // PUBLISHJOBFINISH tell it.
 type publication struct {
-	PublishID string         `json:"publish_id"`
+	PublishID any            `json:"publish_id"`
 	Status    int            `json:"publish_status"`
 	ArticleID string         `json:"article_id,omitempty"`
 	Detail    *publishDetail `json:"article_detail,omitempty"`
@@ -791,9 +791,9 @@ func submitDraft(c *call) reply {
 	return answer(struct {
 		ErrCode   int    `json:"errcode"`
 		ErrMsg    string `json:"errmsg"`
-		PublishID string `json:"publish_id"`
-		MsgDataID string `json:"msg_data_id"`
-	}{0, "ok", job.ID, job.MsgDataID})
+		PublishID any    `json:"publish_id"`
+		MsgDataID any    `json:"msg_data_id"`
+	}{0, "ok", c.textOrNumber(job.ID), c.textOrNumber(job.MsgDataID)})
 }
 
 // massHelper is the openid from which WeChat pushes what came of a publication.
@@ -855,6 +855,7 @@ func getPublication(c *call) reply {
 	if code != 0 {
 		return refuse(code)
 	}
+	p.PublishID = c.textOrNumber(string(in.PublishID))
 	return answer(p)
 }
 

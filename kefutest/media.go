@@ -345,10 +345,10 @@ func (c *call) form(parts ...string) formFile {
 		switch {
 		case err != nil: // the form broke off
 			return form
-		case part.FileName() == "":
-			form.fields[part.FormName()] = string(data)
-		case slices.Contains(parts, part.FormName()):
+		case part.FileName() != "" && slices.Contains(parts, part.FormName()):
 			form.name, form.data, form.code = part.FileName(), data, 0
+		default: // silenceper gives its fields file names, too
+			form.fields[part.FormName()] = string(data)
 		}
 	}
 }
