@@ -224,6 +224,8 @@ func (k kind) arrives(ctx context.Context, d *demo, to string) (string, error) {
 		return "", fmt.Errorf("the follower received %d messages, want 1", len(got))
 	case !sameJSON(got[0].Raw, s.want):
 		return "", fmt.Errorf("the follower received %s, want %s", got[0].Raw, s.want)
+	case strings.Contains(got[0].Raw, `\u`):
+		return "", fmt.Errorf("the follower received escapes, which some phones show as they are: %s", got[0].Raw)
 	}
 	chat, err := read[list[chatLine]](ctx, d, "chat?to="+to)
 	if err != nil {

@@ -48,11 +48,7 @@ func (p *program) demoCommand() *cobra.Command {
 					simAddr = anyPort
 				}
 			}
-			log := slog.New(slog.NewTextHandler(p.stderr, nil))
-			if check {
-				log = slog.New(slog.DiscardHandler) // it is told of forgeries on purpose
-			}
-			d, err := p.startDemo(addr, simAddr, log)
+			d, err := p.startDemo(addr, simAddr)
 			if err != nil {
 				return err
 			}
@@ -82,6 +78,7 @@ type demo struct {
 	client   *kefu.Client
 	control  *controlPlane
 	log      *slog.Logger // of the callback
+	loud     slog.LevelVar
 
 	mu     sync.Mutex       // guards events
 	events []callback.Event // received, oldest first
@@ -98,7 +95,7 @@ const demoState = `{
 	]
 }`
 
-func (p *program) startDemo(addr, simAddr string, log *slog.Logger) (*demo, error) {
+func (p *program) startDemo(addr, simAddr string) (*demo, error) {
 	own, err := listen(addr)
 	if err != nil {
 		return nil, err
@@ -107,7 +104,9 @@ func (p *program) startDemo(addr, simAddr string, log *slog.Logger) (*demo, erro
 	if err != nil {
 		return nil, errors.Join(err, own.Close())
 	}
-	d := &demo{program: p, log: log, simURL: urlOf(sim), ownURL: urlOf(own)}
+	d := &demo{program: p, simURL: urlOf(sim), ownURL: urlOf(own)}
+	d.loud.Set(slog.LevelError) // the demo acts as follower, too; and a check forges on purpose
+	d.log = slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: &d.loud}))
 	account := kefutest.DefaultAccount
 	d.callback = d.ownURL + "/callback/" + account.AppID
 	account.Callback = d.callback
@@ -146,11 +145,16 @@ func (d *demo) receiver(a kefutest.Account) http.Handler {
 	}
 }
 
+// mostEvents is how many are remembered.
+const mostEvents = 1000
+
 const greeting = "欢迎关注！发条消息试试。"
 
 func (d *demo) receive(ctx context.Context, e callback.Event) (callback.Reply, error) {
 	d.mu.Lock()
-	d.events = append(d.events, e)
+	if d.events = append(d.events, e); len(d.events) > mostEvents {
+		d.events = d.events[1:]
+	}
 	d.mu.Unlock()
 	d.log.InfoContext(ctx, "callback received", "event", e)
 	switch e := e.(type) {
@@ -221,6 +225,7 @@ Ctrl-C ends it.
 
 Ctrl-C 结束。
 `}.in(d.lang()), page, d.simURL, account.AppID, account.Secret.Reveal(), demoFollower, d.simURL)
+	d.loud.Set(slog.LevelInfo)
 	<-ctx.Done()
 	return nil
 }

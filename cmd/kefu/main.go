@@ -93,6 +93,16 @@ func (p *program) command() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.CompletionOptions.DisableDefaultCmd = true // ours is shorter
+	root.SetHelpCommand(&cobra.Command{
+		Use: "help [COMMAND]", Short: "What a command does and how · 帮助", Example: "  kefu help send image",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return p.subcommand(root, args)
+			}
+			return cmd.Help()
+		},
+	})
 	root.AddCommand(p.demoCommand(), p.simCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
 		p.errcodeCommand(), p.rulesCommand(), p.versionCommand(), p.completionCommand())
 	return root
@@ -107,7 +117,7 @@ func (p *program) subcommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if len(args) == 0 {
-		return usagef("%[1]s what?", "%[1]s 做什么？", cmd.CommandPath()).then("there are "+strings.Join(names, ", "), "可选："+strings.Join(names, "、"))
+		return usagef("%s needs a command", "%s 需要一个命令", cmd.CommandPath()).then("there are "+strings.Join(names, ", "), "可选："+strings.Join(names, "、"))
 	}
 	cmd.SuggestionsMinimumDistance = 2
 	err := usagef("there is no command %[2]q in %[1]s", "%[1]s 没有命令 %[2]q", cmd.CommandPath(), args[0])
@@ -127,7 +137,7 @@ func arguments(names ...string) cobra.PositionalArgs {
 		if want == "" {
 			want = "nothing"
 		}
-		return usagef("%s takes %s, and got %d arguments", "%s 需要 %s，实有 %d 个参数", cmd.CommandPath(), want, len(args)).
+		return usagef("%s takes %s; there are %d arguments", "%s 需要 %s，实有 %d 个参数", cmd.CommandPath(), want, len(args)).
 			then("for example:\n"+cmd.Example, "例如：\n"+cmd.Example)
 	}
 }
