@@ -79,9 +79,13 @@ type Account struct {
 	Escapes Escapes `json:"escapes,omitempty"`
 	// UnknownKF is the errcode for an unknown kf account: 65401 (default) or 61452.
 	UnknownKF int `json:"unknown_kf,omitempty"`
-	// NumberIDs writes kf_id, publish_id and msg_data_id as JSON numbers. Default: as
-	// texts, like the official samples; silenceper/wechat reads numbers alone.
+	// NumberIDs writes kf_id as a JSON number. Default: as text, like the official
+	// samples; silenceper/wechat and PowerWeChat#344 have numbers.
 	NumberIDs bool `json:"number_ids,omitempty"`
+	// TextPublishIDs writes publish_id and msg_data_id as text, like the official
+	// samples. Default: as numbers, like the real answer in PowerWeChat#460 and as
+	// silenceper/wechat reads them.
+	TextPublishIDs bool `json:"text_publish_ids,omitempty"`
 	// MiniProgram makes it the account of a mini program: its messages are text,
 	// image, link and miniprogrampage, and others get 45050. On other accounts that
 	// is link.
@@ -116,9 +120,12 @@ type Account struct {
 	BusinessIPCode int `json:"business_ip_code,omitempty"`
 }
 
-// textOrNumber is an id of digits as the account's answers have it.
-func (a *Account) textOrNumber(id string) any {
-	if a.NumberIDs {
+// kfID and publishID are ids of digits as the account's answers have them.
+func (a *Account) kfID(id string) any      { return textOrNumber(id, a.NumberIDs) }
+func (a *Account) publishID(id string) any { return textOrNumber(id, !a.TextPublishIDs) }
+
+func textOrNumber(id string, number bool) any {
+	if number {
 		return json.Number(id)
 	}
 	return id

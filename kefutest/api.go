@@ -187,6 +187,7 @@ func (p *platform) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if p.sharedClock {
 		h.Set("Date", line.At.UTC().Format(http.TimeFormat))
 	}
+	h.Set("Content-Length", strconv.Itoa(len(answer)))
 	w.WriteHeader(line.Status)
 	w.Write(answer)
 }

@@ -390,9 +390,9 @@ func uploadHeadImg(c *call) reply {
 }
 
 func listKF(c *call) reply {
-	return answer(map[string]any{"kf_list": c.kf.list(c.now, c.base, c.textOrNumber)})
+	return answer(map[string]any{"kf_list": c.kf.list(c.now, c.base, c.kfID)})
 }
 
 func listOnlineKF(c *call) reply {
-	return answer(map[string]any{"kf_online_list": c.kf.online(c.textOrNumber)})
+	return answer(map[string]any{"kf_online_list": c.kf.online(c.kfID)})
 }

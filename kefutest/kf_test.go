@@ -199,7 +199,7 @@ func TestInvitationExpires(t *testing.T) {
 			want  inviteStatus
 		}{{inviteLife - 1, inviteWaiting}, {1, inviteExpired}} {
 			time.Sleep(tt.after)
-			if got := x.w.account.kf.list(x.w.Now(), "", x.w.account.textOrNumber)[0].InviteStatus; got != tt.want {
+			if got := x.w.account.kf.list(x.w.Now(), "", x.w.account.kfID)[0].InviteStatus; got != tt.want {
 				t.Errorf("status %s, want %s", got, tt.want)
 			}
 		}
@@ -283,7 +283,7 @@ func TestIDsAsNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := func() string {
-		b, err := json.Marshal(w.account.kf.list(w.Now(), "", w.account.textOrNumber))
+		b, err := json.Marshal(w.account.kf.list(w.Now(), "", w.account.kfID))
 		if err != nil {
 			t.Fatal(err)
 		}

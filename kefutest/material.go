@@ -793,7 +793,7 @@ func submitDraft(c *call) reply {
 		ErrMsg    string `json:"errmsg"`
 		PublishID any    `json:"publish_id"`
 		MsgDataID any    `json:"msg_data_id"`
-	}{0, "ok", c.textOrNumber(job.ID), c.textOrNumber(job.MsgDataID)})
+	}{0, "ok", c.publishID(job.ID), c.publishID(job.MsgDataID)})
 }
 
 // massHelper is the openid from which WeChat pushes what came of a publication.
@@ -855,7 +855,7 @@ func getPublication(c *call) reply {
 	if code != 0 {
 		return refuse(code)
 	}
-	p.PublishID = c.textOrNumber(string(in.PublishID))
+	p.PublishID = c.publishID(string(in.PublishID))
 	return answer(p)
 }
 

@@ -231,8 +231,8 @@ func TestArticleFromDraftToFollower(t *testing.T) {
 				}
 
 				var job struct {
-					PublishID string `json:"publish_id"`
-					MsgDataID string `json:"msg_data_id"`
+					PublishID json.Number `json:"publish_id"`
+					MsgDataID json.Number `json:"msg_data_id"`
 				}
 				if code := x.post(&job, "/cgi-bin/freepublish/submit", fmt.Sprintf(`{"media_id":%q}`, draft.MediaID)); code != 0 || job.PublishID == "" || job.MsgDataID == "" {
 					t.Fatalf("freepublish/submit: errcode %d, %+v", code, job)
@@ -243,11 +243,11 @@ func TestArticleFromDraftToFollower(t *testing.T) {
 					t.Errorf("at once: %+v", p)
 				}
 				event := <-finished
-				x.post(&p, "/cgi-bin/freepublish/get", `{"publish_id":`+job.PublishID+`}`) // a number will do
+				x.post(&p, "/cgi-bin/freepublish/get", `{"publish_id":`+job.PublishID.String()+`}`) // a number will do
 				if p.Status != published || p.ArticleID == "" || p.Detail == nil || p.Detail.Count != 1 {
 					t.Fatalf("at the end: %+v", p)
 				}
-				if event.PublishID != job.PublishID || event.PublishStatus != published || event.ArticleID != p.ArticleID ||
+				if event.PublishID != job.PublishID.String() || event.PublishStatus != published || event.ArticleID != p.ArticleID ||
 					len(event.Articles) != 1 || event.Articles[0].URL != p.Detail.Item[0].URL {
 					t.Errorf("PUBLISHJOBFINISH: %+v", event)
 				}

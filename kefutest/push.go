@@ -373,6 +373,9 @@ func (out *outbound) readReply(body []byte) (r passive, err error) {
 		if err != nil {
 			return r, err
 		}
+		if s := strings.TrimSpace(string(plain)); s == "" || s == "success" { // needs no encryption, and may have it
+			return passive{}, nil
+		}
 		if r, err = out.parseReply(plain); err != nil {
 			return r, err
 		}

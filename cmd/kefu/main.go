@@ -103,7 +103,7 @@ func (p *program) command() *cobra.Command {
 			return cmd.Help()
 		},
 	})
-	root.AddCommand(p.demoCommand(), p.simCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
+	root.AddCommand(p.demoCommand(), p.serveCommand(), p.simCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
 		p.errcodeCommand(), p.rulesCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }
@@ -144,11 +144,18 @@ func arguments(names ...string) cobra.PositionalArgs {
 
 // variables are the environment that kefu reads, and what for.
 var variables = map[string]string{
-	"KEFU_ACCOUNT":  "APPID:SECRET of the account to send from",
-	"KEFU_API_BASE": "where WeChat's API is",
-	"KEFU_SIM":      "where the simulator is",
-	"KEFU_SIM_KEY":  "key of the simulator's control plane",
-	"KEFU_LANG":     "zh or en",
+	"KEFU_ACCOUNT":         "APPID:SECRET of the account to send from",
+	"KEFU_API_BASE":        "where WeChat's API is",
+	"KEFU_API_KEY":         "key of the gateway: for serve, one that is valid besides the stored ones",
+	"KEFU_ADDR":            "where the gateway listens",
+	"KEFU_DB":              "where the gateway keeps messages",
+	"KEFU_URL":             "where the gateway is",
+	"KEFU_PUBLIC_ADDR":     "where the gateway serves callbacks alone",
+	"KEFU_SECRET_KEY":      "seals the gateway's secrets",
+	"KEFU_SECRET_KEY_FILE": "file with KEFU_SECRET_KEY",
+	"KEFU_SIM":             "where the simulator is",
+	"KEFU_SIM_KEY":         "key of the simulator's control plane",
+	"KEFU_LANG":            "zh or en",
 }
 
 // warnOfUnknownVariables names what is probably a slip; a value may be a secret.

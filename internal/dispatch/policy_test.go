@@ -35,7 +35,9 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // The whole retry policy, row by row. Jitter is off, so pauses are the longest.
 func TestDecide(t *testing.T) {
 	now := time.Date(2026, 11, 23, 15, 30, 0, 0, time.UTC) // 23:30 in Beijing
-	code := func(n string) error { return failure(t, 200, `{"errcode":`+n+`,"errmsg":"x rid: 61655d5b-0b67106b-797933d8"}`) }
+	code := func(n string) error {
+		return failure(t, 200, `{"errcode":`+n+`,"errmsg":"x rid: 61655d5b-0b67106b-797933d8"}`)
+	}
 	refusedConnection := failure(t, 429, "")
 	for _, tt := range []struct {
 		name    string

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/callback"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/dispatch"
+	"github.com/kefu-go/kefu/internal/server"
+	"github.com/kefu-go/kefu/internal/store"
+	"github.com/kefu-go/kefu/internal/tokens"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	var addr, publicAddr, db, apiBase string
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the gateway · 启动网关",
+		Long: "Run the gateway: it keeps every message that it accepts, and delivers it in order inside WeChat's windows.\n" +
+			"启动网关：收下的每条消息都先落盘，再按顺序在微信允许的窗口内送出。\n\n" +
+			"Environment: KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]], KEFU_API_BASE, KEFU_API_KEY, KEFU_SECRET_KEY or KEFU_SECRET_KEY_FILE.",
+		Example: "  kefu serve\n  kefu serve --db sqlite:kefu.db --public-addr :8080", Args: arguments(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			path, ok := strings.CutPrefix(db, "sqlite:")
+			if !ok || path == "" {
+				return usagef("--db %s: this version keeps its messages in SQLite only", "--db %s：这个版本只支持 SQLite", db).
+					then("use --db sqlite:FILE", "改用 --db sqlite:文件名")
+			}
+			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: path, apiBase: apiBase, now: time.Now})
+			if err != nil {
+				return err
+			}
+			if err := p.json(struct {
+				Gateway string `json:"gateway"`
+				Public  string `json:"public,omitempty"`
+				KeyFile string `json:"key_file"`
+			}{g.url, g.publicURL, g.keyFile}); err != nil {
+				return errors.Join(err, g.stop())
+			}
+			if len(g.accounts) == 0 {
+				p.say("there is no account yet; add one: KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]] kefu serve, or kefu account add",
+					"还没有公众号；请添加：KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]] kefu serve，或 kefu account add")
+			}
+			for _, a := range g.accounts {
+				p.say("account %s: callbacks go to %s/callback/%s (%s mode)", "公众号 %s：回调地址 %s/callback/%s（%s 模式）", a.AppID, g.callbackBase(), a.AppID, a.Mode)
+				if a.Mode == callback.Plain {
+					p.say("plain mode's signature does not cover the body; secure mode is better", "明文模式的签名不覆盖消息体，建议改用安全模式")
+				}
+			}
+			p.say("gateway at %s; its key is in %s; Ctrl-C ends it", "网关在 %s；钥匙在 %s；Ctrl-C 结束", g.url, g.keyFile)
+			<-cmd.Context().Done()
+			return g.stop()
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&addr, "addr", orEnv(p, "KEFU_ADDR", defaultAddr), "where the API listens; port 0 picks one")
+	fs.StringVar(&publicAddr, "public-addr", p.env["KEFU_PUBLIC_ADDR"], "a second listener that serves /callback/ alone")
+	fs.StringVar(&db, "db", orEnv(p, "KEFU_DB", "sqlite:kefu.db"), "where messages are kept")
+	fs.StringVar(&apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
+	return cmd
+}
+
+func orEnv(p *program, name, otherwise string) string {
+	if v := p.env[name]; v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// A gatewayConfig says what a gateway is made of.
+type gatewayConfig struct {
+	addr, publicAddr string
+	db               string // file
+	apiBase          string
+	now              func() time.Time
+	log              *slog.Logger // default: on stderr
+}
+
+// A runningGateway is a gateway in this process.
+type runningGateway struct {
+	url, publicURL string
+	keyFile        string
+	accounts       []gateway.Account
+	store          *store.Store
+	dispatcher     *dispatch.Dispatcher
+	server         *server.Server
+	servers        []*http.Server
+}
+
+// startGateway joins the parts: the store under all, the dispatcher on it, the
+// server before both.
+func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *runningGateway, err error) {
+	log := c.log
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	secret, err := p.sealingKey()
+	if err != nil {
+		return nil, err
+	}
+	l, err := listen(c.addr)
+	if err != nil {
+		return nil, err
+	}
+	g := &runningGateway{url: urlOf(l), keyFile: c.db + ".key"}
+	defer func() {
+		if err != nil {
+			_ = l.Close() // Serve may have it already
+			err = errors.Join(err, g.stop())
+		}
+	}()
+	if g.store, err = store.Open(ctx, c.db, store.Options{SecretKey: secret}); err != nil {
+		f := failf("the database %s can't be opened", "无法打开数据库 %s", c.db)
+		f.cause = err
+		return nil, f
+	}
+	center := &tokens.Center{Store: g.store, BaseURL: c.apiBase, Now: c.now, Log: log}
+	g.dispatcher, err = dispatch.Start(ctx, dispatch.Config{
+		Store: g.store, BaseURL: c.apiBase, Now: c.now, Log: log,
+		Tokens: func(a gateway.Account) kefu.TokenSource { return center.Source(a.AppID, a.Secret) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err = p.firstAccount(ctx, g, log); err != nil {
+		return nil, err
+	}
+	if g.accounts, err = g.store.Accounts(ctx); err != nil {
+		return nil, err
+	}
+	if err = firstKey(ctx, g, c.now()); err != nil {
+		return nil, err
+	}
+	key := p.env["KEFU_API_KEY"]
+	if key != "" && (!strings.HasPrefix(key, "kf_") || len(key) < len("kf_")+32) {
+		return nil, usagef("KEFU_API_KEY must be kf_ and at least 32 characters", "KEFU_API_KEY 须以 kf_ 开头，其后至少 32 个字符")
+	}
+	g.server = &server.Server{
+		Engine: g.dispatcher, Store: reading{g.store}, Key: kefu.Secret(key), Explain: explainStore, Now: c.now, Log: log,
+	}
+	g.servers = append(g.servers, p.serve(l, p.meddled("gateway", g.server.Handler())))
+	if c.publicAddr != "" {
+		public, err := listen(c.publicAddr)
+		if err != nil {
+			return nil, err
+		}
+		g.publicURL = urlOf(public)
+		g.servers = append(g.servers, p.serve(public, g.server.Callbacks()))
+	}
+	return g, nil
+}
+
+func (g *runningGateway) callbackBase() string {
+	if g.publicURL != "" {
+		return g.publicURL
+	}
+	return g.url
+}
+
+// stop ends what was started, in the order in which nothing is lost: no more
+// requests, then no more posts, then the store.
+func (g *runningGateway) stop() error {
+	var errs []error
+	if g.server != nil {
+		g.server.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, s := range g.servers {
+		if s.Shutdown(ctx) != nil { // a request that does not end
+			errs = append(errs, s.Close())
+		}
+	}
+	if g.dispatcher != nil {
+		g.dispatcher.Stop()
+	}
+	if g.store != nil {
+		errs = append(errs, g.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// sealingKey is what seals secrets in the store; none: the store's own file.
+func (p *program) sealingKey() (kefu.Secret, error) {
+	if key := p.env["KEFU_SECRET_KEY"]; key != "" {
+		return kefu.Secret(key), nil
+	}
+	file := p.env["KEFU_SECRET_KEY_FILE"]
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		f := usagef("KEFU_SECRET_KEY_FILE can't be read", "无法读取 KEFU_SECRET_KEY_FILE")
+		f.cause = err
+		return "", f
+	}
+	return kefu.Secret(strings.TrimSpace(string(b))), nil
+}
+
+// firstAccount takes up KEFU_ACCOUNT. Where it differs from what is stored, it wins.
+func (p *program) firstAccount(ctx context.Context, g *runningGateway, log *slog.Logger) error {
+	given := p.env["KEFU_ACCOUNT"]
+	if given == "" {
+		return nil
+	}
+	a, err := parseAccount("KEFU_ACCOUNT", given)
+	if err != nil {
+		return err
+	}
+	stored, err := g.store.Account(ctx, a.AppID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		stored = gateway.Account{AppID: a.AppID}
+	case err != nil:
+		return err
+	case stored.Secret == a.Secret && (a.Token == "" || stored.Token == a.Token) && (a.AESKey == "" || stored.AESKey == a.AESKey):
+		return nil
+	default:
+		log.Warn("KEFU_ACCOUNT differs from the stored account and replaces it", "account", a.AppID)
+		if a.AESKey != stored.AESKey {
+			stored.Mode = "" // by whether there is a key
+		}
+	}
+	stored.Secret, stored.Token, stored.AESKey = a.Secret, a.Token, a.AESKey
+	_, err = g.dispatcher.PutAccount(ctx, stored)
+	return err
+}
+
+// firstKey makes an admin key at the first start and writes it where the command
+// line on this machine finds it.
+func firstKey(ctx context.Context, g *runningGateway, now time.Time) error {
+	if keys, err := g.store.Keys(ctx); err != nil || len(keys) > 0 {
+		return err
+	}
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	key := "kf_" + hex.EncodeToString(b[:])
+	if err := os.WriteFile(g.keyFile, []byte(key+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the first key: %w", err)
+	}
+	_, err := g.store.PutKey(ctx, now, gateway.Key{Name: "first", Role: gateway.Admin, Key: key})
+	return err
+}
+
+// explainStore is a store's error in the words of the API.
+func explainStore(err error) *gateway.Problem {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return &gateway.Problem{Code: gateway.NotFound}
+	case errors.Is(err, store.ErrCursor):
+		return &gateway.Problem{Code: gateway.InvalidRequest}
+	case errors.Is(err, store.ErrCursorGone):
+		return &gateway.Problem{Code: gateway.CursorGone}
+	case errors.Is(err, store.ErrIdempotencyMismatch):
+		return &gateway.Problem{Code: gateway.IdempotencyMismatch}
+	}
+	return nil
+}

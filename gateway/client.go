@@ -1,0 +1,352 @@
+package gateway
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kefu-go/kefu"
+)
+
+// DefaultURL is where `kefu serve` listens unless told otherwise.
+const DefaultURL = "http://127.0.0.1:7600"
+
+// A Client speaks to a gateway. Only Key is required. It is safe for concurrent use
+// and never repeats a call; a Send with an idempotency key is safe to repeat.
+//
+// Errors of the gateway are a [*Problem]; all others mean that it was not reached or
+// did not answer, and a call that changes something may or may not have done so.
+// They contain no key.
+type Client struct {
+	BaseURL  string       // default [DefaultURL]
+	Key      kefu.Secret  // kf_…
+	HTTP     *http.Client // default: a client of its own, without a proxy
+	Source   Source       // what calls: FromAPI (default), FromCLI or FromConsole
+	Language string       // of problems, "en" (default) or "zh"
+}
+
+// A call without an answer ends after callTime, or after its wait and callTime.
+const callTime = 30 * time.Second
+
+// maxAnswer is the largest answer that is read: a page of 1,000 large messages.
+const maxAnswer = 1 << 30
+
+var plain = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 60 * time.Second, ForceAttemptHTTP2: true}}
+
+// SendOptions are what a Send may have besides its request.
+type SendOptions struct {
+	// Wait is how long to wait for the message's end, up to 60 s: it comes back
+	// final or unknown, at once if it was parked, else as it is then.
+	Wait time.Duration
+	// IdempotencyKey makes a repeat of the same request answer the first one's
+	// message instead of making another, for 7 days. Up to 255 bytes.
+	IdempotencyKey string
+}
+
+// Send asks the gateway to keep and deliver a message. A nil error means that it is
+// kept; what became of it is in its State.
+func (c *Client) Send(ctx context.Context, r Request, o SendOptions) (Message, error) {
+	return call[Message](ctx, c, request{method: "POST", path: "/v1/messages", in: r, wait: o.Wait, key: o.IdempotencyKey})
+}
+
+// Batch sends up to 1,000 requests at once. The results are in their order, each
+// what Send would have got; an error is of the whole.
+func (c *Client) Batch(ctx context.Context, requests []Request) ([]BatchResult, error) {
+	out, err := call[BatchResults](ctx, c, request{method: "POST", path: "/v1/messages/batch", in: Batch{requests}})
+	return out.Results, err
+}
+
+// Message returns a message as it is now.
+func (c *Client) Message(ctx context.Context, id string) (Message, error) {
+	return call[Message](ctx, c, request{method: "GET", path: path("messages", id)})
+}
+
+// Messages returns a page of messages, newest first. cursor is "" or the Next of the
+// page before; limit is up to 1,000, 0 for 50.
+func (c *Client) Messages(ctx context.Context, f MessageFilter, cursor string, limit int) (Page[Message], error) {
+	q := url.Values{"account": f.Accounts}
+	set(q, "openid", f.OpenID)
+	set(q, "state", string(f.State))
+	if f.ErrCode != 0 {
+		q.Set("errcode", strconv.Itoa(f.ErrCode))
+	}
+	for name, t := range map[string]time.Time{"since": f.From, "until": f.To} {
+		if !t.IsZero() {
+			q.Set(name, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	for name, v := range f.Metadata {
+		q.Set("metadata."+name, v)
+	}
+	return call[Page[Message]](ctx, c, request{method: "GET", path: "/v1/messages", query: paged(q, cursor, limit)})
+}
+
+// Attempts returns the attempts to deliver a message, oldest first.
+func (c *Client) Attempts(ctx context.Context, id string) ([]Attempt, error) {
+	page, err := call[Page[Attempt]](ctx, c, request{method: "GET", path: path("messages", id, "attempts")})
+	return page.Items, err
+}
+
+// Cancel ends a message that is queued or parked. Else the error is a [*Problem]
+// with Code [NotCancelable] and the Message.
+func (c *Client) Cancel(ctx context.Context, id string) (Message, error) {
+	return call[Message](ctx, c, request{method: "POST", path: path("messages", id, "cancel")})
+}
+
+// Retry makes a new message of one that failed, expired, was canceled or is unknown.
+// Without an idempotency key it returns an earlier one's message as long as that is
+// not final.
+func (c *Client) Retry(ctx context.Context, id string, o SendOptions) (Message, error) {
+	return call[Message](ctx, c, request{method: "POST", path: path("messages", id, "retry"), wait: o.Wait, key: o.IdempotencyKey})
+}
+
+// Resolve says what became of an unknown message: as is [Sent] or [Failed].
+func (c *Client) Resolve(ctx context.Context, id string, as State) (Message, error) {
+	return call[Message](ctx, c, request{method: "POST", path: path("messages", id, "resolve"), in: Resolution{as}})
+}
+
+// Trigger tells of something that opens a window, or closes it.
+func (c *Client) Trigger(ctx context.Context, r TriggerRequest) (Triggered, error) {
+	return call[Triggered](ctx, c, request{method: "POST", path: "/v1/triggers", in: r})
+}
+
+// Window tells whether a follower may be written to.
+func (c *Client) Window(ctx context.Context, account, openid string) (Window, error) {
+	return call[Window](ctx, c, request{method: "GET", path: path("conversations", account, openid, "window")})
+}
+
+// Typing shows "typing…" to a follower, or ends it.
+func (c *Client) Typing(ctx context.Context, account, openid string, on bool) error {
+	_, err := call[none](ctx, c, request{method: "POST", path: path("conversations", account, openid, "typing"), in: TypingRequest{&on}})
+	return err
+}
+
+// Conversations returns a page of conversations, the latest first; no accounts: of
+// all that the key is for.
+func (c *Client) Conversations(ctx context.Context, accounts []string, cursor string, limit int) (Page[Conversation], error) {
+	q := paged(url.Values{"account": accounts}, cursor, limit)
+	return call[Page[Conversation]](ctx, c, request{method: "GET", path: "/v1/conversations", query: q})
+}
+
+// Conversation returns the one with a follower.
+func (c *Client) Conversation(ctx context.Context, account, openid string) (Conversation, error) {
+	return call[Conversation](ctx, c, request{method: "GET", path: path("conversations", account, openid)})
+}
+
+// Timeline returns a page of what was said, newest first.
+func (c *Client) Timeline(ctx context.Context, account, openid, cursor string, limit int) (Page[TimelineEntry], error) {
+	return call[Page[TimelineEntry]](ctx, c, request{
+		method: "GET", path: path("conversations", account, openid, "timeline"), query: paged(url.Values{}, cursor, limit),
+	})
+}
+
+// Accounts returns the accounts that the key is for.
+func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
+	page, err := call[Page[Account]](ctx, c, request{method: "GET", path: "/v1/accounts"})
+	return page.Items, err
+}
+
+// Account returns an account, without its secrets.
+func (c *Client) Account(ctx context.Context, appid string) (Account, error) {
+	return call[Account](ctx, c, request{method: "GET", path: path("accounts", appid)})
+}
+
+// AddAccount makes an account. It is a [*Problem] with Code [AccountExists] if there
+// is one.
+func (c *Client) AddAccount(ctx context.Context, a Account) (Account, error) {
+	return call[Account](ctx, c, request{method: "POST", path: "/v1/accounts", in: written(a)})
+}
+
+// PutAccount makes or replaces an account; secrets that are empty stay as they are.
+func (c *Client) PutAccount(ctx context.Context, a Account) (Account, error) {
+	return call[Account](ctx, c, request{method: "PUT", path: path("accounts", a.AppID), in: written(a)})
+}
+
+// DeleteAccount forgets an account; its messages stay.
+func (c *Client) DeleteAccount(ctx context.Context, appid string) error {
+	_, err := call[none](ctx, c, request{method: "DELETE", path: path("accounts", appid)})
+	return err
+}
+
+// CheckAccount asks WeChat whether an account's set-up is right.
+func (c *Client) CheckAccount(ctx context.Context, appid string) (AccountCheck, error) {
+	return call[AccountCheck](ctx, c, request{method: "POST", path: path("accounts", appid, "check")})
+}
+
+// Keys returns the keys, without their text.
+func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+	page, err := call[Page[Key]](ctx, c, request{method: "GET", path: "/v1/keys"})
+	return page.Items, err
+}
+
+// AddKey makes a key. Its text is in the answer, this once.
+func (c *Client) AddKey(ctx context.Context, r KeyRequest) (Key, error) {
+	return call[Key](ctx, c, request{method: "POST", path: "/v1/keys", in: r})
+}
+
+// RevokeKey ends a key.
+func (c *Client) RevokeKey(ctx context.Context, id string) error {
+	_, err := call[none](ctx, c, request{method: "DELETE", path: path("keys", id)})
+	return err
+}
+
+// Ready tells how the gateway is; not being ready is no error. It needs no key.
+func (c *Client) Ready(ctx context.Context) (Health, error) {
+	return call[Health](ctx, c, request{method: "GET", path: "/readyz", also: http.StatusServiceUnavailable})
+}
+
+// A writtenAccount is an account with its secrets in clear, on its way to the
+// gateway alone.
+type writtenAccount struct {
+	Account
+	Secret string `json:"secret,omitempty"`
+	Token  string `json:"token,omitempty"`
+	AESKey string `json:"aes_key,omitempty"`
+}
+
+func written(a Account) writtenAccount {
+	return writtenAccount{a, a.Secret.Reveal(), a.Token.Reveal(), a.AESKey.Reveal()}
+}
+
+// A request is one call.
+type request struct {
+	method, path string
+	query        url.Values
+	in           any           // the body; nil: none
+	wait         time.Duration // for a message's end
+	key          string        // idempotency key
+	accept       string        // media type of the answer; "": JSON
+	also         int           // a status besides 2xx that is no problem
+}
+
+type none struct{}
+
+// path joins segments, each escaped.
+func path(segments ...string) string {
+	var b strings.Builder
+	b.WriteString("/v1")
+	for _, s := range segments {
+		b.WriteString("/" + url.PathEscape(s))
+	}
+	return b.String()
+}
+
+func set(q url.Values, name, v string) {
+	if v != "" {
+		q.Set(name, v)
+	}
+}
+
+func paged(q url.Values, cursor string, limit int) url.Values {
+	set(q, "cursor", cursor)
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	return q
+}
+
+// call alone sends what has one answer.
+func call[T any](ctx context.Context, c *Client, r request) (out T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime+r.wait)
+	defer cancel()
+	if r.wait > 0 {
+		r.query = url.Values{"wait": {r.wait.String()}}
+	}
+	res, err := c.do(ctx, r)
+	if err != nil {
+		return out, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	switch {
+	case err != nil:
+		return out, c.failed(r, err)
+	case len(body) == 0 && res.StatusCode/100 == 2:
+		return out, nil
+	}
+	if err := json.Unmarshal(body, &out); err != nil {
+		return out, c.failed(r, fmt.Errorf("the answer is not the gateway's: %w", err))
+	}
+	return out, nil
+}
+
+// do sends r and returns an answer that is no problem.
+func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
+	var body io.Reader
+	if r.in != nil {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(r.in); err != nil {
+			return nil, fmt.Errorf("gateway: the request is not JSON: %w", err)
+		}
+		body = &b
+	}
+	target := c.base() + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, body)
+	if err != nil {
+		return nil, c.failed(r, err)
+	}
+	h := req.Header
+	h.Set("Authorization", "Bearer "+c.Key.Reveal())
+	if body != nil {
+		h.Set("Content-Type", "application/json")
+	}
+	if c.Language != "" {
+		h.Set("Accept-Language", c.Language)
+	}
+	if c.Source != "" {
+		h.Set("Kefu-Source", string(c.Source))
+	}
+	if r.key != "" {
+		h.Set("Idempotency-Key", r.key)
+	}
+	if r.accept != "" {
+		h.Set("Accept", r.accept)
+	}
+	res, err := cmp.Or(c.HTTP, plain).Do(req)
+	if err != nil {
+		return nil, c.failed(r, err)
+	}
+	if res.StatusCode/100 == 2 || res.StatusCode == r.also {
+		return res, nil
+	}
+	defer res.Body.Close()
+	return nil, c.problem(r, res)
+}
+
+// problem reads what the gateway says is wrong.
+func (c *Client) problem(r request, res *http.Response) error {
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 4<<20))
+	p := new(Problem)
+	if kind != "application/problem+json" || json.Unmarshal(body, p) != nil || p.Code == "" {
+		return c.failed(r, fmt.Errorf("HTTP %s, which is not a gateway's answer", res.Status))
+	}
+	return p
+}
+
+// failed is an error without an answer. It names the address and not the query,
+// where somebody's data may be.
+func (c *Client) failed(r request, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return fmt.Errorf("gateway: %s at %s: %w; is `kefu serve` running there?", r.method, c.base(), err)
+}
+
+func (c *Client) base() string { return strings.TrimSuffix(cmp.Or(c.BaseURL, DefaultURL), "/") }

@@ -1,0 +1,169 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/ledger"
+	"github.com/kefu-go/kefu/internal/store"
+)
+
+// Accept keeps each submission and puts it in its lane; see server.Engine. Those
+// for different followers share a commit.
+func (d *Dispatcher) Accept(ctx context.Context, s []gateway.Submission) []gateway.Accepted {
+	out := make([]gateway.Accepted, len(s))
+	perLane := map[laneKey][]int{} // indices, in order
+	for i := range s {
+		k := laneKey{s[i].Account, s[i].OpenID}
+		perLane[k] = append(perLane[k], i)
+	}
+	var wg sync.WaitGroup
+	for k, indices := range perLane {
+		accept := func() { d.acceptInLane(ctx, k, s, indices, out) }
+		if len(perLane) == 1 {
+			accept()
+		} else {
+			wg.Go(accept)
+		}
+	}
+	wg.Wait()
+	return out
+}
+
+func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Submission, indices []int, out []gateway.Accepted) {
+	l := d.lane(k.appid, k.openid)
+	if l == nil {
+		for _, i := range indices {
+			out[i].Err = &gateway.Problem{Code: gateway.UnknownAccount}
+		}
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := d.load(ctx, l); err != nil {
+		for _, i := range indices {
+			out[i].Err = err
+		}
+		return
+	}
+	policy := d.policy(l.account)
+	l.account.mu.Lock()
+	given := l.account.given
+	l.account.mu.Unlock()
+	now := d.Now()
+	ahead := l.ahead()
+	var drafts []store.Draft
+	var kept []int // the indices of drafts
+	for _, i := range indices {
+		sub := &s[i]
+		if p := d.foreseen(l, policy, sub, now, ahead); p != nil {
+			if replay, ok := d.replayed(ctx, sub); ok {
+				out[i] = replay
+			} else {
+				out[i].Err = p
+			}
+			continue
+		}
+		drafts = append(drafts, draft(sub, given, now))
+		kept = append(kept, i)
+		ahead++
+	}
+	if len(drafts) == 0 {
+		return
+	}
+	for j, r := range d.Store.Enqueue(ctx, now, drafts...) {
+		i := kept[j]
+		out[i] = gateway.Accepted{Message: r.Message.Message, Replayed: r.Replayed, Err: problem(r.Err)}
+		if r.Err == nil && !r.Replayed {
+			l.add(newItem(r.Message))
+		}
+	}
+	window := l.talk.Window(policy, now, l.ahead())
+	for _, i := range kept {
+		out[i].Message.Window = &window
+	}
+	if l.sending == nil {
+		d.agenda.poke(l, l.priority())
+	}
+	d.wakeAt(l)
+}
+
+// foreseen is why a submission is refused before it is stored, or nil.
+func (d *Dispatcher) foreseen(l *lane, policy ledger.Policy, s *gateway.Submission, now time.Time, ahead int) *gateway.Problem {
+	if s.Refused != nil {
+		return s.Refused
+	}
+	if s.WhenClosed != gateway.Fail || s.NotBefore.After(now) {
+		return nil
+	}
+	v := l.talk.Foresee(policy, now, ahead, ledger.Asking{Priority: s.Priority, AcceptedAt: now})
+	switch {
+	case v.Act != ledger.Withhold:
+		return nil
+	case v.Code == ledger.AllowanceSpent:
+		return refusal(gateway.AllowanceSpent, v.Code)
+	}
+	return refusal(gateway.WindowIsClosed, v.Code)
+}
+
+func refusal(code string, errcode int) *gateway.Problem {
+	x := kefu.Explain("message/custom/send", errcode)
+	return &gateway.Problem{Code: code, ErrCode: errcode, Class: x.Class, Advice: x.AdviceEn}
+}
+
+func withheld(code int) *gateway.Outcome {
+	reason := "the window is closed"
+	if code == ledger.AllowanceSpent {
+		reason = "the window's messages are used up"
+	}
+	x := kefu.Explain("message/custom/send", code)
+	return &gateway.Outcome{Class: x.Class, ErrCode: code, Reason: "withheld: " + reason, Advice: x.AdviceEn}
+}
+
+// replayed finds the message that an earlier submission with the same idempotency
+// key has made.
+func (d *Dispatcher) replayed(ctx context.Context, s *gateway.Submission) (gateway.Accepted, bool) {
+	if s.IdempotencyKey == "" {
+		return gateway.Accepted{}, false
+	}
+	m, err := d.Store.Replay(ctx, d.Now(), s.Account, s.IdempotencyKey, s.Fingerprint)
+	if errors.Is(err, store.ErrNotFound) {
+		return gateway.Accepted{}, false
+	}
+	return gateway.Accepted{Message: m.Message, Replayed: err == nil, Err: problem(err)}, true
+}
+
+func draft(s *gateway.Submission, a gateway.Account, now time.Time) store.Draft {
+	m := gateway.Message{
+		Account: s.Account, OpenID: s.OpenID, MsgType: s.MsgType, Message: s.Message, State: gateway.Queued, Priority: s.Priority,
+		ExpiresAt: s.ExpiresAt, WhenClosed: s.WhenClosed, OnUnknown: s.OnUnknown, PossibleDuplicate: s.PossibleDuplicate,
+		RetryOf: s.RetryOf, Source: s.Source, Metadata: s.Metadata, Warnings: s.Warnings,
+	}
+	from := now
+	if s.NotBefore.After(now) {
+		at := s.NotBefore
+		m.NotBefore, from = &at, at.Time
+	}
+	if m.ExpiresAt.IsZero() {
+		m.ExpiresAt = gateway.At(from.Add(a.ExpiresAfter.Duration()))
+	}
+	return store.Draft{Message: m, IdempotencyKey: s.IdempotencyKey, Fingerprint: s.Fingerprint}
+}
+
+// problem is a store's error in the words of the API; faults stay what they are.
+func problem(err error) error {
+	var conflict *store.ConflictError
+	switch {
+	case errors.Is(err, store.ErrIdempotencyMismatch):
+		return &gateway.Problem{Code: gateway.IdempotencyMismatch}
+	case errors.Is(err, store.ErrNotFound):
+		return &gateway.Problem{Code: gateway.NotFound}
+	case errors.As(err, &conflict):
+		return &gateway.Problem{Code: gateway.NotCancelable, Message: &conflict.Message.Message}
+	}
+	return err
+}

@@ -1,0 +1,301 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/callback"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/ledger"
+	"github.com/kefu-go/kefu/internal/store"
+)
+
+// Cancel ends what is queued or parked; see server.Engine.
+func (d *Dispatcher) Cancel(ctx context.Context, id string) (gateway.Message, error) {
+	return d.decide(ctx, id, func(l *lane, m store.Message, now time.Time) error {
+		switch m.State {
+		case gateway.Canceled:
+			return nil
+		case gateway.Unknown:
+			if m.RetryAt != nil {
+				return nil // its resend is what is canceled
+			}
+		case gateway.Queued, gateway.Parked:
+			if it := l.find(m.Seq); it != nil {
+				if err := d.Store.Move(ctx, now, store.Move{Seq: m.Seq, From: m.State, To: gateway.Canceled}); err != nil {
+					return err
+				}
+				l.remove(it)
+				return nil
+			}
+		}
+		return &gateway.Problem{Code: gateway.NotCancelable, Message: &m.Message}
+	})
+}
+
+// Resolve says what became of an unknown message; see server.Engine.
+func (d *Dispatcher) Resolve(ctx context.Context, id string, as gateway.State) (gateway.Message, error) {
+	return d.decide(ctx, id, func(l *lane, m store.Message, now time.Time) error {
+		if m.State == as && (as == gateway.Sent || as == gateway.Failed) {
+			return nil
+		}
+		if m.State != gateway.Unknown {
+			return &gateway.Problem{Code: gateway.NotResolvable, Message: &m.Message}
+		}
+		move := store.Move{Seq: m.Seq, From: gateway.Unknown, To: as, Outcome: &gateway.Outcome{Reason: "resolved by hand as " + string(as)}}
+		talk := l.talk
+		if as == gateway.Failed {
+			talk.Conversation = talk.GiveBack(talk.Slots[m.Seq])
+		}
+		talk = talk.settled(m.Seq)
+		move.Conversation = conversation(l, talk)
+		if err := d.Store.Move(ctx, now, move); err != nil {
+			return err
+		}
+		l.talk = talk
+		return nil
+	})
+}
+
+// decide runs act on a message with its lane locked, and returns the message as it
+// is then.
+func (d *Dispatcher) decide(ctx context.Context, id string, act func(*lane, store.Message, time.Time) error) (gateway.Message, error) {
+	m, err := d.Store.Message(ctx, id)
+	if err != nil {
+		return gateway.Message{}, problem(err)
+	}
+	l := d.lane(m.Account, m.OpenID)
+	if l == nil {
+		return gateway.Message{}, &gateway.Problem{Code: gateway.UnknownAccount}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := d.load(ctx, l); err != nil {
+		return gateway.Message{}, err
+	}
+	if m, err = d.Store.Message(ctx, id); err != nil { // as it is now that nothing changes it
+		return gateway.Message{}, problem(err)
+	}
+	if err := act(l, m, d.Now()); err != nil {
+		return gateway.Message{}, problem(err)
+	}
+	d.changed(id)
+	d.agenda.poke(l, l.priority())
+	m, err = d.Store.Message(ctx, id)
+	return m.Message, problem(err)
+}
+
+// Receive keeps a push, opens the window that it opens, and lets parked messages
+// out. A nil error means that it is on disk, or was before.
+func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event) error {
+	head := e.Head()
+	l := d.lane(appid, head.FromUserName)
+	if l == nil {
+		return errors.New("no such account")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := d.load(ctx, l); err != nil {
+		return err
+	}
+	now := d.Now()
+	at := head.CreateTime
+	if at.IsZero() || at.After(now) { // WeChat's clock may be ahead of ours
+		at = now
+	}
+	data, err := json.Marshal(struct {
+		MsgType string         `json:"msgtype"`
+		Event   string         `json:"event,omitempty"`
+		Trigger kefu.Trigger   `json:"trigger,omitempty"`
+		Push    callback.Event `json:"push"`
+	}{head.MsgType, head.Event, e.Trigger(), e})
+	if err != nil {
+		return err
+	}
+	kind := "follower.message"
+	if head.MsgType == "event" {
+		kind = "follower.event"
+	}
+	policy := d.policy(l.account)
+	talk, opened := seen(l.talk, policy, e, at)
+	duplicate, err := d.Store.Receive(ctx, now, store.Callback{
+		Entry:     store.Entry{Account: appid, OpenID: l.openid, Type: kind, Data: data},
+		DedupeKey: e.Key(),
+		Ledger:    func(json.RawMessage) (json.RawMessage, error) { return conversation(l, talk).Ledger, nil },
+	})
+	if err != nil || duplicate {
+		return err
+	}
+	l.talk = talk
+	if opened {
+		d.release(ctx, l, now)
+	}
+	d.agenda.poke(l, l.priority())
+	return nil
+}
+
+// seen is the ledger after an event.
+func seen(f follower, policy ledger.Policy, e callback.Event, at time.Time) (_ follower, opened bool) {
+	switch e.(type) {
+	case callback.KfCreateSessionEvent:
+		f.Conversation = f.Session(true, at)
+	case callback.KfCloseSessionEvent:
+		f.Conversation = f.Session(false, at)
+	}
+	if t := e.Trigger(); t != "" {
+		f.Conversation, opened = f.Conversation.Trigger(policy, t, at)
+	}
+	return f, opened
+}
+
+// Trigger opens or closes a window by something that WeChat doesn't push; see
+// server.Engine.
+func (d *Dispatcher) Trigger(ctx context.Context, appid, openid string, t kefu.Trigger, at time.Time) (bool, gateway.Window, error) {
+	l := d.lane(appid, openid)
+	if l == nil {
+		return false, gateway.Window{}, &gateway.Problem{Code: gateway.UnknownAccount}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := d.load(ctx, l); err != nil {
+		return false, gateway.Window{}, err
+	}
+	now := d.Now()
+	policy := d.policy(l.account)
+	talk, opened := l.talk, false
+	talk.Conversation, opened = talk.Told(policy, t, at, now)
+	if opened || t == kefu.Unfollow {
+		if err := d.Store.SaveConversation(ctx, now, *conversation(l, talk)); err != nil {
+			return false, gateway.Window{}, err
+		}
+		l.talk = talk
+		d.release(ctx, l, now)
+		d.agenda.poke(l, l.priority())
+	}
+	return opened, l.talk.Window(policy, now, l.ahead()), nil
+}
+
+// Window returns the permission to write to a follower.
+func (d *Dispatcher) Window(ctx context.Context, appid, openid string) (gateway.Window, error) {
+	l := d.lane(appid, openid)
+	if l == nil {
+		return gateway.Window{}, &gateway.Problem{Code: gateway.UnknownAccount}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := d.load(ctx, l); err != nil {
+		return gateway.Window{}, err
+	}
+	policy := d.policy(l.account)
+	return l.talk.Window(policy, d.Now(), l.ahead()), nil
+}
+
+// Typing shows or ends "typing…".
+func (d *Dispatcher) Typing(ctx context.Context, appid, openid string, on bool) error {
+	c := d.clientOf(appid)
+	if c == nil {
+		return &gateway.Problem{Code: gateway.UnknownAccount}
+	}
+	if on {
+		return c.Typing(ctx, openid)
+	}
+	return c.CancelTyping(ctx, openid)
+}
+
+// CheckAccount asks WeChat for a token.
+func (d *Dispatcher) CheckAccount(ctx context.Context, appid string) error {
+	c := d.clientOf(appid)
+	if c == nil {
+		return &gateway.Problem{Code: gateway.UnknownAccount}
+	}
+	_, err := c.Tokens.Token(ctx)
+	return err
+}
+
+func (d *Dispatcher) clientOf(appid string) *kefu.Client {
+	d.mu.Lock()
+	a := d.accounts[appid]
+	d.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.client
+}
+
+// PutAccount makes or replaces an account.
+func (d *Dispatcher) PutAccount(ctx context.Context, a gateway.Account) (gateway.Account, error) {
+	a = a.WithDefaults()
+	if err := d.Store.PutAccount(ctx, d.Now(), a); err != nil {
+		return gateway.Account{}, err
+	}
+	a, err := d.Store.Account(ctx, a.AppID) // with the secrets that it kept
+	if err != nil {
+		return gateway.Account{}, err
+	}
+	if err := d.setAccount(a); err != nil {
+		return gateway.Account{}, err
+	}
+	a.Secret, a.Token, a.AESKey = "", "", ""
+	return a, nil
+}
+
+// DeleteAccount forgets an account; its waiting messages fail at their turn.
+func (d *Dispatcher) DeleteAccount(ctx context.Context, appid string) error {
+	d.mu.Lock()
+	a := d.accounts[appid]
+	d.mu.Unlock()
+	if a == nil {
+		return &gateway.Problem{Code: gateway.UnknownAccount}
+	}
+	if err := d.Store.DeleteAccount(ctx, d.Now(), appid); err != nil {
+		return problem(err)
+	}
+	a.mu.Lock()
+	a.gone = true
+	a.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.accounts, appid)
+	for k, l := range d.lanes {
+		if k.appid == appid {
+			d.agenda.poke(l, gateway.Normal)
+		}
+	}
+	return nil
+}
+
+// setAccount takes up an account's settings.
+func (d *Dispatcher) setAccount(given gateway.Account) error {
+	policy, err := ledger.PolicyOf(given)
+	if err != nil {
+		return err
+	}
+	var limiter *rate.Limiter
+	if given.Rate > 0 {
+		limiter = rate.NewLimiter(rate.Limit(given.Rate), max(1, int(given.Rate)))
+	}
+	d.mu.Lock()
+	a := d.accounts[given.AppID]
+	if a == nil {
+		a = &account{appid: given.AppID}
+		d.accounts[given.AppID] = a
+	}
+	d.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.given, a.rate, a.gone = given, limiter, false
+	a.policy = policy
+	a.client = &kefu.Client{Tokens: d.Tokens(given), BaseURL: d.BaseURL, HTTP: d.HTTP, NoCheck: true}
+	return nil
+}
+
+// Healthy says what an operator should know, and an error while messages can't be
+// taken.
+func (d *Dispatcher) Healthy(context.Context) ([]string, error) { return nil, d.Store.Healthy() }

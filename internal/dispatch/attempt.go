@@ -1,0 +1,324 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/ledger"
+	"github.com/kefu-go/kefu/internal/store"
+)
+
+// work looks at one lane after the other until the end.
+func (d *Dispatcher) work() {
+	for {
+		l := d.agenda.next()
+		if l == nil {
+			return
+		}
+		p := d.look(l)
+		d.agenda.done(l, p)
+	}
+}
+
+// look does what is due in a lane: lets in and ends what its time says, withholds
+// what can't be sent, and posts at most one message.
+func (d *Dispatcher) look(l *lane) gateway.Priority {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer d.wakeAt(l)
+	ctx := context.Background()
+	if l.sending != nil || d.stopping() {
+		return gateway.Normal
+	}
+	if err := d.load(ctx, l); err != nil {
+		d.later(l, "read the ledger", err)
+		return gateway.Normal
+	}
+	for {
+		now := d.Now()
+		if !d.byTime(ctx, l, now) {
+			return gateway.Normal
+		}
+		it, _ := l.head(now)
+		if it == nil {
+			it = d.oldestParked(ctx, l, now)
+		}
+		if it == nil {
+			return gateway.Normal
+		}
+		switch posted, ok := d.turn(ctx, l, it, now); {
+		case !ok:
+			return l.priority()
+		case posted:
+			if !l.idle() {
+				d.agenda.poke(l, l.priority()) // behind the other lanes
+			}
+			return l.priority()
+		}
+	}
+}
+
+// byTime ends what has expired and lets in what is due. It reports false if the
+// store could not keep that.
+func (d *Dispatcher) byTime(ctx context.Context, l *lane, now time.Time) bool {
+	var over, due []*item
+	for _, line := range l.lines() {
+		for _, it := range *line {
+			switch {
+			case !now.Before(it.expires):
+				over = append(over, it)
+			case it.Number == 0 && !now.Before(it.notBefore):
+				due = append(due, it)
+			}
+		}
+	}
+	for _, it := range over {
+		out := &gateway.Outcome{Reason: "expired", Advice: "it was not sent in time; send it again if it is still of use"}
+		if !d.move(ctx, l, it, now, store.Move{To: gateway.Expired, Outcome: out}) {
+			return false
+		}
+	}
+	for _, it := range due {
+		if !d.move(ctx, l, it, now, store.Move{To: gateway.Queued}) {
+			return false
+		}
+	}
+	return true
+}
+
+// move takes a waiting item to another state, on disk and then in the lane. It
+// reports false if the store could not keep it; the lane is then looked at later.
+func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time, m store.Move) bool {
+	m.Seq, m.From = it.Seq, it.State
+	if err := d.Store.Move(ctx, now, m); err != nil {
+		d.later(l, "move a message", err)
+		return false
+	}
+	l.remove(it)
+	it.State, it.retryAt = m.To, m.RetryAt
+	if it.Number == 0 && m.To == gateway.Queued { // its place in the lane was drawn in the commit
+		fresh, err := d.Store.Load(ctx, it.Seq)
+		if err != nil {
+			d.later(l, "read a message", err)
+			return false
+		}
+		it.Number = fresh.Number
+	}
+	if m.To == gateway.Queued || m.To == gateway.Parked {
+		l.add(it)
+	}
+	d.changed(it.ID)
+	return true
+}
+
+// turn is the turn of one message. posted is true when it was on the wire; ok is
+// false when the lane has to wait.
+func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time) (posted, ok bool) {
+	policy := d.policy(l.account)
+	a := l.account
+	a.mu.Lock()
+	limiter, client, given, gone := a.rate, a.client, a.given, a.gone
+	a.mu.Unlock()
+	if gone {
+		out := &gateway.Outcome{Class: kefu.ErrAccountConfig, Reason: "the account was removed from the gateway"}
+		return false, d.move(ctx, l, it, now, store.Move{To: gateway.Failed, Outcome: out})
+	}
+	talk := l.talk
+	slot, verdict := ledger.Slot{}, ledger.Verdict{}
+	talk.Conversation, slot, verdict = talk.Take(policy, now, it.asks())
+	talk = talk.holding(it.Seq, slot)
+	if verdict.Act == ledger.Withhold {
+		to := gateway.Parked
+		if it.WhenClosed == gateway.Fail {
+			to = gateway.Failed
+		}
+		return false, d.move(ctx, l, it, now, store.Move{To: to, Outcome: withheld(verdict.Code)})
+	}
+	if limiter != nil {
+		r := limiter.ReserveN(now, 1)
+		if wait := r.DelayFrom(now); wait > 0 {
+			r.CancelAt(now)
+			d.agenda.at(l, now.Add(wait))
+			return false, false
+		}
+	}
+	body := it.Message.Message.Message
+	if len(body) == 0 { // an earlier process accepted it
+		m, err := d.Store.Load(ctx, it.Seq)
+		if err != nil {
+			d.later(l, "read a message", err)
+			return false, false
+		}
+		body = m.Message.Message
+	}
+	begin := store.Begin{Seq: it.Seq, Attempt: it.Attempts + 1, PossibleDuplicate: it.PossibleDuplicate, Conversation: conversation(l, talk)}
+	if err := d.Store.Begin(ctx, now, begin); err != nil {
+		d.later(l, "begin an attempt", err)
+		return false, false
+	}
+	l.talk = talk
+	l.remove(it)
+	it.State = gateway.Sending
+	it.Attempts++
+	l.sending = it
+	d.changed(it.ID)
+
+	l.mu.Unlock()
+	began := d.Now()
+	err := d.post(client, body)
+	took := d.Now().Sub(began)
+	l.mu.Lock()
+
+	d.finish(ctx, l, it, given, began, took, err)
+	return true, true
+}
+
+// post is one attempt: exactly one call of the SDK.
+func (d *Dispatcher) post(client *kefu.Client, body []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d.SendTimeout)
+	defer cancel()
+	_, err := client.SendJSON(ctx, body)
+	return err
+}
+
+// finish decides what an attempt's result means and keeps that, however often the
+// store has to be asked.
+func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gateway.Account, began time.Time, took time.Duration, result error) {
+	now := d.Now()
+	if class := kefu.ClassOf(result); it.Outcome == nil || it.Outcome.Class != class {
+		it.tries = 1
+	} else {
+		it.tries++
+	}
+	r := Decide(result, Case{
+		Now: now, Attempt: it.Attempts, Tries: it.tries, WhenClosed: it.WhenClosed, OnUnknown: it.OnUnknown, Resent: it.Resent,
+		BusyHold: given.Busy == "unknown", Retries: d.Retries,
+	})
+	attempt := gateway.Attempt{
+		N: it.Attempts, At: gateway.At(began), TookMS: took.Milliseconds(), Outcome: r.Attempt,
+		ErrCode: r.Outcome.ErrCode, ErrMsg: r.Outcome.ErrMsg, RID: r.Outcome.RID, PossibleDuplicate: it.PossibleDuplicate,
+	}
+	f := store.Finish{Seq: it.Seq, Attempt: attempt, State: r.State, RetryAt: r.RetryAt, PossibleDuplicate: it.PossibleDuplicate || r.Duplicate}
+	if r.State != gateway.Sent {
+		f.Outcome = &r.Outcome
+	}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		// Callbacks may have changed the ledger while the post was on its way, also
+		// while the store was being asked in vain: the effect is on what is true now.
+		talk, release := effect(l.talk, it.Seq, r, now)
+		f.Conversation = conversation(l, talk)
+		err := d.Store.Finish(ctx, now, f)
+		if err == nil {
+			l.talk = talk
+			l.sending = nil
+			it.State, it.retryAt, it.Outcome, it.PossibleDuplicate = r.State, r.RetryAt, f.Outcome, f.PossibleDuplicate
+			if it.State == gateway.Queued || it.State == gateway.Parked {
+				l.add(it)
+			}
+			d.changed(it.ID)
+			if release {
+				d.release(ctx, l, now)
+			}
+			return
+		}
+		if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFenced) {
+			d.Log.Error("a result could not be kept; the message will be unknown", "message", it.ID, "error", err)
+			return
+		}
+		d.Log.Error("a result can't be kept yet", "message", it.ID, "error", err)
+		l.mu.Unlock() // callbacks go on
+		select {
+		case <-time.After(wait):
+		case <-d.stop:
+			if d.Store.Healthy() != nil { // it had its chance
+				l.mu.Lock()
+				return
+			}
+		}
+		l.mu.Lock()
+	}
+}
+
+// effect is what an attempt's result tells the ledger; release reports that parked
+// messages may come out. The slot of an unknown outcome stays held.
+func effect(f follower, seq int64, r Ruling, now time.Time) (_ follower, release bool) {
+	slot := f.Slots[seq]
+	switch r.Effect {
+	case GiveBack:
+		f.Conversation = f.GiveBack(slot)
+	case Accepted:
+		f.Conversation, release = f.Conversation.Accepted(slot, now)
+	case CloseWindow:
+		f.Conversation = f.Closed(slot, now)
+	case SpendAll:
+		f.Conversation = f.Spent(slot, now)
+	case Unreachable:
+		f.Conversation = f.Conversation.Unreachable(slot, now)
+	}
+	if r.State != gateway.Unknown {
+		f = f.settled(seq)
+	}
+	return f, release
+}
+
+// release lets parked messages out, oldest first, as many as the ledger allows.
+func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) {
+	n := max(0, l.talk.Release(d.policy(l.account), now)-l.ahead())
+	for _, it := range slices.Clone(l.parked[:min(n, len(l.parked))]) {
+		if !d.move(ctx, l, it, now, store.Move{To: gateway.Queued}) {
+			return
+		}
+	}
+}
+
+// oldestParked lets the oldest parked message out for a try, where the window may
+// be open although nothing was heard. It returns nil if none is due.
+func (d *Dispatcher) oldestParked(ctx context.Context, l *lane, now time.Time) *item {
+	if len(l.parked) == 0 {
+		return nil
+	}
+	it := l.parked[0]
+	v := l.talk.Foresee(d.policy(l.account), now, 0, ledger.Asking{Priority: it.Priority, Parked: true})
+	if v.Act == ledger.Withhold {
+		if !v.Until.IsZero() {
+			d.agenda.at(l, v.Until)
+		}
+		return nil
+	}
+	it.fromPark = true
+	if !d.move(ctx, l, it, now, store.Move{To: gateway.Queued}) {
+		return nil
+	}
+	return it
+}
+
+func conversation(l *lane, talk follower) *store.Conversation {
+	blob, err := json.Marshal(talk)
+	if err != nil {
+		panic(err) // a plain struct
+	}
+	return &store.Conversation{Account: l.account.appid, OpenID: l.openid, Ledger: blob}
+}
+
+// later has the lane looked at again soon, after the store failed.
+func (d *Dispatcher) later(l *lane, doing string, err error) {
+	d.Log.Error("the store failed; trying again", "doing", doing, "account", l.account.appid, "error", err)
+	d.agenda.at(l, d.Now().Add(time.Second))
+}
+
+// wakeAt has the lane looked at when time alone changes something.
+func (d *Dispatcher) wakeAt(l *lane) {
+	next := l.nextMoment()
+	if l.sending == nil {
+		_, retry := l.head(d.Now())
+		next = earlier(next, retry)
+	}
+	if !next.IsZero() {
+		d.agenda.at(l, next)
+	}
+}

@@ -1,0 +1,284 @@
+// Package dispatch decides what is sent when. Each follower's messages stand in a
+// lane; the head of a lane waits for its window, the account's rate and a slot, is
+// marked as sending in a commit, posted once, and what came of it is committed
+// before the next one's turn. policy.go says what a result means, package ledger
+// what a window permits; the loops here only carry that out.
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/ledger"
+	"github.com/kefu-go/kefu/internal/store"
+)
+
+// A Config says what a Dispatcher works with.
+type Config struct {
+	Store   *store.Store
+	Tokens  func(gateway.Account) kefu.TokenSource
+	BaseURL string       // of WeChat
+	HTTP    *http.Client // as in [kefu.Client]
+	Log     *slog.Logger
+
+	Now         func() time.Time // default time.Now
+	Slots       int              // most posts at once; default 64
+	SendTimeout time.Duration    // of one post; default 5 s
+	Retries     Retries          // default [DefaultRetries]
+}
+
+// A Dispatcher delivers what the store keeps. Make one with [Start].
+type Dispatcher struct {
+	Config
+	agenda  *agenda
+	running sync.WaitGroup
+	stop    chan struct{} // closed by Stop
+
+	mu       sync.Mutex // guards all below
+	accounts map[string]*account
+	lanes    map[laneKey]*lane
+	watchers map[string][]chan struct{} // by message id; closed at its next change
+	missed   time.Time                  // see [ledger.Policy]
+}
+
+type laneKey struct{ appid, openid string }
+
+// An account is an official account with its way to WeChat. It is replaced, not
+// changed; lanes look it up for each message.
+type account struct {
+	appid  string
+	mu     sync.Mutex // guards all below
+	given  gateway.Account
+	policy ledger.Policy
+	client *kefu.Client
+	rate   *rate.Limiter
+	gone   bool
+}
+
+func (c Config) withDefaults() Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Slots == 0 {
+		c.Slots = 64
+	}
+	if c.SendTimeout == 0 {
+		c.SendTimeout = 5 * time.Second
+	}
+	if c.Retries == nil {
+		c.Retries = DefaultRetries()
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return c
+}
+
+// Start takes up what an earlier process left and begins to deliver. What was on
+// its way then is unknown now.
+func Start(ctx context.Context, c Config) (*Dispatcher, error) {
+	d := &Dispatcher{
+		Config: c.withDefaults(), stop: make(chan struct{}),
+		accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[string][]chan struct{}{},
+	}
+	d.agenda = newAgenda(d.Slots)
+	accounts, err := d.Store.Accounts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the accounts: %w", err)
+	}
+	for _, a := range accounts {
+		if err := d.setAccount(a); err != nil {
+			return nil, err
+		}
+	}
+	now := d.Now()
+	if last := d.Store.LastCommit(); !last.IsZero() {
+		d.alive(now.Sub(last))
+	}
+	lost, err := d.Store.Recover(ctx, now, func(store.Message) time.Time { return time.Time{} })
+	if err != nil {
+		return nil, fmt.Errorf("recover: %w", err)
+	}
+	if len(lost) > 0 {
+		d.Log.Warn("messages were on their way when the last process ended; they are unknown now", "messages", len(lost))
+	}
+	for m, err := range d.Store.Unfinished(ctx) {
+		if err != nil {
+			return nil, fmt.Errorf("read what waits: %w", err)
+		}
+		if l := d.lane(m.Account, m.OpenID); l != nil && m.State != gateway.Unknown {
+			l.add(newItem(m))
+		}
+	}
+	for _, l := range d.lanes {
+		d.agenda.poke(l, l.priority())
+	}
+	for range d.Slots {
+		d.running.Go(d.work)
+	}
+	d.running.Go(d.keepTime)
+	return d, nil
+}
+
+// Stop lets the posts under way end, keeps what came of them and returns. What
+// did not leave stays queued.
+func (d *Dispatcher) Stop() {
+	select {
+	case <-d.stop:
+	default:
+		close(d.stop)
+	}
+	d.agenda.close()
+	d.running.Wait()
+}
+
+// keepTime wakes lanes at their moments. It looks at least once a second, for the
+// clock may be one that jumps.
+func (d *Dispatcher) keepTime() {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	beat, kept := time.Now(), time.Now()
+	for {
+		d.agenda.due(d.Now())
+		select {
+		case <-d.stop:
+			return
+		case <-tick.C:
+		}
+		if time.Since(beat) > 5*time.Second { // so that a start can tell how long callbacks could not be kept
+			beat = time.Now()
+			now := d.Now()
+			if err := d.Store.Heartbeat(context.Background(), now); err != nil {
+				d.Log.Error("the store can't be written", "error", err)
+			} else {
+				d.alive(time.Since(kept))
+				kept = time.Now()
+			}
+		}
+	}
+}
+
+// policy is what the account's settings, and the time in which callbacks were
+// missed, say about windows.
+func (d *Dispatcher) policy(a *account) ledger.Policy {
+	d.mu.Lock()
+	missed := d.missed
+	d.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.policy
+	p.Missed = missed
+	return p
+}
+
+// alive notes that callbacks can be kept, and whether they could not for longer
+// than WeChat goes on trying. It measures real time, whatever Now says.
+func (d *Dispatcher) alive(gap time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if gap > ledger.LongestGap {
+		d.missed = d.Now()
+		d.Log.Warn("callbacks could not be kept for a while; windows are beliefs until each follower acts", "for", gap.Round(time.Second))
+	}
+}
+
+func (d *Dispatcher) stopping() bool {
+	select {
+	case <-d.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// lane returns the follower's lane, or nil for an account that there is not.
+func (d *Dispatcher) lane(appid, openid string) *lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := laneKey{appid, openid}
+	l := d.lanes[k]
+	if l == nil {
+		a := d.accounts[appid]
+		if a == nil {
+			return nil
+		}
+		l = &lane{account: a, openid: openid}
+		d.lanes[k] = l
+	}
+	return l
+}
+
+// load reads what the ledger knows of the follower, once.
+func (d *Dispatcher) load(ctx context.Context, l *lane) error {
+	if l.loaded {
+		return nil
+	}
+	c, err := d.Store.Conversation(ctx, l.account.appid, l.openid)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if len(c.Ledger) > 0 {
+		if err := json.Unmarshal(c.Ledger, &l.talk); err != nil {
+			return fmt.Errorf("the ledger of a follower of %s can't be read: %w", l.account.appid, err)
+		}
+	}
+	l.loaded = true
+	return nil
+}
+
+// changed tells those who wait for the message.
+func (d *Dispatcher) changed(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, w := range d.watchers[id] {
+		close(w)
+	}
+	delete(d.watchers, id)
+}
+
+// watch returns a channel that is closed at the message's next change, and the
+// function that ends the watch.
+func (d *Dispatcher) watch(id string) (<-chan struct{}, func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := make(chan struct{})
+	d.watchers[id] = append(d.watchers[id], w)
+	return w, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		left := slices.DeleteFunc(d.watchers[id], func(o chan struct{}) bool { return o == w })
+		if d.watchers[id] = left; len(left) == 0 {
+			delete(d.watchers, id)
+		}
+	}
+}
+
+// Await returns the message once it is final, unknown or parked, or as it is when
+// ctx ends.
+func (d *Dispatcher) Await(ctx context.Context, id string) (gateway.Message, error) {
+	for {
+		w, end := d.watch(id)
+		m, err := d.Store.Message(context.WithoutCancel(ctx), id)
+		if err != nil || m.State.Final() || m.State == gateway.Unknown || m.State == gateway.Parked {
+			end()
+			return m.Message, problem(err)
+		}
+		select {
+		case <-w:
+		case <-ctx.Done():
+			end()
+			return m.Message, nil
+		}
+	}
+}

@@ -1,0 +1,310 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/kefutest"
+)
+
+// actions of the simulator's followers, and what each is for the ledger.
+var actions = []struct {
+	name    string
+	trigger kefu.Trigger
+}{
+	{"text", kefu.UserMessage}, {"text", kefu.UserMessage}, {"location", kefu.UserMessage}, {"click", kefu.Menu}, {"scancode_push", kefu.Menu},
+	{"menu-tap", kefu.Menu}, {"subscribe", kefu.Follow}, {"scan", kefu.Scan}, {"pay", kefu.Payment}, {"rights", kefu.Rights},
+	{"view", ""}, {"unsubscribe", kefu.Unfollow},
+}
+
+// A rival drives one follower of the simulator and the ledger through the same.
+type rival struct {
+	*testing.T
+	r      *rand.Rand
+	wechat *kefutest.WeChat
+	client *kefu.Client
+	openid string
+	p      Policy
+	c      Conversation
+	whole  bool // the ledger hears of acts in whole seconds, as in CreateTime
+	acted  bool
+	told   []string
+}
+
+func (x *rival) say(format string, args ...any) {
+	x.told = append(x.told, x.wechat.Now().UTC().Format("15:04:05.000000000 ")+fmt.Sprintf(format, args...))
+}
+
+func (x *rival) fail(format string, args ...any) {
+	x.Helper()
+	for _, line := range x.told {
+		x.Log(line)
+	}
+	x.Fatalf("%s: %s", x.openid, fmt.Sprintf(format, args...))
+}
+
+// act has the follower do something, and tells the ledger at once.
+func (x *rival) act() {
+	a := actions[x.r.IntN(len(actions))]
+	if _, err := x.wechat.Does(x.openid, a.name, kefutest.Details{}); err != nil {
+		x.Fatal(err)
+	}
+	var opened bool
+	made := x.wechat.Now()
+	if x.whole {
+		made = made.Truncate(time.Second)
+	}
+	if a.trigger != "" {
+		x.c, opened = x.c.Trigger(x.p, a.trigger, made)
+	}
+	x.acted = x.acted || opened || a.trigger == kefu.Unfollow
+	x.say("%s: %v", a.name, opened)
+}
+
+// post sends a message and returns the errcode; lost when no answer came.
+func (x *rival) post() (errcode int, lost bool) {
+	_, err := x.client.Send(x.Context(), kefu.Message{To: x.openid, Body: kefu.Text{Content: "好"}})
+	var refused *kefu.Error
+	switch {
+	case err == nil:
+		return 0, false
+	case errors.As(err, &refused):
+		return refused.Code, false
+	case errors.Is(err, kefu.ErrUnknownOutcome):
+		return 0, true
+	}
+	x.Fatal(err)
+	return 0, false
+}
+
+// answered tells the ledger of an answer.
+func (x *rival) answered(slot Slot, errcode int) {
+	now := x.wechat.Now()
+	switch errcode {
+	case 0:
+		x.c, _ = x.c.Accepted(slot, now)
+	case WindowClosed:
+		x.c = x.c.Closed(slot, now)
+	case AllowanceSpent:
+		x.c = x.c.Spent(slot, now)
+	default:
+		x.c = x.c.GiveBack(slot)
+	}
+	x.say("errcode %d to %+v", errcode, slot)
+}
+
+// pass lets time pass: to a random moment, or to the very end of a bucket and a
+// nanosecond before or after.
+func (x *rival) pass() {
+	var d time.Duration
+	switch x.r.IntN(6) {
+	case 0, 1:
+		d = time.Duration(x.r.Int64N(int64(30 * time.Second)))
+	case 2:
+		d = time.Duration(x.r.Int64N(int64(60 * time.Hour)))
+	case 3, 4:
+		if bs := x.wechat.Window(x.openid).Buckets; len(bs) > 0 {
+			d = bs[x.r.IntN(len(bs))].ClosesAt.Sub(x.wechat.Now()) + time.Duration(x.r.IntN(3)-1)
+		}
+	}
+	time.Sleep(max(d, 0)) // the bubble's
+}
+
+// eachHistory plays random histories under a profile, each with a follower of its own.
+func eachHistory(t *testing.T, profile string, n int, play func(*rival)) {
+	const perWeChat = 500
+	for first := 0; first < n; first += perWeChat {
+		synctest.Test(t, func(t *testing.T) {
+			wechat := kefutest.New(kefutest.Account{
+				Profile: profile, DailyLimits: map[string]int{"/cgi-bin/message/custom/send": 1 << 40},
+			})
+			defer wechat.Close()
+			client := wechat.Client()
+			for i := first; i < min(first+perWeChat, n); i++ {
+				p, err := PolicyOf(gateway.Account{Profile: profile})
+				if err != nil {
+					t.Fatal(err)
+				}
+				play(&rival{
+					T: t, r: rand.New(rand.NewPCG(uint64(i), 2)), wechat: wechat, client: client, openid: fmt.Sprintf("oUser%d", i), p: p,
+				})
+			}
+		})
+	}
+}
+
+// Reliability, row 9: without a guard and without lost answers the ledger and the
+// simulator, written apart, decide alike and show the same window at every step.
+func TestLedgerIsWeChat(t *testing.T) {
+	for _, profile := range kefu.Profiles() {
+		t.Run(profile, func(t *testing.T) {
+			t.Parallel()
+			decided := map[string]int{}
+			eachHistory(t, profile, histories(2_000, 1_000_000), func(x *rival) { x.agree(decided) })
+			for _, d := range []string{"send", "try", "45015", "45047"} {
+				if decided[d] == 0 && !race {
+					t.Errorf("never decided: %s", d)
+				}
+			}
+			t.Log(decided)
+		})
+	}
+}
+
+func (x *rival) agree(decided map[string]int) {
+	x.p.ShortGuard, x.p.LongGuard = NoGuard, NoGuard
+	for n := 4 + x.r.IntN(16); n > 0; n-- {
+		switch x.r.IntN(5) {
+		case 0:
+			x.pass()
+		case 1:
+			x.act()
+		default:
+			x.send(decided)
+			for n == 1 && x.acted && x.r.IntN(32) > 0 { // at the end, until nothing is left
+				x.send(decided)
+			}
+		}
+		x.c = through(x.T, x.c)
+		x.sameWindow()
+	}
+}
+
+// send sends what the ledger lets out, and now and then what it withholds: WeChat
+// would have refused that with the code that the ledger foresaw.
+func (x *rival) send(decided map[string]int) {
+	now := x.wechat.Now()
+	m := Asking{AcceptedAt: now, Try: x.r.IntN(3) == 0}
+	if x.r.IntN(8) == 0 {
+		x.wechat.Fail(kefutest.ErrCode(-1)) // of the next
+	}
+	foreseen := x.c.Foresee(x.p, now, 0, Asking{AcceptedAt: now})
+	decided[short(foreseen)]++
+	c, slot, v := x.c.Take(x.p, now, m)
+	if x.c = c; v.Act == Withhold {
+		x.say("withheld: %d", v.Code)
+		if v.Code != foreseen.Code {
+			x.fail("withheld as %d, foreseen %+v", v.Code, foreseen)
+		}
+		m.Try = true
+		if _, slot, _ = c.Take(x.p, now, m); slot.From != "" {
+			x.fail("withheld though %s has some left", slot.From)
+		}
+	}
+	errcode, _ := x.post()
+	switch {
+	case errcode == -1:
+	case foreseen.Act == Try && (x.acted || errcode == 0):
+		x.fail("tried, errcode %d", errcode)
+	case foreseen.Act == Send && errcode != 0, foreseen.Act == Withhold && errcode != foreseen.Code:
+		x.fail("errcode %d, foreseen %s", errcode, short(foreseen))
+	}
+	for x.r.IntN(5) == 0 { // the follower acts before the answer is there
+		x.act()
+	}
+	if v.Act != Withhold && foreseen.Act != Try {
+		x.answered(slot, errcode)
+	}
+}
+
+// sameWindow compares what the two show.
+func (x *rival) sameWindow() {
+	want, got := x.wechat.Window(x.openid), x.c.Window(x.p, x.wechat.Now(), 0)
+	if !x.acted {
+		if got.State != gateway.WindowUnknown || want.State != "closed" {
+			x.fail("nothing was seen, the window is %s and %s", got.State, want.State)
+		}
+		return
+	}
+	same := string(got.State) == want.State && equal(got.Remaining, want.Remaining) && got.OpenedBy == want.OpenedBy &&
+		len(got.Buckets) == len(want.Buckets) && (got.ClosesAt == nil) == want.ClosesAt.IsZero() &&
+		(got.ClosesAt == nil || got.ClosesAt.Equal(want.ClosesAt.Truncate(ms)))
+	for _, b := range want.Buckets {
+		found := false
+		for _, g := range got.Buckets {
+			found = found || g.Trigger == b.Trigger && equal(g.Max, b.Max) && equal(g.Remaining, b.Remaining) &&
+				g.OpenedAt.Equal(b.OpenedAt.Truncate(ms)) && g.ClosesAt.Equal(b.ClosesAt.Truncate(ms))
+		}
+		same = same && found
+	}
+	if !same {
+		x.fail("the ledger says\n%+v\nWeChat\n%+v", got, want)
+	}
+}
+
+func equal(got *int, want int) bool {
+	if got == nil {
+		return want == kefu.Unlimited
+	}
+	return *got == want
+}
+
+// Reliability, row 9: with lost answers there is never more left than WeChat has,
+// nothing is sent that WeChat then refuses, and the difference is at most the unknown
+// outcomes. The first two hold with CreateTime in whole seconds and the guards, too.
+func TestNeverMoreThanWeChat(t *testing.T) {
+	for _, profile := range kefu.Profiles() {
+		t.Run(profile, func(t *testing.T) {
+			t.Parallel()
+			lost := 0
+			eachHistory(t, profile, histories(2_500, 1_000_000), func(x *rival) { lost += x.lose() })
+			if lost == 0 {
+				t.Error("no answer was lost")
+			}
+		})
+	}
+}
+
+func (x *rival) lose() (unknown int) {
+	if x.whole = x.r.IntN(2) == 0; !x.whole {
+		x.p.ShortGuard, x.p.LongGuard = NoGuard, NoGuard
+	}
+	for range 4 + x.r.IntN(16) {
+		switch x.r.IntN(5) {
+		case 0:
+			x.pass()
+		case 1:
+			x.act()
+		default:
+			now := x.wechat.Now()
+			c, slot, v := x.c.Take(x.p, now, Asking{AcceptedAt: now})
+			if v.Act != Send {
+				break
+			}
+			x.c = c
+			switch x.r.IntN(4) {
+			case 0:
+				x.wechat.Fail(kefutest.DropRequest)
+			case 1:
+				x.wechat.Fail(kefutest.DropReply)
+			}
+			errcode, lost := x.post()
+			switch {
+			case lost:
+				unknown++
+				x.say("lost")
+			case errcode != 0:
+				x.fail("sent, and refused with %d", errcode)
+			default:
+				x.answered(slot, errcode)
+			}
+		}
+		wechat, ledger := x.wechat.Window(x.openid), x.c.Window(x.p, x.wechat.Now(), 0)
+		if !x.acted || wechat.Remaining == kefu.Unlimited {
+			continue
+		}
+		switch {
+		case ledger.Remaining == nil || *ledger.Remaining > wechat.Remaining:
+			x.fail("the ledger says\n%+v\nWeChat\n%+v", ledger, wechat)
+		case !x.whole && wechat.Remaining-*ledger.Remaining > unknown:
+			x.fail("%d of %d left, but only %d are unknown", *ledger.Remaining, wechat.Remaining, unknown)
+		}
+	}
+	return unknown
+}

@@ -1,0 +1,144 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// follower is who the path names, of an account that the key is for.
+func (c *call) follower() (account, openid string, err error) {
+	a, err := c.account(c.PathValue("account"))
+	return a.AppID, c.PathValue("openid"), err
+}
+
+func (s *Server) listConversations(c *call) (int, any, error) {
+	accounts, err := c.scope()
+	limit, err2 := c.limit()
+	if err := errors.Join(err, err2); err != nil {
+		return 0, nil, err
+	}
+	page, err := s.Store.Conversations(c.Context(), accounts, c.query().Get("cursor"), limit)
+	if err != nil {
+		return 0, nil, err
+	}
+	for i := range page.Items {
+		page.Items[i].Window = c.window(page.Items[i].Account, page.Items[i].OpenID)
+	}
+	return http.StatusOK, full(page), nil
+}
+
+func (s *Server) getConversation(c *call) (int, any, error) {
+	account, openid, err := c.follower()
+	if err != nil {
+		return 0, nil, err
+	}
+	conv, err := s.Store.Conversation(c.Context(), account, openid)
+	if err != nil {
+		return 0, nil, err
+	}
+	conv.Window = c.window(account, openid)
+	return http.StatusOK, conv, nil
+}
+
+func (s *Server) listTimeline(c *call) (int, any, error) {
+	account, openid, err := c.follower()
+	limit, err2 := c.limit()
+	if err := errors.Join(err, err2); err != nil {
+		return 0, nil, err
+	}
+	page, err := s.Store.Timeline(c.Context(), account, openid, c.query().Get("cursor"), limit)
+	if err != nil {
+		return 0, nil, err
+	}
+	w := c.window(account, openid)
+	for i := range page.Items {
+		if m := page.Items[i].Message; m != nil {
+			m.Window = w
+		}
+	}
+	return http.StatusOK, full(page), nil
+}
+
+// getWindow answers for followers who were never seen, too: their window is unknown.
+func (s *Server) getWindow(c *call) (int, any, error) {
+	account, openid, err := c.follower()
+	if err != nil {
+		return 0, nil, err
+	}
+	w, err := s.Engine.Window(c.Context(), account, openid)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, w, nil
+}
+
+func (s *Server) postTyping(c *call) (int, any, error) {
+	var r gateway.TypingRequest
+	if c.ContentLength != 0 {
+		if err := c.body(&r); err != nil {
+			return 0, nil, err
+		}
+	}
+	account, openid, err := c.follower()
+	if err == nil {
+		err = s.Engine.Typing(c.Context(), account, openid, r.On == nil || *r.On)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, nil
+}
+
+// maxAhead is how far a trigger may lie in the future.
+const maxAhead = 60 * time.Second
+
+func (s *Server) postTrigger(c *call) (int, any, error) {
+	var r gateway.TriggerRequest
+	if err := c.body(&r); err != nil {
+		return 0, nil, err
+	}
+	now := s.Now()
+	at := now
+	if r.At != nil && !r.At.IsZero() {
+		at = r.At.Time
+	}
+	at = at.UTC().Truncate(time.Second)
+	if err := invalid(gateway.InvalidRequest, checkTrigger(r, at, now)...); err != nil {
+		return 0, nil, err
+	}
+	account, err := c.theAccount(r.Account)
+	if err != nil {
+		return 0, nil, err
+	}
+	opened, w, err := s.Engine.Trigger(c.Context(), account.AppID, r.OpenID, r.Trigger, at)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusAccepted, gateway.Triggered{Opened: opened, Window: w}, nil
+}
+
+func checkTrigger(r gateway.TriggerRequest, at, now time.Time) (bad []field) {
+	switch {
+	case r.OpenID == "":
+		bad = append(bad, wrong("openid", "required"))
+	case len(r.OpenID) > maxOpenID:
+		bad = append(bad, wrong("openid", "max-bytes", len(r.OpenID), maxOpenID))
+	case strings.ContainsFunc(r.OpenID, unicode.IsControl):
+		bad = append(bad, wrong("openid", "control"))
+	}
+	if r.Trigger == "" {
+		bad = append(bad, wrong("trigger", "required"))
+	}
+	bad = append(bad, oneOf("trigger", r.Trigger, slices.Concat(kefu.Triggers(), []kefu.Trigger{kefu.Unfollow})...)...)
+	if at.After(now.Add(maxAhead)) {
+		bad = append(bad, wrong("at", "too-far-ahead"))
+	}
+	return bad
+}

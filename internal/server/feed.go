@@ -1,0 +1,153 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// maxStreams is how many readers may follow the feed at once.
+const maxStreams = 1024
+
+// A reading is what a reader of the feed wants.
+type reading struct {
+	accounts []string // none: all
+	openids  []string // none: all
+	types    []string // none: all
+	cursor   string   // where to go on
+	begun    bool     // cursor is a place, also if it is ""
+	limit    int
+}
+
+func (c *call) reading() (reading, error) {
+	accounts, err := c.scope()
+	limit, err2 := c.limit()
+	q := c.query()
+	r := reading{accounts: accounts, openids: q["openid"], types: q["type"], cursor: q.Get("cursor"), begun: q.Has("cursor"), limit: limit}
+	if last := c.Header.Get("Last-Event-ID"); last != "" {
+		r.cursor, r.begun = last, true
+	}
+	return r, errors.Join(err, err2)
+}
+
+// wants reports whether an entry is for this reader; the accounts were the store's
+// to choose.
+func (r reading) wants(e gateway.FeedEntry) bool {
+	return (len(r.types) == 0 || slices.Contains(r.types, e.Type)) && (len(r.openids) == 0 || slices.Contains(r.openids, e.OpenID))
+}
+
+// page reads on from the cursor and moves it. It may be empty though there is more:
+// then the cursor has moved.
+func (s *Server) page(c *call, r *reading) (entries []gateway.FeedEntry, moved bool, err error) {
+	entries, next, err := s.Store.Feed(c.Context(), r.cursor, r.limit, r.accounts)
+	if err != nil {
+		return nil, false, err
+	}
+	moved = next != r.cursor
+	r.cursor = next
+	return slices.DeleteFunc(entries, func(e gateway.FeedEntry) bool { return !r.wants(e) }), moved, nil
+}
+
+func (s *Server) getEvents(c *call) (int, any, error) {
+	r, err := c.reading()
+	if err != nil {
+		return 0, nil, err
+	}
+	if strings.Contains(c.Header.Get("Accept"), "text/event-stream") {
+		return 0, nil, s.stream(c, r)
+	}
+	items, _, err := s.page(c, &r)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, full(gateway.Page[gateway.FeedEntry]{Items: items, Next: r.cursor}), nil
+}
+
+// stream writes the feed as it grows, until the reader goes, is too slow for
+// writeTime, or loses its key. What can be refused is refused before the first byte.
+func (s *Server) stream(c *call, r reading) error {
+	if s.streams.Add(1) > maxStreams {
+		s.streams.Add(-1)
+		return refuse(gateway.Overloaded).because("all-streams", maxStreams)
+	}
+	defer s.streams.Add(-1)
+	var out bytes.Buffer
+	if !r.begun {
+		head, err := s.Store.Head(c.Context())
+		if err != nil {
+			return err
+		}
+		r.cursor = head
+	}
+	start := r.cursor
+	changed := s.Store.Changed()
+	entries, moved, err := s.page(c, &r)
+	if s.has(err, gateway.CursorGone) {
+		if r.cursor, err = s.Store.Head(c.Context()); err == nil {
+			start = r.cursor
+			data, _ := encode(gateway.Reset{Cursor: r.cursor})
+			fmt.Fprintf(&out, "id: %s\nevent: reset\ndata: %s\n", r.cursor, data)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Accel-Buffering", "no")               // nginx would keep entries back
+	fmt.Fprintf(&out, ": kefu\nid: %s\n\n", start) // where to come back to, even before the first entry
+	beat := time.NewTicker(s.Heartbeat)
+	defer beat.Stop()
+	for c.Context().Err() == nil && s.closing.Err() == nil {
+		for _, e := range entries {
+			data, err := encode(e)
+			if err != nil {
+				s.broken(c, err)
+				return nil
+			}
+			fmt.Fprintf(&out, "id: %s\nevent: %s\ndata: %s\n", e.Cursor, e.Type, data)
+		}
+		c.deadline((*http.ResponseController).SetWriteDeadline, writeTime)
+		if _, err := c.w.Write(out.Bytes()); err != nil {
+			return nil
+		}
+		if http.NewResponseController(c.w).Flush() != nil {
+			return nil
+		}
+		out.Reset()
+		if !moved {
+			select {
+			case <-changed:
+			case <-beat.C:
+				if _, err := c.findKey(c.Context()); s.has(err, gateway.Unauthorized) {
+					return nil
+				}
+				// The id moves the reader over entries that were not for it.
+				fmt.Fprintf(&out, ": alive\nid: %s\n\n", r.cursor)
+			case <-c.Context().Done():
+			case <-s.closing.Done():
+			}
+		}
+		changed = s.Store.Changed()
+		if entries, moved, err = s.page(c, &r); err != nil {
+			s.broken(c, err)
+			return nil
+		}
+	}
+	return nil
+}
+
+// broken ends a stream that has begun: the reader comes back and learns why.
+func (s *Server) broken(c *call, err error) {
+	if c.Context().Err() == nil {
+		s.Log.ErrorContext(c.Context(), "the feed broke off", "err", err)
+	}
+}

@@ -1,0 +1,185 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// A route is one call of the API. What openapi.json says of it is made from here.
+type route struct {
+	method, path string
+	access       access
+	do           func(*Server, *call) (status int, body any, err error) // status 0: it has answered itself
+	doc
+}
+
+// A doc is what the description says beside the types.
+type doc struct {
+	says   string         // what it does, in one line
+	params string         // names in params, of the query or the header; nothing else is taken in the query
+	in     any            // a value of the body's type; nil: no body is read
+	out    map[int]any    // a value of the answer's type by status; nil: no body
+	codes  string         // of problems, besides those that every route has
+	media  string         // of the answer, if not JSON
+	others map[string]any // other media types of the answer
+}
+
+// An access is the roles that may make a call; the empty one is nobody. Roles that
+// are not named are refused.
+type access []gateway.Role
+
+var (
+	public  = access{""} // also without a key
+	readers = access{gateway.Admin, gateway.Send, gateway.Read}
+	senders = access{gateway.Admin, gateway.Send}
+	admins  = access{gateway.Admin}
+)
+
+// routes is every call of the API, on one page.
+func routes() []route {
+	type (
+		out      = map[int]any
+		message  = gateway.Message
+		messages = gateway.Page[gateway.Message]
+		account  = gateway.Account
+		key      = gateway.Key
+	)
+	return append([]route{
+		{"POST", "/v1/messages", senders, (*Server).postMessage, doc{
+			says: "Keep a message and deliver it", params: "wait Idempotency-Key Kefu-Source", in: gateway.Request{}, out: out{202: message{}, 200: message{}},
+			codes: "invalid-json invalid-message invalid-request not-yet-supported idempotency-mismatch too-large unsupported-media-type unknown-account window-closed allowance-spent"}},
+		{"POST", "/v1/messages/batch", senders, (*Server).postBatch, doc{
+			says: "Keep up to 1,000 messages; each stands for itself", params: "Kefu-Source", in: gateway.Batch{}, out: out{200: gateway.BatchResults{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type"}},
+		{"GET", "/v1/messages", readers, (*Server).listMessages, doc{
+			says: "List messages, newest first", params: "account openid state errcode since until metadata.* cursor limit", out: out{200: messages{}}, codes: "invalid-request unknown-account"}},
+		{"GET", "/v1/messages/{id}", readers, (*Server).getMessage, doc{says: "Show a message", out: out{200: message{}}, codes: "not-found"}},
+		{"GET", "/v1/messages/{id}/attempts", readers, (*Server).listAttempts, doc{
+			says: "List the attempts to deliver a message, oldest first", out: out{200: gateway.Page[gateway.Attempt]{}}, codes: "not-found"}},
+		{"POST", "/v1/messages/{id}/cancel", senders, (*Server).cancelMessage, doc{
+			says: "Cancel a message that is queued or parked", out: out{200: message{}}, codes: "not-found not-cancelable"}},
+		{"POST", "/v1/messages/{id}/retry", senders, (*Server).retryMessage, doc{
+			says: "Make a new message of one that failed, expired, was canceled or is unknown", params: "wait Idempotency-Key Kefu-Source", out: out{202: message{}, 200: message{}},
+			codes: "not-found not-retryable invalid-request idempotency-mismatch unknown-account window-closed allowance-spent"}},
+		{"POST", "/v1/messages/{id}/resolve", senders, (*Server).resolveMessage, doc{
+			says: "Say what became of an unknown message", in: gateway.Resolution{}, out: out{200: message{}},
+			codes: "not-found not-resolvable invalid-json invalid-request too-large unsupported-media-type"}},
+
+		{"POST", "/v1/triggers", senders, (*Server).postTrigger, doc{
+			says: "Tell of a trigger that WeChat doesn't push, or that was seen elsewhere", in: gateway.TriggerRequest{}, out: out{202: gateway.Triggered{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
+
+		{"GET", "/v1/conversations", readers, (*Server).listConversations, doc{
+			says: "List conversations, the latest first", params: "account cursor limit", out: out{200: gateway.Page[gateway.Conversation]{}}, codes: "invalid-request unknown-account"}},
+		{"GET", "/v1/conversations/{account}/{openid}", readers, (*Server).getConversation, doc{
+			says: "Show a conversation", out: out{200: gateway.Conversation{}}, codes: "unknown-account not-found"}},
+		{"GET", "/v1/conversations/{account}/{openid}/timeline", readers, (*Server).listTimeline, doc{
+			says: "List what was said, newest first", params: "cursor limit", out: out{200: gateway.Page[gateway.TimelineEntry]{}}, codes: "invalid-request unknown-account not-found"}},
+		{"GET", "/v1/conversations/{account}/{openid}/window", readers, (*Server).getWindow, doc{
+			says: "Show whether a follower may be written to", out: out{200: gateway.Window{}}, codes: "unknown-account"}},
+		{"POST", "/v1/conversations/{account}/{openid}/typing", senders, (*Server).postTyping, doc{
+			says: "Show the follower that somebody types, or no longer", in: gateway.TypingRequest{}, out: out{204: nil},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account window-closed allowance-spent wechat-refused wechat-unreachable"}},
+
+		{"GET", "/v1/events", readers, (*Server).getEvents, doc{
+			says: "Follow the feed: a stream if text/event-stream is accepted (from now on, unless there is a cursor), else a page (from the beginning)", params: "cursor Last-Event-ID limit account openid type",
+			out: out{200: gateway.Page[gateway.FeedEntry]{}}, others: map[string]any{"text/event-stream": ""}, codes: "invalid-request unknown-account cursor-gone"}},
+
+		{"GET", "/v1/accounts", readers, (*Server).listAccounts, doc{says: "List accounts", out: out{200: gateway.Page[account]{}}}},
+		{"POST", "/v1/accounts", admins, (*Server).postAccount, doc{
+			says: "Add an account", in: accountRequest{}, out: out{201: account{}}, codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type account-exists"}},
+		{"GET", "/v1/accounts/{account}", readers, (*Server).getAccount, doc{says: "Show an account", out: out{200: account{}}, codes: "unknown-account"}},
+		{"PUT", "/v1/accounts/{account}", admins, (*Server).putAccount, doc{
+			says: "Make or replace an account; secrets that are left out stay", in: accountRequest{}, out: out{200: account{}, 201: account{}},
+			codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type unknown-account"}},
+		{"DELETE", "/v1/accounts/{account}", admins, (*Server).deleteAccount, doc{says: "Forget an account; its messages stay", out: out{204: nil}, codes: "unknown-account"}},
+		{"POST", "/v1/accounts/{account}/check", admins, (*Server).checkAccount, doc{
+			says: "Ask WeChat whether the account's set-up is right", out: out{200: gateway.AccountCheck{}}, codes: "unknown-account"}},
+
+		{"GET", "/v1/keys", admins, (*Server).listKeys, doc{says: "List keys, without their text", out: out{200: gateway.Page[key]{}}}},
+		{"POST", "/v1/keys", admins, (*Server).postKey, doc{
+			says: "Make a key; its text is shown this once", in: gateway.KeyRequest{}, out: out{201: key{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},
+		{"DELETE", "/v1/keys/{id}", admins, (*Server).deleteKey, doc{says: "Revoke a key", out: out{204: nil}, codes: "not-found"}},
+
+		{"GET", "/healthz", public, (*Server).getHealth, doc{says: "Tell that the process lives", out: out{200: gateway.Health{}}}},
+		{"GET", "/readyz", public, (*Server).getReady, doc{says: "Tell whether messages are taken", out: out{200: gateway.Health{}, 503: gateway.Health{}}}},
+		{"GET", "/openapi.json", public, (*Server).getOpenAPI, doc{says: "Show this description", out: out{200: map[string]any{}}}},
+	}, callbackRoutes()...)
+}
+
+// callbackRoutes are what WeChat calls.
+func callbackRoutes() []route {
+	plain := map[int]any{200: "", 400: "", 403: "", 413: "", 500: ""} // as callback.Handler answers
+	return []route{
+		{"GET", "/callback/{appid}", public, (*Server).callback, doc{
+			says: "WeChat's check of the address", params: "*", out: plain, media: "text/plain", codes: "not-found"}},
+		{"POST", "/callback/{appid}", public, (*Server).callback, doc{
+			says: "WeChat's pushes, answered success when they are kept", params: "*", out: plain, media: "text/plain", codes: "not-found"}},
+	}
+}
+
+// A param is a member of the query or the header.
+type param struct {
+	name, in, says string
+	value          any // of the type that openapi.json names
+}
+
+var params = []param{
+	{"wait", "query", "answer when the message has ended or was parked, at most after this time: 10s, up to 60s", ""},
+	{"Idempotency-Key", "header", "makes a repeat of the call answer the message of the first, for 7 days; up to 255 bytes", ""},
+	{"Kefu-Source", "header", "what is calling: api (default), cli or console", ""},
+	{"account", "query", "appid; may be repeated", ""},
+	{"openid", "query", "of the follower", ""},
+	{"state", "query", "of the message", gateway.State("")},
+	{"errcode", "query", "of the message's outcome", 0},
+	{"since", "query", "accepted at or after, RFC 3339", gateway.Time{}},
+	{"until", "query", "accepted before, RFC 3339", gateway.Time{}},
+	{"metadata.*", "query", "metadata.order=17: a member of the metadata has this value", ""},
+	{"cursor", "query", "next of the page before", ""},
+	{"limit", "query", "entries on the page, up to 1,000; default 50", 0},
+	{"type", "query", "of the entry; may be repeated", ""},
+	{"Last-Event-ID", "header", "the id of the last entry of the stream that was seen; counts before cursor", ""},
+}
+
+// takes reports whether the route knows the name in a query.
+func (d doc) takes(name string) bool {
+	if group, _, ok := strings.Cut(name, "."); ok {
+		name = group + ".*"
+	}
+	names := strings.Fields(d.params)
+	return slices.Contains(names, name) || slices.Contains(names, "*")
+}
+
+// register makes a mux of the routes that answers problems for whatever is not one.
+func (s *Server) register(all []route) *http.ServeMux {
+	mux := http.NewServeMux()
+	methods := map[string][]string{}
+	for _, rt := range all {
+		mux.Handle(rt.method+" "+rt.path, s.serve(rt))
+		methods[rt.path] = append(methods[rt.path], rt.method)
+	}
+	for path, allowed := range methods {
+		if slices.Contains(allowed, "GET") {
+			allowed = append(allowed, "HEAD")
+		}
+		slices.Sort(allowed)
+		allow := strings.Join(allowed, ", ")
+		wrong := s.serve(route{access: public, doc: doc{params: "*"}, do: func(_ *Server, c *call) (int, any, error) {
+			c.w.Header().Set("Allow", allow)
+			return 0, nil, refuse(gateway.MethodNotAllowed, c.Method, allow)
+		}})
+		// Each by name: a pattern without a method would conflict with /v1/messages/{id}.
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"} {
+			if !slices.Contains(allowed, method) {
+				mux.Handle(method+" "+path, wrong)
+			}
+		}
+	}
+	mux.Handle("/", s.serve(route{access: public, doc: doc{params: "*"}, do: func(*Server, *call) (int, any, error) {
+		return 0, nil, refuse(gateway.NotFound).because("no-route")
+	}}))
+	return mux
+}

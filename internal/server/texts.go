@@ -1,0 +1,162 @@
+package server
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// A text is the same in English and in Chinese.
+type text struct{ en, zh string }
+
+// in is the text in "zh" or "en", with its verbs filled in.
+func (t text) in(lang string, args ...any) string {
+	format := t.en
+	if lang == "zh" {
+		format = t.zh
+	}
+	if len(args) == 0 {
+		return format
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// statuses is every code of a problem and the status that goes with it.
+var statuses = map[string]int{
+	gateway.InvalidJSON:         400,
+	gateway.Unauthorized:        401,
+	gateway.Forbidden:           403,
+	gateway.NotFound:            404,
+	gateway.UnknownAccount:      404,
+	gateway.MethodNotAllowed:    405,
+	gateway.AccountExists:       409,
+	gateway.AllowanceSpent:      409,
+	gateway.NotCancelable:       409,
+	gateway.NotResolvable:       409,
+	gateway.NotRetryable:        409,
+	gateway.Refused:             409,
+	gateway.WindowIsClosed:      409,
+	gateway.CursorGone:          410,
+	gateway.TooLarge:            413,
+	gateway.UnsupportedMedia:    415,
+	gateway.IdempotencyMismatch: 422,
+	gateway.InvalidMessage:      422,
+	gateway.InvalidRequest:      422,
+	gateway.NotYetSupported:     422,
+	gateway.Internal:            500,
+	gateway.Unreachable:         502,
+	gateway.Overloaded:          503,
+}
+
+// titles says what each code means.
+var titles = map[string]text{
+	gateway.InvalidJSON:         {"The body is not JSON", "请求体不是 JSON"},
+	gateway.Unauthorized:        {"No valid key", "没有有效的密钥"},
+	gateway.Forbidden:           {"The key may not do this", "密钥无权做这件事"},
+	gateway.NotFound:            {"Not found", "不存在"},
+	gateway.UnknownAccount:      {"Unknown account", "未知的公众号"},
+	gateway.MethodNotAllowed:    {"Method not allowed", "不支持的请求方法"},
+	gateway.AccountExists:       {"The account exists already", "公众号已存在"},
+	gateway.AllowanceSpent:      {"The follower's allowance is used up", "可向该用户下发的条数已用完"},
+	gateway.NotCancelable:       {"The message can't be canceled any more", "消息已不能取消"},
+	gateway.NotResolvable:       {"The message is not unknown", "消息不是“结果未知”"},
+	gateway.NotRetryable:        {"The message can't be repeated in its state", "消息在当前状态下不能重发"},
+	gateway.Refused:             {"WeChat refused", "微信拒绝了请求"},
+	gateway.WindowIsClosed:      {"The follower's window is closed", "不在可下发的时间窗口内"},
+	gateway.CursorGone:          {"The cursor is older than the feed", "游标早于现存的事件"},
+	gateway.TooLarge:            {"The body is too large", "请求体太大"},
+	gateway.UnsupportedMedia:    {"The body must be JSON", "请求体必须是 JSON"},
+	gateway.IdempotencyMismatch: {"The idempotency key belongs to another request", "幂等键已用于另一个请求"},
+	gateway.InvalidMessage:      {"WeChat would refuse the message", "微信会拒绝这条消息"},
+	gateway.InvalidRequest:      {"The request is not valid", "请求无效"},
+	gateway.NotYetSupported:     {"This does not work yet", "尚不支持"},
+	gateway.Internal:            {"The gateway failed", "网关出错"},
+	gateway.Unreachable:         {"No answer from WeChat", "没有得到微信的答复"},
+	gateway.Overloaded:          {"Nothing can be kept now", "暂时无法保存"},
+}
+
+// details says what happened and what to do next: by code, or by the name that
+// because gives.
+var details = map[string]text{
+	gateway.InvalidJSON:         {"At line %d, column %d: %s. Correct the text and send it again.", "第 %d 行第 %d 列：%s。请改正后再发。"},
+	gateway.Unauthorized:        {"Send the header Authorization: Bearer kf_… with a key that was not revoked; kefu key create makes one.", "请带上请求头 Authorization: Bearer kf_…，密钥须未被吊销；kefu key create 可新建。"},
+	gateway.Forbidden:           {"A key with the role %s may not call %s. Use one with the role %s.", "角色为 %s 的密钥不能调用 %s，请改用角色 %s。"},
+	gateway.NotFound:            {"There is none with this name, or it belongs to an account that the key is not for.", "没有这个对象，或它属于该密钥无权访问的公众号。"},
+	gateway.UnknownAccount:      {"There is no account with this appid, or the key is not for it. GET /v1/accounts lists those it is for.", "没有这个 appid 的公众号，或密钥无权访问。GET /v1/accounts 可列出有权访问的。"},
+	gateway.MethodNotAllowed:    {"%s does not work here; %s do.", "此处不支持 %s，支持 %s。"},
+	gateway.AccountExists:       {"PUT /v1/accounts/{appid} changes it.", "用 PUT /v1/accounts/{appid} 修改。"},
+	gateway.AllowanceSpent:      {"Nothing was kept. Wait until the follower acts, or leave when_closed at park.", "未保存。请等用户再次互动，或让 when_closed 保持 park。"},
+	gateway.NotCancelable:       {"It is %s; only what is queued or parked can be canceled.", "它的状态是 %s；只有 queued 或 parked 的消息能取消。"},
+	gateway.NotResolvable:       {"It is %s; only what is unknown can be resolved.", "它的状态是 %s；只有 unknown 的消息能裁定。"},
+	gateway.NotRetryable:        {"It is %s; what failed, expired, was canceled or is unknown can be repeated.", "它的状态是 %s；只有 failed、expired、canceled 或 unknown 的消息能重发。"},
+	gateway.Refused:             {"It answered errcode %d: %s", "微信答复 errcode %d：%s"},
+	gateway.WindowIsClosed:      {"Nothing was kept. Wait until the follower acts, or leave when_closed at park.", "未保存。请等用户再次互动，或让 when_closed 保持 park。"},
+	gateway.CursorGone:          {"Read the lists anew and begin without a cursor.", "请重新读取列表，并从无游标开始。"},
+	gateway.TooLarge:            {"It may have up to %d bytes.", "最多 %d 字节。"},
+	gateway.UnsupportedMedia:    {"Send the header Content-Type: application/json.", "请带上请求头 Content-Type: application/json。"},
+	gateway.IdempotencyMismatch: {"The same key came with another body within 7 days. Repeat the first body, or take a new key for a new message.", "7 天内同一个键用于了不同的请求体。请重复原来的请求体，或为新消息换一个键。"},
+	gateway.InvalidMessage:      {"Nothing was kept. Correct what errors names.", "未保存。请改正 errors 所列各项。"},
+	gateway.InvalidRequest:      {"Nothing was done. Correct what errors names.", "未执行。请改正 errors 所列各项。"},
+	gateway.NotYetSupported:     {"Nothing was kept. Leave out what errors names.", "未保存。请去掉 errors 所列各项。"},
+	gateway.Internal:            {"This is a bug of the gateway; its log has more.", "这是网关的缺陷，日志中有更多信息。"},
+	gateway.Unreachable:         {"Whether WeChat did it is not known. Try again in a while.", "不知道微信是否已执行，请稍后再试。"},
+	gateway.Overloaded:          {"Nothing was kept or changed. Repeat the same call after the time in Retry-After, with the same Idempotency-Key.", "未保存也未改动。请在 Retry-After 之后以相同的 Idempotency-Key 重试。"},
+
+	"no-route":      {"There is no such path. GET /openapi.json lists them.", "没有这个路径。GET /openapi.json 列出全部路径。"},
+	"broken-off":    {"The body broke off or came too slowly. Send it again.", "请求体中断或传输太慢，请重发。"},
+	"not-utf8":      {"the text is not UTF-8", "文本不是 UTF-8"},
+	"too-deep":      {"objects and arrays are nested more than %d deep", "对象与数组嵌套超过 %d 层"},
+	"not-a-double":  {"a number is beyond what a double can hold", "有数字超出双精度浮点的范围"},
+	"too-many":      {"A batch has up to %d messages, this one %d. Send it in parts.", "一批最多 %d 条，此批 %d 条。请分批发送。"},
+	"all-streams":   {"%d streams of the feed are open. Close some, or read pages.", "已有 %d 个事件流。请关闭一些，或改为分页读取。"},
+	"foreign-scope": {"A key for some accounts can't do this for others.", "只属于部分公众号的密钥不能对其他公众号做这件事。"},
+
+	"unknown-member": {"is not known here", "这里没有这个成员"},
+	"must-object":    {"must be an object", "应为对象"},
+	"must-array":     {"must be an array", "应为数组"},
+	"must-string":    {"must be a text", "应为字符串"},
+	"must-number":    {"must be a number", "应为数字"},
+	"must-bool":      {"must be true or false", "应为 true 或 false"},
+	"must-time":      {"must be a time of RFC 3339, such as 2026-11-23T20:00:00Z", "应为 RFC 3339 时间，例如 2026-11-23T20:00:00Z"},
+	"must-duration":  {"must be a time from 0s to 60s, such as 10s", "应为 0s 到 60s 的时长，例如 10s"},
+	"must-one-of":    {"must be one of %s", "应为以下之一：%s"},
+	"must-range":     {"must be from %d to %d", "应在 %d 到 %d 之间"},
+	"required":       {"is missing", "缺少"},
+	"max-bytes":      {"has %d bytes, at most %d go", "有 %d 字节，最多 %d"},
+	"which-account":  {"is missing, and the key is for %d accounts", "缺少，而该密钥对应 %d 个公众号"},
+	"same-account":   {"must be the appid of the path, %s", "应与路径中的 appid %s 相同"},
+	"after-before":   {"must be after not_before", "应晚于 not_before"},
+	"too-far-ahead":  {"is more than 60 s ahead of the gateway's clock", "比网关时钟超前 60 秒以上"},
+	"two-keys":       {"differs from the header Idempotency-Key", "与请求头 Idempotency-Key 不同"},
+	"control":        {"has control characters", "含有控制字符"},
+	"appid":          {"must be 1 to 64 letters, digits, - or _", "应为 1 到 64 个字母、数字、- 或 _"},
+	"aes-key":        {"is not an EncodingAESKey: 43 letters and digits", "不是 EncodingAESKey：应为 43 个字母或数字"},
+	"mode-key":       {"needs aes_key", "需要 aes_key"},
+	"mode-token":     {"needs token", "需要 token"},
+	"no-account":     {"is not the appid of an account", "不是任何公众号的 appid"},
+	"later":          {"%s works in a later version", "%s 将在后续版本支持"},
+	"later-media":    {"must be a media id: assets and URLs work in a later version", "应为 media_id：素材引用与 URL 将在后续版本支持"},
+	"cursor":         {"was not given out by this list", "不是本列表给出的游标"},
+}
+
+// language is "zh" or "en", as Accept-Language asks; en if it asks for neither.
+func language(header string) string {
+	best, weight := "en", 0.0
+	for item := range strings.SplitSeq(header, ",") {
+		tag, param, _ := strings.Cut(strings.TrimSpace(item), ";")
+		lang, _, _ := strings.Cut(strings.ToLower(tag), "-")
+		if lang != "zh" && lang != "en" {
+			continue
+		}
+		q := 1.0
+		if v, ok := strings.CutPrefix(strings.TrimSpace(param), "q="); ok {
+			q, _ = strconv.ParseFloat(v, 64)
+		}
+		if q > weight {
+			best, weight = lang, q
+		}
+	}
+	return best
+}

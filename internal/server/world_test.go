@@ -1,0 +1,524 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/callback"
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// The accounts and keys of every world.
+const (
+	shop  = "wxshop"
+	other = "wxother"
+
+	adminKey  = "kf_admin_0123456789abcdef0123456789abcdef"
+	sendKey   = "kf_send_0123456789abcdef0123456789abcdef"
+	readKey   = "kf_read_0123456789abcdef0123456789abcdef"
+	doorKey   = "kf_door_0123456789abcdef0123456789abcdef"
+	shopKey   = "kf_shop_0123456789abcdef0123456789abcdef"    // send, for shop alone
+	shopAdmin = "kf_shopadmin_0123456789abcdef0123456789abcd" // admin, for shop alone
+	otherKey  = "kf_other_0123456789abcdef0123456789abcdef"   // send, for other alone
+	callToken = "calltoken"
+	aesKey    = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+	secret    = "5eed2a76cc565eed2a76cc565eed2a76"
+)
+
+var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// A world is an engine and a store in memory for tests of the HTTP side: it keeps
+// what it is given and does nothing with it. What it answers to a call can be
+// replaced.
+type world struct {
+	t testing.TB
+	*Server
+	logged bytes.Buffer
+
+	mu       sync.Mutex // guards all below
+	accounts map[string]gateway.Account
+	keys     map[[32]byte]gateway.Key
+	messages []gateway.Message
+	received []gateway.Submission
+	byKey    map[string]int // idempotency key → messages
+	prints   map[string][32]byte
+	feed     []gateway.FeedEntry
+	gone     int // entries of the feed that were dropped
+	changed  chan struct{}
+	events   []callback.Event
+	typing   []bool
+	window   gateway.Window
+
+	acceptErr, typingErr, receiveErr, checkErr, storeErr, readErr error
+	await                                                         func(ctx context.Context, m gateway.Message) gateway.Message
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{
+		t: t, accounts: map[string]gateway.Account{}, keys: map[[32]byte]gateway.Key{}, byKey: map[string]int{}, prints: map[string][32]byte{},
+		changed: make(chan struct{}), window: gateway.Window{State: gateway.WindowUnknown, Because: "never seen", Buckets: []gateway.Bucket{}},
+	}
+	for _, appid := range []string{shop, other} {
+		w.accounts[appid] = gateway.Account{AppID: appid, Secret: secret, Token: callToken}.WithDefaults()
+	}
+	for text, k := range map[string]gateway.Key{
+		adminKey: {ID: "key_admin", Role: gateway.Admin}, sendKey: {ID: "key_send", Role: gateway.Send},
+		readKey: {ID: "key_read", Role: gateway.Read}, doorKey: {ID: "key_door", Role: gateway.Door},
+		shopKey:   {ID: "key_shop", Role: gateway.Send, Accounts: []string{shop}},
+		shopAdmin: {ID: "key_shopadmin", Role: gateway.Admin, Accounts: []string{shop}},
+		otherKey:  {ID: "key_other", Role: gateway.Send, Accounts: []string{other}},
+	} {
+		k.CreatedAt = gateway.At(start)
+		w.keys[sha256.Sum256([]byte(text))] = k
+	}
+	w.Server = &Server{
+		Engine: w, Store: (*shelf)(w), Now: func() time.Time { return start },
+		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: &w.logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	return w
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+func fault(code string) error { return &gateway.Problem{Code: code} }
+
+// add keeps a message as if it had got that far.
+func (w *world) add(m gateway.Message) gateway.Message {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m.ID = fmt.Sprintf("msg_%d", len(w.messages)+1)
+	if m.Account == "" {
+		m.Account = shop
+	}
+	if m.OpenID == "" {
+		m.OpenID, m.MsgType, m.Message = "oFollower", "text", json.RawMessage(`{"touser":"oFollower","msgtype":"text","text":{"content":"hi"}}`)
+	}
+	m.State, m.Priority, m.WhenClosed, m.OnUnknown = def(m.State, gateway.Queued), def(m.Priority, gateway.Normal), def(m.WhenClosed, gateway.Park), def(m.OnUnknown, gateway.Hold)
+	m.Source, m.AcceptedAt, m.ExpiresAt = def(m.Source, gateway.FromAPI), gateway.At(start), gateway.At(start.Add(48*time.Hour))
+	w.messages = append(w.messages, m)
+	return m
+}
+
+func def[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+func (w *world) Accept(_ context.Context, subs []gateway.Submission) []gateway.Accepted {
+	out := make([]gateway.Accepted, len(subs))
+	for i, s := range subs {
+		out[i] = w.acceptOne(s)
+	}
+	return out
+}
+
+func (w *world) acceptOne(s gateway.Submission) gateway.Accepted {
+	w.mu.Lock()
+	w.received = append(w.received, s)
+	at, ok := w.byKey[s.Account+"/"+s.IdempotencyKey]
+	same := w.prints[s.Account+"/"+s.IdempotencyKey] == s.Fingerprint
+	w.mu.Unlock()
+	switch {
+	case w.acceptErr != nil:
+		return gateway.Accepted{Err: w.acceptErr}
+	case s.IdempotencyKey != "" && ok && !same:
+		return gateway.Accepted{Err: fault(gateway.IdempotencyMismatch)}
+	case s.IdempotencyKey != "" && ok:
+		return gateway.Accepted{Message: w.messages[at], Replayed: true}
+	case s.Refused != nil:
+		return gateway.Accepted{Err: s.Refused}
+	}
+	if s.RetryOf != "" {
+		for _, m := range w.messages {
+			if m.RetryOf == s.RetryOf && !m.State.Final() && s.IdempotencyKey == "" {
+				return gateway.Accepted{Message: m, Replayed: true}
+			}
+		}
+	}
+	m := w.add(gateway.Message{
+		Account: s.Account, OpenID: s.OpenID, MsgType: s.MsgType, Message: s.Message, Priority: s.Priority, Source: s.Source, Metadata: s.Metadata,
+		Warnings: s.Warnings, RetryOf: s.RetryOf, PossibleDuplicate: s.PossibleDuplicate, WhenClosed: s.WhenClosed, OnUnknown: s.OnUnknown,
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.IdempotencyKey != "" {
+		w.byKey[s.Account+"/"+s.IdempotencyKey], w.prints[s.Account+"/"+s.IdempotencyKey] = len(w.messages)-1, s.Fingerprint
+	}
+	return gateway.Accepted{Message: m}
+}
+
+func (w *world) find(id string) (*gateway.Message, error) {
+	if i := slices.IndexFunc(w.messages, func(m gateway.Message) bool { return m.ID == id }); i >= 0 {
+		return &w.messages[i], nil
+	}
+	return nil, fault(gateway.NotFound)
+}
+
+func (w *world) Await(ctx context.Context, id string) (gateway.Message, error) {
+	w.mu.Lock()
+	m, err := w.find(id)
+	w.mu.Unlock()
+	if err != nil {
+		return gateway.Message{}, err
+	}
+	if w.await != nil {
+		return w.await(ctx, *m), nil
+	}
+	<-ctx.Done()
+	return *m, nil
+}
+
+func (w *world) Cancel(_ context.Context, id string) (gateway.Message, error) {
+	m, err := w.find(id)
+	if err != nil {
+		return gateway.Message{}, err
+	}
+	switch m.State {
+	case gateway.Queued, gateway.Parked, gateway.Canceled:
+		m.State = gateway.Canceled
+		return *m, nil
+	}
+	return *m, &gateway.Problem{Code: gateway.NotCancelable, Message: m}
+}
+
+func (w *world) Resolve(_ context.Context, id string, as gateway.State) (gateway.Message, error) {
+	m, err := w.find(id)
+	if err != nil {
+		return gateway.Message{}, err
+	}
+	if m.State != gateway.Unknown {
+		return *m, &gateway.Problem{Code: gateway.NotResolvable, Message: m}
+	}
+	m.State = as
+	return *m, nil
+}
+
+func (w *world) Trigger(_ context.Context, _, _ string, t kefu.Trigger, at time.Time) (bool, gateway.Window, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.window = gateway.Window{State: gateway.WindowOpen, OpenedBy: t, Buckets: []gateway.Bucket{{Trigger: t, OpenedAt: gateway.At(at), ClosesAt: gateway.At(at.Add(time.Hour))}}}
+	return true, w.window, nil
+}
+
+func (w *world) Receive(_ context.Context, _ string, e callback.Event) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.receiveErr == nil {
+		w.events = append(w.events, e)
+	}
+	return w.receiveErr
+}
+
+func (w *world) Window(context.Context, string, string) (gateway.Window, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.window, nil
+}
+
+func (w *world) Typing(_ context.Context, _, _ string, on bool) error {
+	w.typing = append(w.typing, on)
+	return w.typingErr
+}
+
+func (w *world) PutAccount(_ context.Context, a gateway.Account) (gateway.Account, error) {
+	w.accounts[a.AppID] = a
+	return a, nil
+}
+
+func (w *world) DeleteAccount(_ context.Context, appid string) error {
+	delete(w.accounts, appid)
+	return nil
+}
+
+func (w *world) CheckAccount(context.Context, string) error { return w.checkErr }
+
+func (w *world) Healthy(context.Context) ([]string, error) {
+	return []string{"wxother is paused"}, nil
+}
+
+// A shelf is the world as a Store.
+type shelf world
+
+func (w *shelf) Message(_ context.Context, id string) (gateway.Message, error) {
+	if w.readErr != nil {
+		return gateway.Message{}, w.readErr
+	}
+	m, err := (*world)(w).find(id)
+	if err != nil {
+		return gateway.Message{}, err
+	}
+	return *m, nil
+}
+
+func (w *shelf) Messages(_ context.Context, f gateway.MessageFilter, cursor string, limit int) (gateway.Page[gateway.Message], error) {
+	var page gateway.Page[gateway.Message]
+	from, err := strconv.Atoi("0" + cursor)
+	if err != nil {
+		return page, fault(gateway.InvalidRequest)
+	}
+	for i, m := range w.messages {
+		fits := (len(f.Accounts) == 0 || slices.Contains(f.Accounts, m.Account)) && (f.OpenID == "" || f.OpenID == m.OpenID) && (f.State == "" || f.State == m.State)
+		if i < from || !fits {
+			continue
+		}
+		if len(page.Items) == limit {
+			page.Next = strconv.Itoa(i)
+			break
+		}
+		page.Items = append(page.Items, m)
+	}
+	return page, nil
+}
+
+func (w *shelf) Attempts(context.Context, string) ([]gateway.Attempt, error) {
+	return []gateway.Attempt{{N: 1, At: gateway.At(start), TookMS: 12, Outcome: "refused", ErrCode: 45015, ErrMsg: "response out of time limit"}}, nil
+}
+
+func (w *shelf) Conversations(_ context.Context, accounts []string, _ string, _ int) (gateway.Page[gateway.Conversation], error) {
+	page := gateway.Page[gateway.Conversation]{}
+	for _, appid := range []string{shop, other} {
+		if len(accounts) == 0 || slices.Contains(accounts, appid) {
+			page.Items = append(page.Items, gateway.Conversation{Account: appid, OpenID: "oFollower", LastAt: gateway.At(start)})
+		}
+	}
+	return page, nil
+}
+
+func (w *shelf) Conversation(_ context.Context, account, openid string) (gateway.Conversation, error) {
+	if openid != "oFollower" {
+		return gateway.Conversation{}, fault(gateway.NotFound)
+	}
+	return gateway.Conversation{Account: account, OpenID: openid, LastAt: gateway.At(start)}, nil
+}
+
+func (w *shelf) Timeline(_ context.Context, account, _, _ string, _ int) (gateway.Page[gateway.TimelineEntry], error) {
+	var page gateway.Page[gateway.TimelineEntry]
+	for _, m := range w.messages {
+		if m.Account == account {
+			page.Items = append(page.Items, gateway.TimelineEntry{At: m.AcceptedAt, Type: "message", Message: &m})
+		}
+	}
+	return page, nil
+}
+
+// say appends to the feed.
+func (w *world) say(account, kind string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.feed = append(w.feed, gateway.FeedEntry{
+		Cursor: strconv.Itoa(len(w.feed) + 1), At: gateway.At(start), Account: account, OpenID: "oFollower", Type: kind, Data: json.RawMessage(`{"n":` + strconv.Itoa(len(w.feed)+1) + `}`),
+	})
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+func (w *shelf) Feed(_ context.Context, cursor string, limit int, accounts []string) ([]gateway.FeedEntry, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.readErr != nil {
+		return nil, "", w.readErr
+	}
+	from, err := strconv.Atoi("0" + cursor)
+	switch {
+	case err != nil:
+		return nil, "", fault(gateway.InvalidRequest)
+	case cursor != "" && from < w.gone:
+		return nil, "", fault(gateway.CursorGone)
+	}
+	var out []gateway.FeedEntry
+	from = max(from, w.gone)
+	for _, e := range w.feed[from:min(from+limit, len(w.feed))] {
+		if cursor, from = e.Cursor, from+1; len(accounts) == 0 || slices.Contains(accounts, e.Account) {
+			out = append(out, e)
+		}
+	}
+	return out, cursor, nil
+}
+
+func (w *shelf) Head(context.Context) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strconv.Itoa(len(w.feed)), nil
+}
+
+func (w *shelf) Changed() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changed
+}
+
+func (w *shelf) Accounts(context.Context) ([]gateway.Account, error) {
+	var all []gateway.Account
+	for _, a := range w.accounts {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b gateway.Account) int { return strings.Compare(a.AppID, b.AppID) })
+	return all, nil
+}
+
+func (w *shelf) Account(_ context.Context, appid string) (gateway.Account, error) {
+	a, ok := w.accounts[appid]
+	if !ok {
+		return a, fault(gateway.NotFound)
+	}
+	return a, nil
+}
+
+func (w *shelf) PutKey(_ context.Context, _ time.Time, k gateway.Key) (gateway.Key, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	hash := sha256.Sum256([]byte(k.Key))
+	k.Key = ""
+	w.keys[hash] = k
+	return k, nil
+}
+
+func (w *shelf) FindKey(_ context.Context, text string) (gateway.Key, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.storeErr != nil {
+		return gateway.Key{}, w.storeErr
+	}
+	k, ok := w.keys[sha256.Sum256([]byte(text))]
+	if !ok {
+		return k, fault(gateway.NotFound)
+	}
+	return k, nil
+}
+
+func (w *shelf) Keys(context.Context) ([]gateway.Key, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []gateway.Key
+	for _, k := range w.keys {
+		all = append(all, k)
+	}
+	slices.SortFunc(all, func(a, b gateway.Key) int { return strings.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+func (w *shelf) RevokeKey(_ context.Context, _ time.Time, id string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for hash, k := range w.keys {
+		if k.ID == id {
+			delete(w.keys, hash)
+			return nil
+		}
+	}
+	return fault(gateway.NotFound)
+}
+
+func (w *shelf) Healthy() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.storeErr
+}
+
+// An answer is what a request got.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+// do asks as key does ("" for nobody) and holds the answer against openapi.json.
+// headers are "Name: value".
+func (w *world) do(key, method, path, body string, headers ...string) answer {
+	w.t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	} else {
+		r.Body, r.ContentLength = http.NoBody, 0
+	}
+	for _, h := range headers {
+		name, v, _ := strings.Cut(h, ": ")
+		if r.Header.Del(name); v != "" {
+			r.Header.Add(name, v)
+		}
+	}
+	rec := httptest.NewRecorder()
+	w.Handler().ServeHTTP(rec, r)
+	a := answer{rec.Result(), rec.Body.Bytes()}
+	w.conforms(r, a)
+	return a
+}
+
+var described = sync.OnceValue(func() map[string]any {
+	var doc map[string]any
+	json.Unmarshal(openAPI, &doc)
+	return doc
+})
+
+// conforms fails the test if the description doesn't have this answer.
+func (w *world) conforms(r *http.Request, a answer) {
+	w.t.Helper()
+	method, path, _ := strings.Cut(r.Pattern, " ")
+	op := at(described(), "paths", path, strings.ToLower(method))
+	if op == nil { // 404 and 405 of what isn't there
+		return
+	}
+	answer, _ := at(op, "responses", strconv.Itoa(a.StatusCode)).(map[string]any)
+	if answer == nil {
+		w.t.Errorf("%s: the description has no %d: %s", r.Pattern, a.StatusCode, a.body)
+		return
+	}
+	media, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
+	schema := at(answer, "content", media, "schema")
+	switch {
+	case schema == nil && len(a.body) > 0:
+		w.t.Errorf("%s: the description has no %s for %d", r.Pattern, media, a.StatusCode)
+	case strings.HasSuffix(media, "json"):
+		var v any
+		if err := json.Unmarshal(a.body, &v); err != nil {
+			w.t.Errorf("%s: %v: %s", r.Pattern, err, a.body)
+		}
+		for _, bad := range conforms(described(), schema, v, "answer") {
+			w.t.Errorf("%s: %s, says the description: %s", r.Pattern, bad, a.body)
+		}
+	}
+}
+
+func read[T any](t testing.TB, a answer) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(a.body, &v); err != nil {
+		t.Fatalf("%v: %s", err, a.body)
+	}
+	return v
+}
+
+// text is a request for a text.
+func textTo(openid, content string, more ...string) string {
+	m, _ := encode(kefu.Message{To: openid, Body: kefu.Text{Content: content}})
+	return `{"account":"` + shop + `","message":` + strings.TrimSpace(string(m)) + strings.Join(more, "") + `}`
+}

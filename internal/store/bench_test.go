@@ -1,0 +1,92 @@
+//go:build unix
+
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// Each caller waits for its fsync before it comes again. Messages have 400 bytes.
+func benchmark(b *testing.B, followers, producers int, way func(s *Store, d Draft)) {
+	s := open(b, filepath.Join(b.TempDir(), "kefu.db"), Options{Params: os.Getenv("P")})
+	content := json.RawMessage(`{"touser":"o","msgtype":"text","text":{"content":"` + strings.Repeat("x", 340) + `"}}`)
+	drafts := make([]Draft, followers)
+	for i := range drafts {
+		drafts[i] = hello(fmt.Sprintf("oABCDEFGHIJKLMNOP%011d", i*7919))
+		drafts[i].Message.Message = content
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpu()
+	for range producers {
+		wg.Go(func() {
+			for {
+				n := next.Add(1)
+				if n > int64(b.N) {
+					return
+				}
+				way(s, drafts[n*7919%int64(followers)])
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/message")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s"); b.ReportMetric(float64(DbgOps)/float64(DbgN), "ops/commit"); b.ReportMetric(float64(DbgN), "commits"); b.ReportMetric(float64(DbgV), "views"); DbgN,DbgOps,DbgV=0,0,0
+}
+
+// cpu is what this process has used, in user and kernel.
+func cpu() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+func BenchmarkEnqueue(b *testing.B) {
+	for _, followers := range []int{100, 100_000} {
+		for _, producers := range []int{1, 64, 256} {
+			b.Run(fmt.Sprintf("followers=%d/producers=%d", followers, producers), func(b *testing.B) {
+				benchmark(b, followers, producers, func(s *Store, d Draft) {
+					if k := s.Enqueue(context.Background(), noon, d); k[0].Err != nil {
+						b.Error(k[0].Err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The whole way of a message through the store, with the follower's ledger.
+func BenchmarkDelivery(b *testing.B) {
+	ledger := json.RawMessage(`{"buckets":"` + strings.Repeat("l", 240) + `"}`)
+	for _, followers := range []int{100, 100_000} {
+		b.Run(fmt.Sprintf("followers=%d", followers), func(b *testing.B) {
+			benchmark(b, followers, 64, func(s *Store, d Draft) {
+				ctx := context.Background()
+				k := s.Enqueue(ctx, noon, d)
+				ok(b, k[0].Err)
+				c := &Conversation{Account: d.Account, OpenID: d.OpenID, Ledger: ledger}
+				ok(b, s.Begin(ctx, noon, Begin{Seq: k[0].Message.Seq, Attempt: 1, Conversation: c}))
+				ok(b, s.Finish(ctx, noon, Finish{
+					Seq: k[0].Message.Seq, State: gateway.Sent, Conversation: c,
+					Attempt: gateway.Attempt{N: 1, At: gateway.At(noon), TookMS: 40, Outcome: "sent"},
+				}))
+			})
+		})
+	}
+}

@@ -1,0 +1,2 @@
+package store
+var DbgN, DbgOps, DbgV int

@@ -1,0 +1,623 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// A Message is a kept message: what the API shows of it (but for its window), and
+// what only the gateway needs.
+type Message struct {
+	gateway.Message
+	// Seq names the message inside the gateway; it grows in order of acceptance.
+	Seq int64
+	// Number is its place in the lane: drawn in the accepting commit, or for
+	// not_before in the commit that lets it in. 0: it is in no lane yet.
+	Number int64
+	// Resent: it has had the one resend that on_unknown: resend grants.
+	Resent bool
+}
+
+// A Draft is a message that is to be kept.
+type Draft struct {
+	// Message has its content. State is Queued (also for one with a not_before
+	// after now, which is in no lane yet) or Parked, with an Outcome that says
+	// why. ID and AcceptedAt are set by Enqueue, an ID that is there is kept.
+	gateway.Message
+
+	// IdempotencyKey, if not "", makes a second draft with the same key and
+	// fingerprint answer with the message of the first.
+	IdempotencyKey string
+	Fingerprint    [32]byte // SHA-256 of the request
+}
+
+// Kept is what became of a draft.
+type Kept struct {
+	Message  Message // as it is now, if Err is nil
+	Replayed bool    // an earlier draft with the same key made the message
+	Err      error   // ErrIdempotencyMismatch, ErrUnavailable, or why this row was refused
+}
+
+// Enqueue keeps messages and returns a Kept for each, in order, once they are on
+// disk. Each stands for itself: one that is refused harms no other. The same
+// idempotency key twice, within the call or from two callers at once, makes one
+// message. A draft with RetryOf and without a key joins the message that an
+// earlier one with this RetryOf made, while that is not final.
+func (s *Store) Enqueue(ctx context.Context, now time.Time, drafts ...Draft) []Kept {
+	kept := make([]Kept, len(drafts))
+	if err := ctx.Err(); err != nil {
+		for i := range kept {
+			kept[i].Err = err
+		}
+		return kept
+	}
+	rows := make([]enqueue, len(drafts))
+	ops := make([]*op, 0, len(drafts))
+	for i := range drafts {
+		rows[i] = enqueue{now: now, draft: &drafts[i], kept: &kept[i]}
+		if kept[i].Err = rows[i].prepare(); kept[i].Err == nil {
+			rows[i].op = op{now: now, run: rows[i].run}
+			ops = append(ops, &rows[i].op)
+		}
+	}
+	s.submit(true, ops...)
+	for i := range rows {
+		if rows[i].op.err != nil {
+			kept[i] = Kept{Err: rows[i].op.err}
+		}
+	}
+	return kept
+}
+
+// enqueue is one draft on its way into the log.
+type enqueue struct {
+	op       op
+	now      time.Time
+	draft    *Draft
+	kept     *Kept
+	id       [16]byte
+	retryOf  any
+	outcome  any
+	warnings any
+}
+
+func (e *enqueue) prepare() (err error) {
+	d := &e.draft.Message
+	if d.State != gateway.Queued && d.State != gateway.Parked {
+		return fmt.Errorf("a message can't begin as %q", d.State)
+	}
+	if e.scheduled() && d.State != gateway.Queued {
+		return errors.New("a message whose not_before has not come can't be parked")
+	}
+	if d.ID == "" {
+		e.id = newID(e.now)
+	} else if e.id, err = parseID(d.ID); err != nil {
+		return err
+	}
+	if d.RetryOf != "" {
+		id, err := parseID(d.RetryOf)
+		if err != nil {
+			return err
+		}
+		e.retryOf = id[:]
+	}
+	if e.outcome, err = textOf(d.Outcome); err != nil {
+		return err
+	}
+	if len(d.Warnings) > 0 {
+		e.warnings, err = textOf(&d.Warnings)
+	}
+	return err
+}
+
+func (e *enqueue) scheduled() bool {
+	return e.draft.NotBefore != nil && e.draft.NotBefore.After(e.now)
+}
+
+// run keeps the draft, or finds the message that it joins.
+func (e *enqueue) run(t *tx) error {
+	d, key := &e.draft.Message, e.draft.IdempotencyKey
+	if key != "" {
+		var seq int64
+		var fingerprint []byte
+		err := t.row(`SELECT seq, fingerprint FROM idempotency WHERE account = $1 AND key = $2 AND at > $3`,
+			d.Account, key, ms(e.now.Add(-idempotencyLife))).Scan(&seq, &fingerprint)
+		switch {
+		case err == nil && !bytes.Equal(fingerprint, e.draft.Fingerprint[:]):
+			return ErrIdempotencyMismatch
+		case err == nil:
+			return e.join(t, seq)
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+	} else if e.retryOf != nil {
+		var seq int64
+		err := t.row(`SELECT m.seq FROM messages m
+			JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)
+			WHERE m.retry_of = $1 AND f.type NOT IN ('message.sent', 'message.failed', 'message.expired', 'message.canceled')
+			ORDER BY m.seq LIMIT 1`, e.retryOf).Scan(&seq)
+		switch {
+		case err == nil:
+			return e.join(t, seq)
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+	}
+
+	seq := t.draw()
+	if _, err := t.exec(`INSERT INTO messages (seq, id, account, openid, msgtype, body, accepted_at, not_before, expires_at,
+			when_closed, on_unknown, priority, source, retry_of, metadata, warnings)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+		seq, e.id[:], d.Account, d.OpenID, d.MsgType, string(d.Message), ms(e.now), msOf(d.NotBefore), ms(d.ExpiresAt.Time),
+		string(d.WhenClosed), string(d.OnUnknown), string(d.Priority), string(d.Source), e.retryOf, nullable(d.Metadata), e.warnings,
+	); err != nil {
+		return err
+	}
+	number := seq
+	if e.scheduled() {
+		number = 0
+	}
+	if err := e.line(t, seq, "message.accepted", seq, number, nil); err != nil {
+		return err
+	}
+	if d.State == gateway.Parked {
+		if err := e.line(t, t.draw(), "message.parked", seq, number, e.outcome); err != nil {
+			return err
+		}
+	}
+	if key != "" {
+		if _, err := t.exec(`DELETE FROM idempotency WHERE account = $1 AND key = $2`, d.Account, key); err != nil {
+			return err
+		}
+		if _, err := t.exec(`INSERT INTO idempotency (seq, account, key, fingerprint, at) VALUES ($1, $2, $3, $4, $5)`,
+			seq, d.Account, key, e.draft.Fingerprint[:], ms(e.now)); err != nil {
+			return err
+		}
+	}
+	*e.kept = Kept{Message: Message{Message: *d, Seq: seq, Number: number}}
+	m := &e.kept.Message
+	m.ID, m.AcceptedAt, m.Attempts = formatID(e.id), gateway.At(e.now), 0
+	if d.State == gateway.Queued {
+		m.Outcome = nil
+	}
+	return nil
+}
+
+func (e *enqueue) line(t *tx, cursor int64, kind string, seq, number int64, outcome any) error {
+	d := &e.draft.Message
+	errcode := 0
+	if outcome != nil {
+		errcode = d.Outcome.ErrCode
+	}
+	_, err := t.exec(`INSERT INTO feed (cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, 0, $9, $10)`,
+		cursor, ms(e.now), d.Account, d.OpenID, kind, seq, number, d.PossibleDuplicate, errcode, outcome)
+	return err
+}
+
+func (e *enqueue) join(t *tx, seq int64) error {
+	m, err := scanMessage(t.row(messageQuery+` WHERE m.seq = $1`, seq))
+	if err == nil {
+		*e.kept = Kept{Message: m, Replayed: true}
+	}
+	return err
+}
+
+// messageQuery reads messages, m, with their latest line, f.
+const messageQuery = `SELECT m.seq, m.id, m.account, m.openid, m.msgtype, m.body, m.priority, m.accepted_at, m.not_before, m.expires_at,
+		m.when_closed, m.on_unknown, m.source, m.retry_of, m.metadata, m.warnings,
+		f.type, f.number, f.attempts, f.duplicate, f.resent, f.retry_at, f.data
+	FROM messages m JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)`
+
+func scanMessage(row scanner) (Message, error) {
+	var (
+		m                           Message
+		id, retryOf                 []byte
+		body, kind                  string
+		metadata, warnings, outcome sql.NullString
+		accepted, expires           int64
+		notBefore, retryAt          sql.NullInt64
+	)
+	err := row.Scan(&m.Seq, &id, &m.Account, &m.OpenID, &m.MsgType, &body, &m.Priority, &accepted, &notBefore, &expires,
+		&m.WhenClosed, &m.OnUnknown, &m.Source, &retryOf, &metadata, &warnings,
+		&kind, &m.Number, &m.Attempts, &m.PossibleDuplicate, &m.Resent, &retryAt, &outcome)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Message{}, ErrNotFound
+	} else if err != nil {
+		return Message{}, fmt.Errorf("read message: %w", err)
+	}
+	m.ID, m.State = formatID([16]byte(id)), stateOf(kind)
+	if retryOf != nil {
+		m.RetryOf = formatID([16]byte(retryOf))
+	}
+	m.AcceptedAt, m.ExpiresAt = gateway.At(fromMS(accepted)), gateway.At(fromMS(expires))
+	m.NotBefore, m.RetryAt = timeOf(notBefore), timeOf(retryAt)
+	if body != "" {
+		m.Message.Message = json.RawMessage(body)
+	}
+	if metadata.Valid {
+		m.Metadata = json.RawMessage(metadata.String)
+	}
+	if warnings.Valid {
+		if err := json.Unmarshal([]byte(warnings.String), &m.Warnings); err != nil {
+			return Message{}, fmt.Errorf("read message: %w", err)
+		}
+	}
+	m.Outcome, err = outcomeOf(outcome)
+	return m, err
+}
+
+// Message returns the message with this id as it is now, or ErrNotFound.
+func (s *Store) Message(ctx context.Context, id string) (Message, error) {
+	raw, err := parseID(id)
+	if err != nil {
+		return Message{}, ErrNotFound
+	}
+	return scanMessage(s.row(ctx, messageQuery+` WHERE m.id = $1`, raw[:]))
+}
+
+// Load is Message by Seq.
+func (s *Store) Load(ctx context.Context, seq int64) (Message, error) {
+	return scanMessage(s.row(ctx, messageQuery+` WHERE m.seq = $1`, seq))
+}
+
+// Attempts returns the attempts of the message with this id, oldest first. A
+// message that is sending has one more, of which no line tells yet.
+func (s *Store) Attempts(ctx context.Context, id string) ([]gateway.Attempt, error) {
+	m, err := s.Message(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.rows(ctx, `SELECT attempt FROM feed WHERE seq = $1 AND attempt IS NOT NULL ORDER BY cursor`, m.Seq)
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	defer rows.Close()
+	attempts := []gateway.Attempt{}
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, fmt.Errorf("read attempts: %w", err)
+		}
+		a, err := parseAttempt(text)
+		if err != nil {
+			return nil, err
+		}
+		attempts = append(attempts, a)
+	}
+	return attempts, rows.Err()
+}
+
+// A Filter selects messages; zero fields select all.
+type Filter struct {
+	Accounts []string // those that the caller may see; none: all
+	OpenID   string
+	State    gateway.State
+	ErrCode  int
+	From, To time.Time         // accepted in [From, To)
+	Metadata map[string]string // members of metadata, texts as they are, other values as their JSON
+}
+
+// matches holds a message, as it is now, against the filter.
+func (f Filter) matches(m Message) bool {
+	if len(f.Accounts) > 0 && !slices.Contains(f.Accounts, m.Account) ||
+		f.OpenID != "" && m.OpenID != f.OpenID ||
+		f.State != "" && m.State != f.State ||
+		f.ErrCode != 0 && (m.Outcome == nil || m.Outcome.ErrCode != f.ErrCode) ||
+		!f.From.IsZero() && m.AcceptedAt.Before(f.From) ||
+		!f.To.IsZero() && !m.AcceptedAt.Before(f.To) {
+		return false
+	}
+	if len(f.Metadata) == 0 {
+		return true
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(m.Metadata, &members) != nil {
+		return false
+	}
+	for name, want := range f.Metadata {
+		value, ok := members[name]
+		if !ok {
+			return false
+		}
+		var text string
+		if json.Unmarshal(value, &text) != nil {
+			text = string(value)
+		}
+		if text != want {
+			return false
+		}
+	}
+	return true
+}
+
+// candidates chooses the index by which a list is read: it gives the seqs below
+// $1, newest first, of which the filter then looks at each message.
+func (f Filter) candidates() (q string, args []any) {
+	switch {
+	case f.OpenID != "":
+		return `SELECT s.cursor FROM said s JOIN conversations c ON c.id = s.conversation JOIN listing l ON l.seq = s.cursor
+			WHERE s.cursor < $1 AND c.openid = $3 ORDER BY s.cursor DESC LIMIT $2`, []any{f.OpenID}
+	case f.ErrCode != 0:
+		return `SELECT seq FROM listing WHERE seq < $1 AND errcode = $3 AND errcode <> 0 ORDER BY seq DESC LIMIT $2`, []any{f.ErrCode}
+	case f.State != "" && f.State != gateway.Sent:
+		return `SELECT seq FROM listing WHERE seq < $1 AND state = $3 AND state <> 'sent' ORDER BY seq DESC LIMIT $2`, []any{string(f.State)}
+	case len(f.Accounts) == 1:
+		return `SELECT seq FROM listing WHERE seq < $1 AND account = $3 ORDER BY seq DESC LIMIT $2`, []any{f.Accounts[0]}
+	}
+	return `SELECT seq FROM listing WHERE seq < $1 ORDER BY seq DESC LIMIT $2`, nil
+}
+
+const (
+	largestPage = 1000
+	mostLooked  = 4000 // rows that one call for a page looks at
+)
+
+// Messages lists messages, newest first, at most limit (1 to 1,000). Cursor is ""
+// or the Next of the page before. A page may be short, even empty, and still have
+// a Next: each call looks at a bounded number of messages.
+func (s *Store) Messages(ctx context.Context, f Filter, cursor string, limit int) (gateway.Page[Message], error) {
+	page := gateway.Page[Message]{Items: []Message{}}
+	below, err := parseCursor(cursor, newest)
+	if err != nil {
+		return page, err
+	}
+	if err := s.settle(ctx); err != nil {
+		return page, err
+	}
+	limit = min(max(limit, 1), largestPage)
+	slice := max(limit+1, 100)
+	q, args := f.candidates()
+	for looked := 0; looked < mostLooked; looked += slice {
+		seqs, err := s.numbers(ctx, q, append([]any{below, slice}, args...)...)
+		if err != nil {
+			return page, err
+		}
+		messages, err := s.load(ctx, seqs)
+		if err != nil {
+			return page, err
+		}
+		for _, m := range messages {
+			if f.matches(m) {
+				if len(page.Items) == limit {
+					page.Next = formatCursor(below)
+					return page, nil
+				}
+				page.Items = append(page.Items, m)
+			}
+			below = m.Seq
+		}
+		if len(seqs) < slice {
+			return page, nil
+		}
+	}
+	page.Next = formatCursor(below)
+	return page, nil
+}
+
+// load returns the messages with these seqs, in their order.
+func (s *Store) load(ctx context.Context, seqs []int64) ([]Message, error) {
+	messages := make([]Message, 0, len(seqs))
+	for _, seq := range seqs {
+		m, err := s.Load(ctx, seq)
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
+func (s *Store) numbers(ctx context.Context, q string, args ...any) ([]int64, error) {
+	rows, err := s.rows(ctx, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var numbers []int64
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, rows.Err()
+}
+
+// Unfinished yields every message for which something can still happen by itself:
+// queued (scheduled and retrying ones too), parked, and unknown with a RetryAt for
+// its resend; first those in no lane yet (Number 0), then in order of Number.
+// They come without content (Message, Metadata, Warnings): Load it when a message
+// has its turn. Messages that are kept after the call began are not among them.
+// Call it after Recover.
+func (s *Store) Unfinished(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		if err := s.settle(ctx); err != nil {
+			yield(Message{}, err)
+			return
+		}
+		var head int64
+		if err := s.row(ctx, `SELECT cursor FROM head WHERE id = 1`).Scan(&head); err != nil {
+			yield(Message{}, fmt.Errorf("read the unfinished: %w", err))
+			return
+		}
+		number, seq := int64(0), int64(0)
+		for {
+			page, err := s.unfinished(ctx, number, seq, head)
+			if err != nil {
+				yield(Message{}, fmt.Errorf("read the unfinished: %w", err))
+				return
+			}
+			for _, u := range page {
+				number, seq = u.place, u.Seq
+				if !u.State.Final() && u.State != gateway.Sending && (u.State != gateway.Unknown || u.RetryAt != nil) && !yield(u.Message, nil) {
+					return
+				}
+			}
+			if len(page) < largestPage {
+				return
+			}
+		}
+	}
+}
+
+type unfinished struct {
+	Message
+	place int64 // its number when the view last looked
+}
+
+func (s *Store) unfinished(ctx context.Context, number, seq, head int64) ([]unfinished, error) {
+	rows, err := s.rows(ctx, `SELECT l.number, m.seq, m.id, m.account, m.openid, m.msgtype, '', m.priority, m.accepted_at, m.not_before, m.expires_at,
+			m.when_closed, m.on_unknown, m.source, m.retry_of, NULL, NULL,
+			f.type, f.number, f.attempts, f.duplicate, f.resent, f.retry_at, f.data
+		FROM listing l JOIN messages m ON m.seq = l.seq JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)
+		WHERE l.state IN ('queued', 'parked', 'sending', 'unknown') AND (l.number, l.seq) > ($1, $2) AND l.number <= $3
+		ORDER BY l.number, l.seq LIMIT $4`, number, seq, head, largestPage)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var page []unfinished
+	for rows.Next() {
+		var u unfinished
+		u.Message, err = scanMessage(after{&u.place, rows})
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, u)
+	}
+	return page, rows.Err()
+}
+
+// after is a row with one column before those that Scan is asked for.
+type after struct {
+	first *int64
+	row   scanner
+}
+
+func (a after) Scan(dest ...any) error { return a.row.Scan(append([]any{a.first}, dest...)...) }
+
+// newID makes a UUIDv7.
+func newID(now time.Time) (id [16]byte) {
+	rand.Read(id[6:])
+	var stamp [8]byte
+	binary.BigEndian.PutUint64(stamp[:], uint64(ms(now)))
+	copy(id[:6], stamp[2:])
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+const idPrefix = "msg_"
+
+func formatID(id [16]byte) string {
+	b := make([]byte, 0, len(idPrefix)+36)
+	b = append(b, idPrefix...)
+	for i, end := range [...]int{4, 6, 8, 10, 16} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, id[[...]int{0, 4, 6, 8, 10}[i]:end])
+	}
+	return string(b)
+}
+
+// parseID accepts what formatID makes, nothing else.
+func parseID(text string) (id [16]byte, err error) {
+	digits := strings.ReplaceAll(strings.TrimPrefix(text, idPrefix), "-", "")
+	if len(digits) == 32 {
+		_, err = hex.Decode(id[:], []byte(digits))
+	}
+	if err != nil || formatID(id) != text {
+		return id, fmt.Errorf("%.60q is not the id of a message", text)
+	}
+	return id, nil
+}
+
+const newest = 1<<63 - 1
+
+func formatCursor(n int64) string { return strconv.FormatInt(n, 10) }
+
+func parseCursor(text string, otherwise int64) (int64, error) {
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || formatCursor(n) != text {
+		return 0, ErrCursor
+	}
+	return n, nil
+}
+
+func stateOf(kind string) gateway.State {
+	if kind == "message.accepted" {
+		return gateway.Queued
+	}
+	return gateway.State(strings.TrimPrefix(kind, "message."))
+}
+
+// encode is JSON as it goes out: &, < and > as themselves.
+func encode(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// textOf is v's JSON as a column has it, NULL for a nil pointer.
+func textOf[T any](v *T) (any, error) {
+	if v == nil {
+		return nil, nil
+	}
+	text, err := encode(v)
+	return string(text), err
+}
+
+func outcomeOf(text sql.NullString) (*gateway.Outcome, error) {
+	if !text.Valid {
+		return nil, nil
+	}
+	o := new(gateway.Outcome)
+	if err := json.Unmarshal([]byte(text.String), o); err != nil {
+		return nil, fmt.Errorf("read outcome: %w", err)
+	}
+	return o, nil
+}
+
+func nullable(raw json.RawMessage) any {
+	if raw == nil {
+		return nil
+	}
+	return string(raw)
+}
+
+func msOf(t *gateway.Time) any {
+	if t == nil || t.IsZero() {
+		return nil
+	}
+	return ms(t.Time)
+}
+
+func timeOf(n sql.NullInt64) *gateway.Time {
+	if !n.Valid {
+		return nil
+	}
+	t := gateway.At(fromMS(n.Int64))
+	return &t
+}

@@ -1,0 +1,270 @@
+// Package store keeps what the gateway has promised: messages, what became of
+// them, what followers did, and the accounts, keys and tokens that go with it.
+//
+//	s, err := store.Open(ctx, "kefu.db", store.Options{})
+//	kept := s.Enqueue(ctx, now, draft)           // returned: on disk
+//	err = s.Begin(ctx, now, store.Begin{…})      // committed before the post leaves
+//	err = s.Finish(ctx, now, store.Finish{…})    // what came of it
+//
+// # One log
+//
+// The feed is an append-only log with one line per thing that happened, numbered
+// in the commit that writes it. A message's state is its latest line; nothing on
+// the way of a message is ever updated in place. What lists and a start need
+// besides ([Store.Messages], [Store.Unfinished]) is a view, written by a reader
+// of the feed: it may lag, under a second, and Open waits until it has caught up.
+//
+// # Group commit
+//
+// One goroutine writes. Whatever waits for it goes into one transaction, whose
+// fsync every caller then shares. A call that writes returns nil only after that
+// fsync; its context is looked at before it joins a transaction and never
+// afterwards, so that nobody is told "canceled" about something that was kept. A
+// row that the database refuses fails alone: the others are committed without it.
+// If the commit itself fails (disk full, I/O error) all its callers get
+// [ErrUnavailable], and the next one tries again.
+//
+// # Time
+//
+// Every time comes in as an argument; SQL never asks for it.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kefu-go/kefu"
+)
+
+// Options of a store. The zero value is good.
+type Options struct {
+	// SecretKey seals AppSecrets, callback tokens, AES keys and access tokens:
+	// any text of at least 32 characters. Default: the content of the file
+	// <path>.secret, which the first start makes with mode 0600.
+	SecretKey kefu.Secret
+
+	// Driver is the name of a database/sql driver for SQLite that understands
+	// _pragma and _txlock in its file: URI. Default "sqlite" (modernc.org/sqlite).
+	Driver string
+	// Params go into that URI besides, "vfs=recorder" for example.
+	Params string
+}
+
+var (
+	// ErrUnavailable: the database could not be written (disk full, I/O error)
+	// or too much waits for it. Nothing was kept. It passes: try again later.
+	ErrUnavailable = errors.New("the store can't be written now; nothing was kept, try again")
+	// ErrNotFound: there is no such row.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the message is not in the state that the call names. The
+	// error is a [*ConflictError] with the message as it is.
+	ErrConflict = errors.New("the message is in another state")
+	// ErrIdempotencyMismatch: the idempotency key was used for another request
+	// within the last 7 days.
+	ErrIdempotencyMismatch = errors.New("the idempotency key was used for another request")
+	// ErrCursor: the cursor is not one that the store has given out.
+	ErrCursor = errors.New("not a cursor of this list")
+	// ErrCursorGone: the feed does not reach back to the cursor, or not yet
+	// (the database was restored from a backup). Start anew.
+	ErrCursorGone = errors.New("the feed does not have this cursor any more")
+	// ErrFenced: another process has opened the same database since. It alone
+	// works on it now; this one must end.
+	ErrFenced = errors.New("another process has opened this database; stop one of the two")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("the store is closed")
+)
+
+// A Store is an open database. It is safe for concurrent use.
+type Store struct {
+	*writer
+	reader     *sql.DB
+	reads      statements
+	seals      sealer
+	lastCommit time.Time
+}
+
+// Open opens the database at path, making or migrating it where that is needed,
+// and takes it over: an earlier process that still has it open can't write any
+// more ([ErrFenced]).
+func Open(ctx context.Context, path string, o Options) (s *Store, err error) {
+	d, err := sqliteAt(path, o)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{
+		dialect: d,
+		wake:    make(chan struct{}, 1), finished: make(chan struct{}),
+		changed: make(chan struct{}), seen: make(chan struct{}),
+	}
+	s = &Store{writer: w}
+	if w.db, err = d.writer(); err != nil {
+		return nil, err
+	}
+	if s.reader, err = d.reader(); err != nil {
+		return nil, err
+	}
+	s.reads = statements{prepare: s.reader.PrepareContext, dialect: d}
+	defer func() {
+		if err != nil {
+			w.drop()
+			s.reader.Close()
+			w.db.Close()
+		}
+	}()
+	if err := s.takeOver(ctx, path, o); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	for w.behind() > 0 {
+		if err := w.viewStep(); err != nil {
+			return nil, fmt.Errorf("open %s: %w", path, err)
+		}
+	}
+	go w.loop()
+	return s, nil
+}
+
+// takeOver migrates, finds the key and raises the epoch.
+func (s *Store) takeOver(ctx context.Context, path string, o Options) error {
+	conn, err := s.writer.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := s.dialect.migrate(ctx, conn); err != nil {
+		return err
+	}
+	var known []byte
+	err = conn.QueryRowContext(ctx, `SELECT sealed FROM seal`).Scan(&known)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if o.SecretKey == "" {
+		if o.SecretKey, err = secretFile(path+".secret", known == nil); err != nil {
+			return err
+		}
+	}
+	if s.seals, err = newSealer(o.SecretKey); err != nil {
+		return err
+	}
+	if known == nil {
+		known = s.seals.seal("kefu", "seal")
+		if _, err := conn.ExecContext(ctx, s.dialect.sql(`INSERT INTO seal (id, sealed) VALUES (1, $1)`), known); err != nil {
+			return err
+		}
+	} else if _, err := s.seals.open(known, "seal"); err != nil {
+		return errors.New("the secret key is not the one that sealed this database; give that one")
+	}
+	var at int64
+	err = conn.QueryRowContext(ctx, `UPDATE head SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch, at, cursor, viewed`).
+		Scan(&s.epoch, &at, &s.cursor, &s.viewed)
+	if at > 0 {
+		s.lastCommit = fromMS(at)
+	}
+	return err
+}
+
+// Close waits for what was handed in, commits it and closes the database.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.nudge()
+	<-s.finished
+	s.reads.close()
+	return errors.Join(s.reader.Close(), s.writer.db.Close())
+}
+
+// Healthy returns nil if the last commit worked, else why it did not. After a
+// failure the store tries by itself once a second.
+func (s *Store) Healthy() error { return s.healthy() }
+
+// Changed returns a channel that is closed when the feed has grown. Take it before
+// reading the feed, then nothing is missed.
+func (s *Store) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// Heartbeat writes down that the store could be written at now. Every other
+// write does too; call it when there is none, some seconds apart.
+func (s *Store) Heartbeat(ctx context.Context, now time.Time) error {
+	return s.write(ctx, now, func(*tx) error { return nil })
+}
+
+// LastCommit returns the time of the last commit before this process opened the
+// store, or the zero time: since then no callback could be kept.
+func (s *Store) LastCommit() time.Time { return s.lastCommit }
+
+const (
+	idempotencyLife = 7 * 24 * time.Hour
+	callbackLife    = 24 * time.Hour
+)
+
+// Prune forgets idempotency keys older than 7 days and callbacks older than
+// 24 h, looking at up to a thousand of each, and returns how many; call it until
+// that is 0.
+func (s *Store) Prune(ctx context.Context, now time.Time) (int, error) {
+	var gone int64
+	err := s.write(ctx, now, func(t *tx) error {
+		keys, err := t.exec(`DELETE FROM idempotency WHERE seq IN
+			(SELECT seq FROM (SELECT seq, at FROM idempotency ORDER BY seq LIMIT 1000) AS oldest WHERE at <= $1)`,
+			ms(now.Add(-idempotencyLife)))
+		if err != nil {
+			return err
+		}
+		callbacks, err := t.exec(`DELETE FROM callbacks_seen WHERE cursor IN
+			(SELECT cursor FROM (SELECT cursor, at FROM callbacks_seen ORDER BY cursor LIMIT 1000) AS oldest WHERE at <= $1)`,
+			ms(now.Add(-callbackLife)))
+		gone = keys + callbacks
+		return err
+	})
+	return int(gone), err
+}
+
+// write performs run in a transaction of the writer.
+func (s *Store) write(ctx context.Context, now time.Time, run func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o := &op{now: now, run: run}
+	s.submit(false, o)
+	return o.err
+}
+
+// row reads one row, as of now.
+func (s *Store) row(ctx context.Context, q string, args ...any) scanner {
+	st, err := s.reads.get(q)
+	if err != nil {
+		return failed{err}
+	}
+	return st.QueryRowContext(ctx, args...)
+}
+
+// rows reads rows, as of now.
+func (s *Store) rows(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	st, err := s.reads.get(q)
+	if err != nil {
+		return nil, err
+	}
+	return st.QueryContext(ctx, args...)
+}
+
+// A scanner is a row.
+type scanner interface{ Scan(...any) error }
+
+type failed struct{ err error }
+
+func (f failed) Scan(...any) error { return f.err }
+
+// ms is how times are stored: milliseconds, UTC.
+func ms(t time.Time) int64 { return t.UnixMilli() }
+
+func fromMS(n int64) time.Time { return time.UnixMilli(n).UTC() }

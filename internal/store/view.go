@@ -1,0 +1,109 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// The views (listing, said, conversations.last_cursor) are what lists and a start
+// need and the way of a message does not. They are written from the feed, by the
+// writer between transactions, in slices: under load many lines of a message
+// become one write, and whatever was done before the last slice costs a start
+// nothing, however long the history.
+const (
+	viewSlice = 2048                   // lines in one step
+	viewAfter = 100 * time.Millisecond // a line waits no longer than this, unless the writer is busy
+	viewWait  = time.Second            // nobody waits longer for a view to catch up
+)
+
+// spoken are the lines that belong into a timeline.
+const spoken = `('message.accepted', 'follower.message', 'follower.event')`
+
+// viewDue reports whether it is the view's turn.
+func (w *writer) viewDue(closing bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	behind := w.cursor - w.viewed
+	return behind > 0 && w.health == nil &&
+		(closing || behind >= viewSlice || w.wanted > w.viewed || time.Since(w.since) >= viewAfter)
+}
+
+// view reads the next slice of the feed into the views.
+func (w *writer) view() {
+	if err := w.viewStep(); err != nil {
+		w.report(err)
+	}
+}
+
+func (w *writer) viewStep() (err error) {
+	t, err := w.begin()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			w.rollback()
+		}
+	}()
+	from, to := t.viewed, min(t.cursor, t.viewed+viewSlice)
+	for _, q := range []string{
+		`INSERT INTO listing (seq, account, number, state, errcode)
+		SELECT f.seq, f.account, f.number, CASE f.type WHEN 'message.accepted' THEN 'queued' ELSE substr(f.type, 9) END, f.errcode
+		FROM (SELECT DISTINCT seq FROM feed WHERE cursor > $1 AND cursor <= $2 AND seq IS NOT NULL) AS touched
+		JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = touched.seq)
+		WHERE true
+		ON CONFLICT (seq) DO UPDATE SET number = excluded.number, state = excluded.state, errcode = excluded.errcode
+		WHERE listing.state <> excluded.state OR listing.number <> excluded.number OR listing.errcode <> excluded.errcode`,
+
+		`INSERT INTO conversations (openid, account, last_cursor)
+		SELECT openid, account, max(cursor) FROM feed
+		WHERE cursor > $1 AND cursor <= $2 AND type IN ` + spoken + `
+		GROUP BY openid, account
+		ON CONFLICT (openid, account) DO UPDATE SET last_cursor = excluded.last_cursor`,
+
+		`INSERT INTO said (conversation, cursor)
+		SELECT c.id, f.cursor FROM feed f JOIN conversations c ON c.openid = f.openid AND c.account = f.account
+		WHERE f.cursor > $1 AND f.cursor <= $2 AND f.type IN ` + spoken + `
+		ORDER BY c.id, f.cursor`,
+	} {
+		if _, err := t.exec(q, from, to); err != nil {
+			return err
+		}
+	}
+	if _, err := t.exec(`UPDATE head SET viewed = $1 WHERE id = 1`, to); err != nil {
+		return err
+	}
+	if t.control("COMMIT"); t.broken != nil {
+		return t.broken
+	}
+	w.publish(false, t.cursor, to)
+	return nil
+}
+
+// settle waits until the views have read all that was committed when it was
+// called. While the store can't be written, or after a second, it makes do with
+// what they have.
+func (w *writer) settle(ctx context.Context) error {
+	w.mu.Lock()
+	target := w.cursor
+	w.mu.Unlock()
+	timeout := time.NewTimer(viewWait)
+	defer timeout.Stop()
+	for {
+		w.mu.Lock()
+		enough, seen := w.viewed >= target || w.health != nil || w.closed, w.seen
+		w.wanted = max(w.wanted, target)
+		w.mu.Unlock()
+		if enough {
+			return nil
+		}
+		w.nudge()
+		select {
+		case <-seen:
+		case <-timeout.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
