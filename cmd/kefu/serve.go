@@ -37,7 +37,7 @@ func (p *program) serveCommand() *cobra.Command {
 				return usagef("--db %s: this version keeps its messages in SQLite only", "--db %s：这个版本只支持 SQLite", db).
 					then("use --db sqlite:FILE", "改用 --db sqlite:文件名")
 			}
-			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: path, apiBase: apiBase, now: time.Now})
+			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: path, apiBase: apiBase})
 			if err != nil {
 				return err
 			}
@@ -83,8 +83,8 @@ type gatewayConfig struct {
 	addr, publicAddr string
 	db               string // file
 	apiBase          string
-	now              func() time.Time
-	log              *slog.Logger // default: on stderr
+	now              func() time.Time // nil: the real time; else one that may jump
+	log              *slog.Logger     // default: on stderr
 }
 
 // A runningGateway is a gateway in this process.
@@ -104,6 +104,10 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	log := c.log
 	if log == nil {
 		log = slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	now := time.Now
+	if c.now != nil {
+		now = c.now
 	}
 	secret, err := p.sealingKey()
 	if err != nil {
@@ -125,7 +129,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		f.cause = err
 		return nil, f
 	}
-	center := &tokens.Center{Store: g.store, BaseURL: c.apiBase, Now: c.now, Log: log}
+	center := &tokens.Center{Store: g.store, BaseURL: c.apiBase, Now: now, Log: log}
 	g.dispatcher, err = dispatch.Start(ctx, dispatch.Config{
 		Store: g.store, BaseURL: c.apiBase, Now: c.now, Log: log,
 		Tokens: func(a gateway.Account) kefu.TokenSource { return center.Source(a.AppID, a.Secret) },
@@ -139,7 +143,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	if g.accounts, err = g.store.Accounts(ctx); err != nil {
 		return nil, err
 	}
-	if err = firstKey(ctx, g, c.now()); err != nil {
+	if err = firstKey(ctx, g, now()); err != nil {
 		return nil, err
 	}
 	key := p.env["KEFU_API_KEY"]
@@ -147,7 +151,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		return nil, usagef("KEFU_API_KEY must be kf_ and at least 32 characters", "KEFU_API_KEY 须以 kf_ 开头，其后至少 32 个字符")
 	}
 	g.server = &server.Server{
-		Engine: g.dispatcher, Store: reading{g.store}, Key: kefu.Secret(key), Explain: explainStore, Now: c.now, Log: log,
+		Engine: g.dispatcher, Store: reading{g.store}, Key: kefu.Secret(key), Explain: explainStore, Now: now, Log: log,
 	}
 	g.servers = append(g.servers, p.serve(l, p.meddled("gateway", g.server.Handler())))
 	if c.publicAddr != "" {

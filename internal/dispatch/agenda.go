@@ -20,6 +20,7 @@ type agenda struct {
 	busy   int      // lanes being looked at
 	slots  int
 	later  timers
+	sooner chan struct{} // has one when the next moment may have come nearer
 	closed bool
 }
 
@@ -30,7 +31,7 @@ type accountLine struct {
 }
 
 func newAgenda(slots int) *agenda {
-	a := &agenda{ready: map[string]*accountLine{}, slots: slots}
+	a := &agenda{ready: map[string]*accountLine{}, slots: slots, sooner: make(chan struct{}, 1)}
 	a.cond = sync.NewCond(&a.mu)
 	return a
 }
@@ -80,6 +81,12 @@ func (a *agenda) at(l *lane, t time.Time) {
 	}
 	l.wake = t
 	heap.Push(&a.later, timer{t, l})
+	if a.later[0].lane == l {
+		select {
+		case a.sooner <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // due pokes every lane whose moment has come and returns the next moment.

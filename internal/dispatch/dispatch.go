@@ -36,6 +36,7 @@ type Config struct {
 	Slots       int              // most posts at once; default 64
 	SendTimeout time.Duration    // of one post; default 5 s
 	Retries     Retries          // default [DefaultRetries]
+	Heartbeat   time.Duration    // default 5 s; at most a third of [ledger.LongestGap]
 }
 
 // A Dispatcher delivers what the store keeps. Make one with [Start].
@@ -44,6 +45,7 @@ type Dispatcher struct {
 	agenda  *agenda
 	running sync.WaitGroup
 	stop    chan struct{} // closed by Stop
+	jumps   bool          // Now is not the real time
 
 	mu       sync.Mutex // guards all below
 	accounts map[string]*account
@@ -79,6 +81,9 @@ func (c Config) withDefaults() Config {
 	if c.Retries == nil {
 		c.Retries = DefaultRetries()
 	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = 5 * time.Second
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -89,7 +94,7 @@ func (c Config) withDefaults() Config {
 // its way then is unknown now.
 func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 	d := &Dispatcher{
-		Config: c.withDefaults(), stop: make(chan struct{}),
+		Config: c.withDefaults(), stop: make(chan struct{}), jumps: c.Now != nil,
 		accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[string][]chan struct{}{},
 	}
 	d.agenda = newAgenda(d.Slots)
@@ -128,6 +133,7 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 		d.running.Go(d.work)
 	}
 	d.running.Go(d.keepTime)
+	d.running.Go(d.beat)
 	return d, nil
 }
 
@@ -141,30 +147,56 @@ func (d *Dispatcher) Stop() {
 	}
 	d.agenda.close()
 	d.running.Wait()
+	if err := d.Store.Heartbeat(context.Background(), d.Now()); err != nil {
+		d.Log.Error("the store can't be written", "error", err)
+	}
 }
 
-// keepTime wakes lanes at their moments. It looks at least once a second, for the
-// clock may be one that jumps.
+// keepTime wakes lanes at their moments. Where Now is a clock that may jump, it
+// looks every tenth of a second.
 func (d *Dispatcher) keepTime() {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	beat, kept := time.Now(), time.Now()
 	for {
-		d.agenda.due(d.Now())
+		wait := time.Minute
+		if d.jumps {
+			wait = 100 * time.Millisecond
+		}
+		now := d.Now()
+		if next := d.agenda.due(now); !next.IsZero() {
+			wait = min(wait, next.Sub(now))
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-d.stop:
+			t.Stop()
+			return
+		case <-d.agenda.sooner:
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// beat writes down every so often that callbacks can be kept, so that a start can
+// tell for how long they could not.
+func (d *Dispatcher) beat() {
+	tick := time.NewTicker(d.Heartbeat)
+	defer tick.Stop()
+	var failing time.Time
+	for {
 		select {
 		case <-d.stop:
 			return
 		case <-tick.C:
 		}
-		if time.Since(beat) > 5*time.Second { // so that a start can tell how long callbacks could not be kept
-			beat = time.Now()
-			now := d.Now()
-			if err := d.Store.Heartbeat(context.Background(), now); err != nil {
-				d.Log.Error("the store can't be written", "error", err)
-			} else {
-				d.alive(time.Since(kept))
-				kept = time.Now()
-			}
+		switch err := d.Store.Heartbeat(context.Background(), d.Now()); {
+		case err != nil && failing.IsZero():
+			failing = time.Now().Add(-d.Heartbeat)
+			fallthrough
+		case err != nil:
+			d.Log.Error("the store can't be written", "error", err)
+		case !failing.IsZero():
+			d.alive(time.Since(failing))
+			failing = time.Time{}
 		}
 	}
 }

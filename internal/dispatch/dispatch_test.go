@@ -1,0 +1,425 @@
+package dispatch_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/callback"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/dispatch"
+	"github.com/kefu-go/kefu/internal/store"
+	"github.com/kefu-go/kefu/kefutest"
+)
+
+// A rig is a gateway without HTTP in: the store on disk, the dispatcher, and the
+// simulator as its WeChat, all in one synctest bubble.
+type rig struct {
+	t      *testing.T
+	wechat *kefutest.WeChat
+	store  *store.Store
+	d      *dispatch.Dispatcher
+	path   string
+	given  gateway.Account
+}
+
+const appid = "wx5eed2a76cc560001"
+
+func newRig(t *testing.T, change func(*gateway.Account, *kefutest.Account)) *rig {
+	r := &rig{t: t, path: filepath.Join(t.TempDir(), "kefu.db")}
+	a := kefutest.DefaultAccount
+	r.given = gateway.Account{AppID: appid, Secret: a.Secret, Token: a.Token, AESKey: a.AESKey}
+	if change != nil {
+		change(&r.given, &a)
+	}
+	r.given = r.given.WithDefaults()
+	a.CallbackHandler = &callback.Handler{
+		AppID: a.AppID, Token: a.Token, AESKey: a.AESKey, Log: slog.New(slog.DiscardHandler),
+		Receive: func(ctx context.Context, e callback.Event) (callback.Reply, error) {
+			return nil, r.d.Receive(ctx, appid, e)
+		},
+	}
+	if r.given.Callbacks == "elsewhere" {
+		a.CallbackHandler = nil
+	}
+	r.wechat = kefutest.New(a)
+	r.start()
+	return r
+}
+
+func (r *rig) start() {
+	r.t.Helper()
+	var err error
+	if r.store, err = store.Open(r.t.Context(), r.path, store.Options{SecretKey: "0123456789abcdef0123456789abcdef"}); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.PutAccount(r.t.Context(), time.Now(), r.given); err != nil {
+		r.t.Fatal(err)
+	}
+	r.d, err = dispatch.Start(r.t.Context(), dispatch.Config{
+		Store: r.store, Heartbeat: 100 * time.Hour, HTTP: r.wechat.Client().HTTP, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Tokens: func(a gateway.Account) kefu.TokenSource {
+			return kefu.CachedToken(kefu.StableToken{AppID: a.AppID, Secret: a.Secret, HTTP: r.wechat.Client().HTTP})
+		},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) stop() {
+	r.t.Helper()
+	r.d.Stop()
+	if err := r.store.Close(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+func (r *rig) close() {
+	r.stop()
+	r.wechat.Close()
+}
+
+// accept hands in a text and returns the message's id.
+func (r *rig) accept(openid, text string, change ...func(*gateway.Submission)) string {
+	r.t.Helper()
+	out := r.try(openid, text, change...)
+	if out.Err != nil {
+		r.t.Fatalf("%s: %v", text, out.Err)
+	}
+	return out.Message.ID
+}
+
+func (r *rig) try(openid, text string, change ...func(*gateway.Submission)) gateway.Accepted {
+	r.t.Helper()
+	s := gateway.Submission{
+		Account: appid, OpenID: openid, MsgType: "text", WhenClosed: gateway.Park, OnUnknown: gateway.Hold,
+		Priority: gateway.Normal, Source: gateway.FromAPI,
+		Message: json.RawMessage(fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":%q}}`, openid, text)),
+	}
+	for _, c := range change {
+		c(&s)
+	}
+	return r.d.Accept(r.t.Context(), []gateway.Submission{s})[0]
+}
+
+func (r *rig) state(id string) gateway.State {
+	r.t.Helper()
+	m, err := r.store.Message(r.t.Context(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return m.State
+}
+
+func (r *rig) want(what string, id string, state gateway.State) {
+	r.t.Helper()
+	if got := r.state(id); got != state {
+		m, _ := r.store.Message(r.t.Context(), id)
+		r.t.Errorf("%s: %s (%+v), want %s", what, got, m.Outcome, state)
+	}
+}
+
+// received is what the follower got, joined.
+func (r *rig) received(openid string) string {
+	var texts []string
+	for _, s := range r.wechat.Sent(openid) {
+		texts = append(texts, s.Message.Body.(kefu.Text).Content)
+	}
+	return strings.Join(texts, " ")
+}
+
+// settle lets everything that is due happen, and a little time pass for it.
+func settle() {
+	time.Sleep(300 * time.Millisecond)
+	synctest.Wait()
+}
+
+func bubble(t *testing.T, change func(*gateway.Account, *kefutest.Account), f func(*rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, change)
+		defer r.close()
+		f(r)
+	})
+}
+
+func TestInOrder(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		for i := range 5 {
+			r.accept("oUser1", fmt.Sprint(i))
+		}
+		settle()
+		if got := r.received("oUser1"); got != "0 1 2 3 4" {
+			t.Error(got)
+		}
+	})
+}
+
+// The case of the issue: five are parked, the follower writes, three leave in
+// order, two stay, and a live answer leaves at once.
+func TestParkedComeOutAndKeepSomeFree(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		time.Sleep(49 * time.Hour)
+		var ids []string
+		for i := range 5 {
+			ids = append(ids, r.accept("oUser1", fmt.Sprint(i)))
+		}
+		settle()
+		for _, id := range ids {
+			r.want("the window is over", id, gateway.Parked)
+		}
+		if posts := len(r.wechat.Sent()); posts != 0 {
+			t.Errorf("%d posts into a closed window", posts)
+		}
+		r.wechat.UserSends("oUser1", "hi")
+		settle()
+		if got := r.received("oUser1"); got != "0 1 2" {
+			t.Errorf("came out: %s", got)
+		}
+		r.want("kept free", ids[3], gateway.Parked)
+		r.want("kept free", ids[4], gateway.Parked)
+		live := r.accept("oUser1", "live", func(s *gateway.Submission) { s.Priority = gateway.Human })
+		settle()
+		r.want("a live answer", live, gateway.Sent)
+		r.want("not passed by it", ids[3], gateway.Parked)
+	})
+}
+
+func TestWhenClosed(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		time.Sleep(49 * time.Hour)
+		refused := r.try("oUser1", "fail", func(s *gateway.Submission) { s.WhenClosed = gateway.Fail })
+		var p *gateway.Problem
+		if !asProblem(refused.Err, &p) || p.Code != gateway.WindowIsClosed || p.ErrCode != 45015 {
+			t.Errorf("fail: %v", refused.Err)
+		}
+		tried := r.accept("oUser1", "try", func(s *gateway.Submission) { s.WhenClosed = gateway.Try })
+		settle()
+		r.want("try goes to WeChat", tried, gateway.Failed)
+		r.wechat.UserSends("oUser2")
+		for range 5 {
+			r.accept("oUser2", "x")
+		}
+		spent := r.try("oUser2", "fail", func(s *gateway.Submission) { s.WhenClosed = gateway.Fail })
+		if !asProblem(spent.Err, &p) || p.Code != gateway.AllowanceSpent || p.ErrCode != 45047 {
+			t.Errorf("five queued before it: %v", spent.Err)
+		}
+	})
+}
+
+func asProblem(err error, p **gateway.Problem) bool {
+	got, ok := err.(*gateway.Problem)
+	*p = got
+	return ok
+}
+
+// An account whose callbacks go elsewhere: messages are tried, not parked; what
+// 45015 taught is believed for its time only; a trigger that is told opens.
+func TestCallbacksElsewhere(t *testing.T) {
+	bubble(t, func(g *gateway.Account, _ *kefutest.Account) { g.Callbacks = "elsewhere" }, func(r *rig) {
+		r.wechat.UserSends("oUser1") // nobody tells us
+		first := r.accept("oUser1", "tried")
+		settle()
+		r.want("unknown is tried", first, gateway.Sent)
+		r.wechat.Unfollows("oUser1")
+		second := r.accept("oUser1", "refused")
+		settle()
+		r.want("refused", second, gateway.Parked)
+		posts := len(r.wechat.Requests())
+		third := r.accept("oUser1", "believed")
+		settle()
+		r.want("withheld by a belief", third, gateway.Parked)
+		if n := len(r.wechat.Requests()); n != posts {
+			t.Errorf("%d requests while a belief holds", n-posts)
+		}
+		r.wechat.UserSends("oUser1")
+		time.Sleep(61 * time.Second)
+		fourth := r.accept("oUser1", "after a minute")
+		settle()
+		r.want("a stale belief is tried", fourth, gateway.Sent)
+		settle()
+		r.want("and the parked come out", second, gateway.Sent)
+		r.want("and the parked come out", third, gateway.Sent)
+	})
+	bubble(t, func(g *gateway.Account, _ *kefutest.Account) { g.Callbacks = "elsewhere" }, func(r *rig) {
+		id := r.accept("oUser1", "x")
+		settle()
+		r.want("nobody wrote", id, gateway.Parked)
+		r.wechat.UserSends("oUser1")
+		opened, w, err := r.d.Trigger(r.t.Context(), appid, "oUser1", kefu.UserMessage, time.Now())
+		if err != nil || !opened || w.State != gateway.WindowOpen {
+			t.Errorf("%v %+v %v", opened, w, err)
+		}
+		settle()
+		r.want("a trigger opens", id, gateway.Sent)
+	})
+}
+
+// After 20 s without a gateway, what it knew of windows is a belief for everybody.
+func TestAGapMakesBeliefs(t *testing.T) {
+	for _, tt := range []struct {
+		gap   time.Duration
+		state gateway.State
+	}{{10 * time.Second, gateway.Parked}, {20 * time.Second, gateway.Sent}} {
+		t.Run(tt.gap.String(), func(t *testing.T) {
+			bubble(t, nil, func(r *rig) {
+				r.wechat.UserSends("oUser1")
+				time.Sleep(49 * time.Hour)
+				settle()
+				r.stop()
+				r.wechat.UserSends("oUser1", "is anybody there?") // not kept by us
+				time.Sleep(tt.gap)
+				r.start()
+				id := r.accept("oUser1", "x")
+				settle()
+				r.want("after the gap", id, tt.state)
+			})
+		})
+	}
+}
+
+func TestNotBeforeAndExpiry(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		late := r.accept("oUser1", "late", func(s *gateway.Submission) { s.NotBefore = gateway.At(time.Now().Add(time.Hour)) })
+		now := r.accept("oUser1", "now")
+		short := r.accept("oUser2", "never", func(s *gateway.Submission) { s.ExpiresAt = gateway.At(time.Now().Add(time.Minute)) })
+		settle()
+		r.want("not due", late, gateway.Queued)
+		r.want("blocks nothing", now, gateway.Sent)
+		time.Sleep(time.Minute)
+		settle()
+		r.want("its time is over", short, gateway.Expired)
+		r.stop()
+		r.start()
+		time.Sleep(time.Hour)
+		settle()
+		r.want("due, after a restart", late, gateway.Sent)
+		if got := r.received("oUser1"); got != "now late" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestRetriesAndUnknown(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		r.wechat.Fail(kefutest.Fault{ErrCode: -1, Next: 2})
+		busy := r.accept("oUser1", "busy")
+		behind := r.accept("oUser1", "behind")
+		time.Sleep(10 * time.Second)
+		settle()
+		r.want("busy twice, then sent", busy, gateway.Sent)
+		r.want("waited for it", behind, gateway.Sent)
+		if got := r.received("oUser1"); got != "busy behind" {
+			t.Error(got)
+		}
+		if m, err := r.store.Message(r.t.Context(), busy); err != nil || !m.PossibleDuplicate || m.Attempts != 3 {
+			t.Errorf("%+v, %v", m.Message, err)
+		}
+		r.wechat.Fail(kefutest.DropReply)
+		lost := r.accept("oUser1", "lost")
+		after := r.accept("oUser1", "after")
+		settle()
+		r.want("the answer was lost", lost, gateway.Unknown)
+		r.want("does not block", after, gateway.Sent)
+		r.stop()
+		r.start()
+		time.Sleep(time.Hour)
+		settle()
+		r.want("is never resent", lost, gateway.Unknown)
+		if got := r.received("oUser1"); got != "busy behind lost after" {
+			t.Error(got)
+		}
+		if w, err := r.d.Window(r.t.Context(), appid, "oUser1"); err != nil || *w.Remaining != 1 {
+			t.Errorf("left: %+v, %v; an unknown one keeps its slot", w.Remaining, err)
+		}
+		if m, err := r.d.Resolve(r.t.Context(), lost, gateway.Failed); err != nil || m.State != gateway.Failed {
+			t.Errorf("resolve: %+v, %v", m, err)
+		}
+		if w, err := r.d.Window(r.t.Context(), appid, "oUser1"); err != nil || *w.Remaining != 2 {
+			t.Errorf("left: %+v, %v; resolved as failed gives it back", w.Remaining, err)
+		}
+	})
+}
+
+func TestCancel(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		parked := r.accept("oUser1", "x")
+		settle()
+		r.want("nobody wrote", parked, gateway.Parked)
+		for range 2 { // the second changes nothing
+			if m, err := r.d.Cancel(r.t.Context(), parked); err != nil || m.State != gateway.Canceled {
+				t.Errorf("%+v, %v", m, err)
+			}
+		}
+		r.wechat.UserSends("oUser1")
+		sent := r.accept("oUser1", "y")
+		settle()
+		var p *gateway.Problem
+		if _, err := r.d.Cancel(r.t.Context(), sent); !asProblem(err, &p) || p.Code != gateway.NotCancelable || p.Message == nil || p.Message.State != gateway.Sent {
+			t.Errorf("a sent one: %v", err)
+		}
+		if got := r.received("oUser1"); got != "y" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestUnfollowClosesTheWindow(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		r.wechat.Unfollows("oUser1")
+		id := r.accept("oUser1", "x")
+		settle()
+		r.want("unfollowed", id, gateway.Parked)
+		if n := len(r.wechat.Requests()); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// A daily quota holds the message until midnight in Beijing.
+func TestDailyQuota(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		r.wechat.Fail(kefutest.ErrCode(45009))
+		id := r.accept("oUser1", "x")
+		settle()
+		r.want("waits", id, gateway.Queued)
+		time.Sleep(24 * time.Hour)
+		settle()
+		r.want("next day", id, gateway.Sent)
+	})
+}
+
+// The rate of an account holds, and nobody else's suffers.
+func TestRate(t *testing.T) {
+	bubble(t, func(g *gateway.Account, _ *kefutest.Account) { g.Rate = 2 }, func(r *rig) {
+		for i := range 10 {
+			openid := fmt.Sprintf("oUser%d", i)
+			r.wechat.UserSends(openid)
+			r.accept(openid, "x")
+		}
+		began := time.Now()
+		for len(r.wechat.Sent()) < 10 {
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		if took := time.Since(began); took < 3500*time.Millisecond || took > 6*time.Second {
+			t.Errorf("10 messages at 2 a second took %v", took)
+		}
+	})
+}
