@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // A Violation is one limit that a message breaks. It names the field, the limit,
@@ -13,7 +14,7 @@ type Violation struct {
 	Location string `json:"location"` // "message.news.articles[1].title"
 	Message  string `json:"message"`  // in English
 	Zh       string `json:"-"`        // the same in Chinese
-	Rule     string `json:"rule"`     // "required", "max_bytes", "max_items", "kf_account" or "type"
+	Rule     string `json:"rule"`     // "required", "max_bytes", "max_items", "kf_account", "utf8" or "type"
 	Limit    int    `json:"limit,omitempty"`
 	Actual   int    `json:"actual,omitempty"` // bytes or items
 	Warn     bool   `json:"-"`                // sources differ: the message is sent all the same
@@ -88,6 +89,21 @@ var kfAccount = regexp.MustCompile(`^[A-Za-z0-9_]{1,10}@[A-Za-z0-9_-]{1,30}$`)
 
 // check holds one member against its limits; size is in bytes or items.
 func (c *codec) check(key string, empty bool, size int, value string) {
+	if !utf8.ValidString(value) { // sent, it would arrive as ����
+		at := 0
+		for at < len(value) {
+			if r, n := utf8.DecodeRuneInString(value[at:]); r == utf8.RuneError && n == 1 {
+				break
+			} else {
+				at += n
+			}
+		}
+		c.found = append(c.found, Violation{
+			Location: c.location(key), Rule: "utf8", Code: 47001, Actual: at, Source: "RFC 8259: JSON is UTF-8",
+			Message: fmt.Sprintf("is not UTF-8 from byte %d on; is it GBK?", at),
+			Zh:      fmt.Sprintf("从第 %d 字节起不是 UTF-8；是 GBK 吗？", at),
+		})
+	}
 	for i := range c.limits {
 		l := &c.limits[i]
 		if !l.names(c.field, key) {

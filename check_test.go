@@ -22,6 +22,7 @@ func TestCheck(t *testing.T) {
 		{"text of 2049 bytes", "", to(kefu.Text{Content: strings.Repeat("x", 2049)}), "message.text.content", 45002, false},
 		{"bytes, not runes: 682 characters are 2046", "", to(kefu.Text{Content: strings.Repeat("长", 682)}), "", 0, false},
 		{"bytes, not runes: 683 characters are 2049", "", to(kefu.Text{Content: strings.Repeat("长", 683)}), "message.text.content", 45002, false},
+		{"GBK instead of UTF-8", "", to(kefu.Text{Content: "ok \xc4\xe3\xba\xc3"}), "message.text.content", 47001, false},
 		{"empty text", "", to(kefu.Text{}), "message.text.content", 44004, false},
 		{"nobody", "", kefu.Message{Body: kefu.Text{Content: "x"}}, "message.touser", 40003, false},
 		{"no body", "", kefu.Message{To: "o"}, "message.msgtype", 40008, false},

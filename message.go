@@ -116,7 +116,7 @@ func (m Message) MarshalJSON() ([]byte, error) { return m.AppendJSON(nil), nil }
 func (m *Message) UnmarshalJSON(data []byte) error {
 	in := members(data)
 	if in == nil {
-		return &InvalidError{[]Violation{{Location: "message", Rule: "type", Code: 47001,
+		return &InvalidError{[]Violation{{Location: "message", Rule: "type", Code: 47001, Source: "WeChat's JSON samples",
 			Message: "must be an object, is " + excerpt(data), Zh: "应为对象，实为 " + excerpt(data)}}}
 	}
 	*m = Message{}
@@ -146,11 +146,26 @@ func (e *SyntaxError) Unwrap() []error { return []error{ErrBadRequest, e.Err} }
 func ParseMessage(data []byte) (Message, error) {
 	var m Message
 	var any json.RawMessage
+	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // as Windows editors write it
+	if !utf8.Valid(data) {                          // which encoding/json would mend without a word
+		return m, notUTF8(data)
+	}
 	if err := json.Unmarshal(data, &any); err != nil {
 		return m, syntaxError(data, err)
 	}
 	err := m.UnmarshalJSON(data)
 	return m, err
+}
+
+func notUTF8(data []byte) error {
+	at := 0
+	for {
+		r, n := utf8.DecodeRune(data[at:])
+		if r == utf8.RuneError && n <= 1 {
+			return placed(data[:at], errors.New("not UTF-8; is it GBK?"))
+		}
+		at += n
+	}
 }
 
 func syntaxError(data []byte, err error) error {
@@ -159,7 +174,16 @@ func syntaxError(data []byte, err error) error {
 	if errors.As(err, &s) && s.Offset > 0 {
 		end = min(end, int(s.Offset)-1)
 	}
-	before := data[:end]
+	if len(bytes.TrimSpace(data)) == 0 {
+		err = errors.New("it is empty")
+	} else if rest := data[end:]; len(rest) > 0 && (rest[0] == '}' || rest[0] == ']') && bytes.HasSuffix(bytes.TrimSpace(data[:end]), []byte(",")) {
+		err = fmt.Errorf("a comma with nothing after it: %w", err)
+	}
+	return placed(data[:end], err)
+}
+
+// placed is an error right behind what was read.
+func placed(before []byte, err error) error {
 	line := bytes.LastIndexByte(before, '\n') + 1
 	return &SyntaxError{
 		Line: bytes.Count(before, []byte{'\n'}) + 1, Column: utf8.RuneCount(before[line:]) + 1, Err: err,

@@ -172,6 +172,16 @@ func TestParseNamesPlaceAndField(t *testing.T) {
 	if !errors.As(err, &syntax) || syntax.Line != 7 || syntax.Column != 1 || !errors.Is(err, kefu.ErrBadRequest) {
 		t.Errorf("the article's trailing comma: %v, want line 7, column 1", err)
 	}
+	if !strings.Contains(err.Error(), "comma") {
+		t.Errorf("%v, want the comma named", err)
+	}
+	_, err = kefu.ParseMessage([]byte("{\"touser\":\n\"\xc4\xe3\"}"))
+	if !errors.As(err, &syntax) || syntax.Line != 2 || syntax.Column != 2 || !strings.Contains(err.Error(), "GBK") {
+		t.Errorf("not UTF-8: %v, want line 2, column 2", err)
+	}
+	if _, err := kefu.ParseMessage([]byte("\uFEFF{}")); err != nil {
+		t.Errorf("with a byte order mark: %v", err)
+	}
 	_, err = kefu.ParseMessage([]byte(`{"touser":"你好",`))
 	if !errors.As(err, &syntax) || syntax.Line != 1 || syntax.Column != 15 {
 		t.Errorf("cut off: %v, want line 1, column 15", err)
