@@ -24,7 +24,7 @@ import (
 
 // A process is the gateway's binary, started again and again on one database.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	bin  string
 	db   string
 	addr string
@@ -36,7 +36,7 @@ type process struct {
 
 const apiKey = "kf_0123456789abcdef0123456789abcdef"
 
-func newProcess(t *testing.T, api string) *process {
+func newProcess(t testing.TB, api string) *process {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -246,12 +246,12 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 	t.Logf("missing %d, doubled %d, out of order %d", missing, doubled, outOfOrder)
 }
 
-func get(t *testing.T, url string, into any) {
+func get(t testing.TB, url string, into any) {
 	t.Helper()
 	call(t, "GET", url, "", into)
 }
 
-func put(t *testing.T, url, body string) {
+func put(t testing.TB, url, body string) {
 	t.Helper()
 	method := "PUT"
 	if strings.HasSuffix(url, "/triggers") {
@@ -260,7 +260,7 @@ func put(t *testing.T, url, body string) {
 	call(t, method, url, body, nil)
 }
 
-func call(t *testing.T, method, url, body string, into any) {
+func call(t testing.TB, method, url, body string, into any) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -286,7 +286,7 @@ func call(t *testing.T, method, url, body string, into any) {
 	}
 }
 
-func mustBinary(t *testing.T) string {
+func mustBinary(t testing.TB) string {
 	t.Helper()
 	bin, err := binary()
 	if err != nil {
