@@ -98,6 +98,7 @@ func (c *Client) follow(ctx context.Context, o EventOptions, at *place, yield fu
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(make([]byte, 0, 64<<10), maxEntry)
 	var id, event, data string
+	placed := false // by an id, also an empty one: the place before the first entry
 	for lines.Scan() {
 		watch.Reset(silence)
 		name, value, _ := strings.Cut(lines.Text(), ":")
@@ -113,12 +114,12 @@ func (c *Client) follow(ctx context.Context, o EventOptions, at *place, yield fu
 					return true, nil
 				}
 			}
-			if id != "" {
+			if placed {
 				*at = place{id, true}
 			}
 			event, data = "", ""
 		case name == "id":
-			id = value
+			id, placed = value, true
 		case name == "event":
 			event = value
 		case name == "data":

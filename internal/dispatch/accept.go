@@ -18,6 +18,13 @@ func (d *Dispatcher) Accept(ctx context.Context, s []gateway.Submission) []gatew
 	out := make([]gateway.Accepted, len(s))
 	perLane := map[laneKey][]int{} // indices, in order
 	for i := range s {
+		if p := s[i].Refused; p != nil { // it may not even name a follower
+			var ok bool
+			if out[i], ok = d.replayed(ctx, &s[i]); !ok {
+				out[i].Err = p
+			}
+			continue
+		}
 		k := laneKey{s[i].Account, s[i].OpenID}
 		perLane[k] = append(perLane[k], i)
 	}
@@ -35,31 +42,28 @@ func (d *Dispatcher) Accept(ctx context.Context, s []gateway.Submission) []gatew
 }
 
 func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Submission, indices []int, out []gateway.Accepted) {
-	l := d.lane(k.appid, k.openid)
-	if l == nil {
-		for _, i := range indices {
-			out[i].Err = &gateway.Problem{Code: gateway.UnknownAccount}
-		}
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := d.load(ctx, l); err != nil {
+	l, err := d.enter(ctx, k.appid, k.openid)
+	if err != nil {
 		for _, i := range indices {
 			out[i].Err = err
 		}
 		return
 	}
+	defer d.leave(l)
 	policy := d.policy(l.account)
 	l.account.mu.Lock()
 	given := l.account.given
 	l.account.mu.Unlock()
 	now := d.Now()
-	ahead := l.ahead()
+	queued := map[gateway.Priority]int{} // by this call, before the next of its kind
 	var drafts []store.Draft
 	var kept []int // the indices of drafts
 	for _, i := range indices {
 		sub := &s[i]
+		ahead := l.ahead(sub.Priority) + queued[gateway.Human] + queued[gateway.Normal]
+		if sub.Priority == gateway.Bulk {
+			ahead += queued[gateway.Bulk]
+		}
 		if p := d.foreseen(l, policy, sub, now, ahead); p != nil {
 			if replay, ok := d.replayed(ctx, sub); ok {
 				out[i] = replay
@@ -70,7 +74,7 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 		}
 		drafts = append(drafts, draft(sub, given, now))
 		kept = append(kept, i)
-		ahead++
+		queued[sub.Priority]++
 	}
 	if len(drafts) == 0 {
 		return
@@ -82,7 +86,7 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 			l.add(newItem(r.Message))
 		}
 	}
-	window := l.talk.Window(policy, now, l.ahead())
+	window := l.talk.Window(policy, now, l.ahead(gateway.Normal))
 	for _, i := range kept {
 		out[i].Message.Window = &window
 	}
@@ -94,9 +98,6 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 
 // foreseen is why a submission is refused before it is stored, or nil.
 func (d *Dispatcher) foreseen(l *lane, policy ledger.Policy, s *gateway.Submission, now time.Time, ahead int) *gateway.Problem {
-	if s.Refused != nil {
-		return s.Refused
-	}
 	if s.WhenClosed != gateway.Fail || s.NotBefore.After(now) {
 		return nil
 	}

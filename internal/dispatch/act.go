@@ -3,7 +3,9 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -69,15 +71,11 @@ func (d *Dispatcher) decide(ctx context.Context, id string, act func(*lane, stor
 	if err != nil {
 		return gateway.Message{}, problem(err)
 	}
-	l := d.lane(m.Account, m.OpenID)
-	if l == nil {
-		return gateway.Message{}, &gateway.Problem{Code: gateway.UnknownAccount}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := d.load(ctx, l); err != nil {
+	l, err := d.enter(ctx, m.Account, m.OpenID)
+	if err != nil {
 		return gateway.Message{}, err
 	}
+	defer d.leave(l)
 	if m, err = d.Store.Message(ctx, id); err != nil { // as it is now that nothing changes it
 		return gateway.Message{}, problem(err)
 	}
@@ -94,15 +92,11 @@ func (d *Dispatcher) decide(ctx context.Context, id string, act func(*lane, stor
 // out. A nil error means that it is on disk, or was before.
 func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event) error {
 	head := e.Head()
-	l := d.lane(appid, head.FromUserName)
-	if l == nil {
-		return errors.New("no such account")
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := d.load(ctx, l); err != nil {
+	l, err := d.enter(ctx, appid, head.FromUserName)
+	if err != nil {
 		return err
 	}
+	defer d.leave(l)
 	now := d.Now()
 	at := head.CreateTime
 	if at.IsZero() || at.After(now) { // WeChat's clock may be ahead of ours
@@ -156,15 +150,11 @@ func seen(f follower, policy ledger.Policy, e callback.Event, at time.Time) (_ f
 // Trigger opens or closes a window by something that WeChat doesn't push; see
 // server.Engine.
 func (d *Dispatcher) Trigger(ctx context.Context, appid, openid string, t kefu.Trigger, at time.Time) (bool, gateway.Window, error) {
-	l := d.lane(appid, openid)
-	if l == nil {
-		return false, gateway.Window{}, &gateway.Problem{Code: gateway.UnknownAccount}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := d.load(ctx, l); err != nil {
+	l, err := d.enter(ctx, appid, openid)
+	if err != nil {
 		return false, gateway.Window{}, err
 	}
+	defer d.leave(l)
 	now := d.Now()
 	policy := d.policy(l.account)
 	talk, opened := l.talk, false
@@ -177,22 +167,18 @@ func (d *Dispatcher) Trigger(ctx context.Context, appid, openid string, t kefu.T
 		d.release(ctx, l, now)
 		d.agenda.poke(l, l.priority())
 	}
-	return opened, l.talk.Window(policy, now, l.ahead()), nil
+	return opened, l.talk.Window(policy, now, l.ahead(gateway.Normal)), nil
 }
 
 // Window returns the permission to write to a follower.
 func (d *Dispatcher) Window(ctx context.Context, appid, openid string) (gateway.Window, error) {
-	l := d.lane(appid, openid)
-	if l == nil {
-		return gateway.Window{}, &gateway.Problem{Code: gateway.UnknownAccount}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := d.load(ctx, l); err != nil {
+	l, err := d.enter(ctx, appid, openid)
+	if err != nil {
 		return gateway.Window{}, err
 	}
+	defer d.leave(l)
 	policy := d.policy(l.account)
-	return l.talk.Window(policy, d.Now(), l.ahead()), nil
+	return l.talk.Window(policy, d.Now(), l.ahead(gateway.Normal)), nil
 }
 
 // Typing shows or ends "typing…".
@@ -298,4 +284,16 @@ func (d *Dispatcher) setAccount(given gateway.Account) error {
 
 // Healthy says what an operator should know, and an error while messages can't be
 // taken.
-func (d *Dispatcher) Healthy(context.Context) ([]string, error) { return nil, d.Store.Healthy() }
+func (d *Dispatcher) Healthy(context.Context) (notes []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, appid := range slices.Sorted(maps.Keys(d.accounts)) {
+		a := d.accounts[appid]
+		a.mu.Lock()
+		if a.given.State == "paused" {
+			notes = append(notes, fmt.Sprintf("account %s is paused: %s", appid, a.given.Because))
+		}
+		a.mu.Unlock()
+	}
+	return notes, d.Store.Healthy()
+}

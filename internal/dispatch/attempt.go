@@ -29,10 +29,10 @@ func (d *Dispatcher) work() {
 // what can't be sent, and posts at most one message.
 func (d *Dispatcher) look(l *lane) gateway.Priority {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer d.leave(l)
 	defer d.wakeAt(l)
 	ctx := context.Background()
-	if l.sending != nil || d.stopping() {
+	if l.gone || l.sending != nil || d.stopping() {
 		return gateway.Normal
 	}
 	if err := d.load(ctx, l); err != nil {
@@ -216,6 +216,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gatewa
 		if err == nil {
 			l.talk = talk
 			l.sending = nil
+			it.fromPark = false
 			it.State, it.retryAt, it.Outcome, it.PossibleDuplicate = r.State, r.RetryAt, f.Outcome, f.PossibleDuplicate
 			if it.State == gateway.Queued || it.State == gateway.Parked {
 				l.add(it)
@@ -268,8 +269,12 @@ func effect(f follower, seq int64, r Ruling, now time.Time) (_ follower, release
 
 // release lets parked messages out, oldest first, as many as the ledger allows.
 func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) {
-	n := max(0, l.talk.Release(d.policy(l.account), now)-l.ahead())
+	if len(l.parked) == 0 {
+		return
+	}
+	n := max(0, l.talk.Release(d.policy(l.account), now)-l.ahead(gateway.Normal))
 	for _, it := range slices.Clone(l.parked[:min(n, len(l.parked))]) {
+		it.fromPark = false
 		if !d.move(ctx, l, it, now, store.Move{To: gateway.Queued}) {
 			return
 		}

@@ -108,8 +108,13 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 		}
 	}
 	now := d.Now()
+	if d.missed, err = d.Store.Gap(ctx); err != nil {
+		return nil, err
+	}
 	if last := d.Store.LastCommit(); !last.IsZero() {
-		d.alive(now.Sub(last))
+		if err := d.alive(ctx, now.Sub(last)); err != nil {
+			return nil, err
+		}
 	}
 	lost, err := d.Store.Recover(ctx, now, func(store.Message) time.Time { return time.Time{} })
 	if err != nil {
@@ -195,8 +200,9 @@ func (d *Dispatcher) beat() {
 		case err != nil:
 			d.Log.Error("the store can't be written", "error", err)
 		case !failing.IsZero():
-			d.alive(time.Since(failing))
-			failing = time.Time{}
+			if err := d.alive(context.Background(), time.Since(failing)); err == nil {
+				failing = time.Time{}
+			}
 		}
 	}
 }
@@ -214,15 +220,19 @@ func (d *Dispatcher) policy(a *account) ledger.Policy {
 	return p
 }
 
-// alive notes that callbacks can be kept, and whether they could not for longer
-// than WeChat goes on trying. It measures real time, whatever Now says.
-func (d *Dispatcher) alive(gap time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if gap > ledger.LongestGap {
-		d.missed = d.Now()
-		d.Log.Warn("callbacks could not be kept for a while; windows are beliefs until each follower acts", "for", gap.Round(time.Second))
+// alive notes that callbacks can be kept again after a gap. One that was longer
+// than WeChat goes on trying makes what is known of windows a belief, and is kept:
+// a restart must not make knowledge of it.
+func (d *Dispatcher) alive(ctx context.Context, gap time.Duration) error {
+	if gap <= ledger.LongestGap {
+		return nil
 	}
+	now := d.Now()
+	d.Log.Warn("callbacks could not be kept for a while; windows are beliefs until each follower acts", "for", gap.Round(time.Second))
+	d.mu.Lock()
+	d.missed = now
+	d.mu.Unlock()
+	return d.Store.SetGap(ctx, now, now)
 }
 
 func (d *Dispatcher) stopping() bool {
@@ -232,6 +242,43 @@ func (d *Dispatcher) stopping() bool {
 	default:
 		return false
 	}
+}
+
+// mostIdle is how many followers' lanes stay in memory when nothing waits in them.
+const mostIdle = 100_000
+
+// enter returns the follower's lane, locked and with what the store knows of them;
+// leave it with [Dispatcher.leave]. Without such an account the error is a Problem.
+func (d *Dispatcher) enter(ctx context.Context, appid, openid string) (*lane, error) {
+	for {
+		l := d.lane(appid, openid)
+		if l == nil {
+			return nil, &gateway.Problem{Code: gateway.UnknownAccount}
+		}
+		l.mu.Lock()
+		if l.gone { // forgotten between the two; there is another by now
+			l.mu.Unlock()
+			continue
+		}
+		if err := d.load(ctx, l); err != nil {
+			l.mu.Unlock()
+			return nil, err
+		}
+		return l, nil
+	}
+}
+
+// leave unlocks a lane, and forgets it if nothing waits in it and there are many.
+func (d *Dispatcher) leave(l *lane) {
+	if l.idle() {
+		d.mu.Lock()
+		if len(d.lanes) > mostIdle {
+			delete(d.lanes, laneKey{l.account.appid, l.openid})
+			l.gone = true
+		}
+		d.mu.Unlock()
+	}
+	l.mu.Unlock()
 }
 
 // lane returns the follower's lane, or nil for an account that there is not.
@@ -251,7 +298,8 @@ func (d *Dispatcher) lane(appid, openid string) *lane {
 	return l
 }
 
-// load reads what the ledger knows of the follower, once.
+// load reads what the ledger knows of the follower, once. An earlier process may
+// have kept what the follower did and died before it let parked messages out.
 func (d *Dispatcher) load(ctx context.Context, l *lane) error {
 	if l.loaded {
 		return nil
@@ -266,6 +314,7 @@ func (d *Dispatcher) load(ctx context.Context, l *lane) error {
 		}
 	}
 	l.loaded = true
+	d.release(ctx, l, d.Now())
 	return nil
 }
 

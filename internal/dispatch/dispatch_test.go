@@ -282,6 +282,8 @@ func TestAGapMakesBeliefs(t *testing.T) {
 				r.wechat.UserSends("oUser1", "is anybody there?") // not kept by us
 				time.Sleep(tt.gap)
 				r.start()
+				r.stop()
+				r.start() // at once: the gap is not forgotten
 				id := r.accept("oUser1", "x")
 				settle()
 				r.want("after the gap", id, tt.state)

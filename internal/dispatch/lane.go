@@ -22,6 +22,7 @@ type lane struct {
 
 	mu        sync.Mutex // guards all below, held across commits
 	loaded    bool
+	gone      bool // forgotten; nobody may add to it
 	talk      follower
 	main      []*item // queued, human and normal, by number
 	bulk      []*item // queued, by number
@@ -150,8 +151,14 @@ func (l *lane) head(now time.Time) (*item, time.Time) {
 	return nil, time.Time{}
 }
 
-// ahead counts what is queued and takes a slot before a new message would.
-func (l *lane) ahead() int { return len(l.main) + len(l.bulk) }
+// ahead counts what is queued and takes a slot before a new message of that
+// priority would.
+func (l *lane) ahead(p gateway.Priority) int {
+	if p == gateway.Bulk {
+		return len(l.main) + len(l.bulk)
+	}
+	return len(l.main)
+}
 
 // nextMoment is when time alone changes something: an expiry, a not_before.
 func (l *lane) nextMoment() (next time.Time) {

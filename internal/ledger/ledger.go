@@ -252,7 +252,7 @@ func (c Conversation) Take(p Policy, now time.Time, m Asking) (Conversation, Slo
 // use adds n to what is used of the slot's bucket, if it is still the same.
 func (c Conversation) use(slot Slot, n int) Conversation {
 	return c.each(func(b *Bucket) {
-		if b.Trigger == slot.From && b.Generation == slot.Generation && b.Max != kefu.Unlimited {
+		if b.Trigger == slot.From && b.Generation == slot.Generation {
 			b.Used = max(b.Used+n, 0)
 		}
 	})

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 	"time"
 
@@ -109,5 +110,22 @@ func TestConversationJSON(t *testing.T) {
 				t.Errorf("\n%s, want\n%s", got, tt.want)
 			}
 		})
+	}
+}
+
+// Whatever clock a time is from, it comes back from the store as it was.
+func TestRoundTrip(t *testing.T) {
+	x := newTalk(t)
+	x.now = time.Now().In(time.FixedZone("Beijing", 8*3600)) // with a monotonic reading
+	for _, s := range []step{on(kefu.Unfollow), session(true), begin, answer(45015), begin, answer(0)} {
+		s(x)
+		if back := through(t, x.c); !reflect.DeepEqual(back, x.c) {
+			t.Errorf("it comes back as\n%+v, was\n%+v", back, x.c)
+		}
+	}
+	on(kefu.UserMessage)(x)
+	begin(x)
+	if back := through(t, x.c); !reflect.DeepEqual(back, x.c) {
+		t.Errorf("it comes back as\n%+v, was\n%+v", back, x.c)
 	}
 }

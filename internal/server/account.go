@@ -22,12 +22,6 @@ type accountRequest struct {
 	AESKey kefu.Secret `json:"aes_key,omitempty"`
 }
 
-// shown is an account as the API shows it.
-func shown(a gateway.Account) gateway.Account {
-	a.Secret, a.Token, a.AESKey = "", "", ""
-	return a
-}
-
 func (s *Server) listAccounts(c *call) (int, any, error) {
 	all, err := s.Store.Accounts(c.Context())
 	if err != nil {
@@ -36,7 +30,7 @@ func (s *Server) listAccounts(c *call) (int, any, error) {
 	var page gateway.Page[gateway.Account]
 	for _, a := range all {
 		if c.sees(a.AppID) {
-			page.Items = append(page.Items, shown(a))
+			page.Items = append(page.Items, a)
 		}
 	}
 	return http.StatusOK, full(page), nil
@@ -47,7 +41,7 @@ func (s *Server) getAccount(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, shown(a), nil
+	return http.StatusOK, a, nil
 }
 
 func (s *Server) postAccount(c *call) (int, any, error) {
@@ -108,7 +102,7 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 	if err != nil {
 		return 0, nil, err
 	}
-	return status, shown(a), nil
+	return status, a, nil
 }
 
 var appid = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

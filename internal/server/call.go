@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -65,7 +67,8 @@ func (s *Server) serve(rt route) http.Handler {
 			}
 			status, body = p.Status, p
 		}
-		s.Log.DebugContext(r.Context(), "request", "route", r.Pattern, "key", c.key.ID, "status", status, "took", s.Now().Sub(began))
+		s.Log.LogAttrs(r.Context(), slog.LevelDebug, "request",
+			slog.String("route", r.Pattern), slog.String("key", c.key.ID), slog.Int("status", status), slog.Duration("took", s.Now().Sub(began)))
 		if status != 0 {
 			c.answer(status, body)
 		}
@@ -136,14 +139,10 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// deadline gives the client that long to take or bring something; 0: as long as it
-// likes. A recorder in a test has no deadlines.
+// deadline gives the client that long to take or bring something; net/http ends it
+// with the body and with the request. (A recorder in a test has none.)
 func (c *call) deadline(set func(*http.ResponseController, time.Time) error, d time.Duration) {
-	var t time.Time
-	if d > 0 {
-		t = time.Now().Add(d)
-	}
-	set(http.NewResponseController(c.w), t)
+	set(http.NewResponseController(c.w), time.Now().Add(d))
 }
 
 // read returns the body, which must be JSON of at most that many bytes.
@@ -160,7 +159,6 @@ func (c *call) read(most int64) ([]byte, error) {
 		c.w.Header().Set("Connection", "close")
 		return nil, err
 	}
-	c.deadline((*http.ResponseController).SetReadDeadline, 0)
 	if !json.Valid(body) {
 		if _, err = kefu.ParseMessage(body); err == nil { // it knows the line and the column
 			err = refuse(gateway.InvalidJSON).because("broken-off")
@@ -266,25 +264,46 @@ func decode(object []byte, at string, v any) (bad []field) {
 	if at != "" {
 		at += "."
 	}
-	for _, f := range reflect.VisibleFields(reflect.TypeOf(v).Elem()) {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		raw, ok := members[name]
-		if !ok || name == "" || name == "-" {
+	into := reflect.ValueOf(v).Elem()
+	known := fieldsOf(into.Type())
+	for name, raw := range members {
+		f, ok := known[name]
+		if !ok {
+			bad = append(bad, wrong(at+name, "unknown-member"))
 			continue
 		}
-		delete(members, name)
-		dec := json.NewDecoder(bytes.NewReader(raw))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(reflect.ValueOf(v).Elem().FieldByIndex(f.Index).Addr().Interface()); err != nil {
+		var err error
+		if p := into.FieldByIndex(f.Index).Addr().Interface(); f.Type.Kind() == reflect.Map {
+			dec := json.NewDecoder(bytes.NewReader(raw))
+			dec.DisallowUnknownFields()
+			err = dec.Decode(p)
+		} else {
+			err = json.Unmarshal(raw, p)
+		}
+		if err != nil {
 			bad = append(bad, mistyped(at+name, f.Type, err))
 		}
-	}
-	for name := range members {
-		bad = append(bad, wrong(at+name, "unknown-member"))
 	}
 	slices.SortFunc(bad, func(a, b field) int { return strings.Compare(a.location, b.location) })
 	return bad
 }
+
+// fieldsOf is a struct's fields by the names of their members.
+func fieldsOf(t reflect.Type) map[string]reflect.StructField {
+	if known, ok := fieldsByType.Load(t); ok {
+		return known.(map[string]reflect.StructField)
+	}
+	known := map[string]reflect.StructField{}
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			known[name] = f
+		}
+	}
+	fieldsByType.Store(t, known)
+	return known
+}
+
+var fieldsByType sync.Map // reflect.Type → map[string]reflect.StructField
 
 // mistyped says what a member of the type t should have been.
 func mistyped(location string, t reflect.Type, err error) field {

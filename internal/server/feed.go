@@ -106,6 +106,7 @@ func (s *Server) stream(c *call, r reading) error {
 	fmt.Fprintf(&out, ": kefu\nid: %s\n\n", start) // where to come back to, even before the first entry
 	beat := time.NewTicker(s.Heartbeat)
 	defer beat.Stop()
+	defer c.deadline((*http.ResponseController).SetWriteDeadline, writeTime) // of the end
 	for c.Context().Err() == nil && s.closing.Err() == nil {
 		for _, e := range entries {
 			data, err := encode(e)

@@ -2,6 +2,7 @@ package server
 
 import (
 	_ "embed"
+	"encoding/json"
 	"net/http"
 
 	"github.com/kefu-go/kefu/gateway"
@@ -40,7 +41,5 @@ func (s *Server) getReady(c *call) (int, any, error) {
 var openAPI []byte
 
 func (s *Server) getOpenAPI(c *call) (int, any, error) {
-	c.w.Header().Set("Content-Type", "application/json")
-	c.w.Write(openAPI)
-	return 0, nil, nil
+	return http.StatusOK, json.RawMessage(openAPI), nil
 }

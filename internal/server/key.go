@@ -26,7 +26,7 @@ func (s *Server) listKeys(c *call) (int, any, error) {
 	}
 	var page gateway.Page[gateway.Key]
 	for _, k := range all {
-		if k.Key = ""; c.manages(k) {
+		if c.manages(k) {
 			page.Items = append(page.Items, k)
 		}
 	}

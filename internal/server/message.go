@@ -284,8 +284,8 @@ func take(sub *gateway.Submission, r gateway.Request, rules *kefu.Rules) error {
 	if sub.Message = compact(r.Message); sub.Message == nil {
 		return invalid(gateway.InvalidMessage, wrong("message", "required"))
 	}
-	m, err := kefu.ParseMessage(sub.Message)
-	if err != nil {
+	var m kefu.Message
+	if err := m.UnmarshalJSON(sub.Message); err != nil {
 		return err
 	}
 	refused, warned := m.Check(rules)

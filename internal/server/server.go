@@ -66,7 +66,7 @@ func (s *Server) Close() {
 
 // HTTP is a listener's settings for Handler or Callbacks, under which slow and
 // greedy clients hold little: time and size of headers here, of bodies and answers
-// in the routes (they can't stand here, where they would end a wait or a stream).
+// in the routes, which differ.
 func HTTP(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: 16 << 10}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -453,8 +454,9 @@ func TestCloseEndsWaits(t *testing.T) {
 		<-waits
 		w.Server.Close()
 	}()
-	if a := w.do(sendKey, "POST", "/v1/messages?wait=60s", textTo("oFollower", "hi")); a.StatusCode != 202 {
-		t.Errorf("%d %s", a.StatusCode, a.body)
+	began := time.Now()
+	if a := w.do(sendKey, "POST", "/v1/messages?wait=60s", textTo("oFollower", "hi")); a.StatusCode != 202 || time.Since(began) > 30*time.Second {
+		t.Errorf("%d %s after %v", a.StatusCode, a.body, time.Since(began))
 	}
 }
 
@@ -468,6 +470,26 @@ func TestPanic(t *testing.T) {
 	}
 	if log := w.logged.String(); !strings.Contains(log, "panicked") || strings.Contains(log, secret) {
 		t.Errorf("log: %s", log)
+	}
+}
+
+// A body that doesn't tell its length is cut at the same size.
+func TestTooLargeInChunks(t *testing.T) {
+	w := newWorld(t)
+	server := httptest.NewServer(w.Handler())
+	defer server.Close()
+	for size, status := range map[int]int{1 << 20: 202, 1<<20 + 1: 413} {
+		good := textTo("oFollower", "hi")
+		req, _ := http.NewRequest("POST", server.URL+"/v1/messages", io.MultiReader(strings.NewReader(good), strings.NewReader(strings.Repeat(" ", size-len(good)))))
+		req.Header.Set("Authorization", "Bearer "+sendKey)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil || res.StatusCode != status {
+			t.Errorf("%d bytes: %v %v", size, res, err)
+		}
+	}
+	if held := w.held.Load(); held != 0 {
+		t.Errorf("%d bytes are held", held)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"time"
 
 	_ "modernc.org/sqlite"
 )
@@ -29,9 +28,8 @@ type dialect struct {
 }
 
 const (
-	begin     = "BEGIN IMMEDIATE"
-	busyAfter = 5 * time.Second // somebody else holds the file, a backup say
-	readers   = 4
+	begin   = "BEGIN IMMEDIATE"
+	readers = 4
 )
 
 // sqliteAt prepares the file, readable by its owner alone (SQLite gives -wal and
@@ -48,13 +46,20 @@ func sqliteAt(path string, o Options) (dialect, error) {
 	if o.Driver != "" {
 		d.driver = o.Driver
 	}
-	// auto_vacuum has to come before the first table and before WAL.
-	d.uri = "file:" + (&url.URL{Path: path}).EscapedPath() + "?_txlock=immediate" +
-		fmt.Sprintf("&_pragma=busy_timeout(%d)", busyAfter.Milliseconds()) +
-		"&_pragma=auto_vacuum(incremental)&_pragma=journal_mode(wal)&_pragma=synchronous(full)" +
-		"&_pragma=cache_size(-32768)&_pragma=temp_store(memory)"
+	d.uri = "file:" + (&url.URL{Path: path}).EscapedPath() + "?_txlock=immediate"
 	if o.Params != "" {
 		d.uri += "&" + o.Params
+	}
+	for _, p := range []struct{ name, value string }{
+		{"busy_timeout", "2000"}, // somebody else holds the file; WeChat waits 5 s for an answer
+		{"synchronous", "full"},
+		{"wal_autocheckpoint", "4000"}, // 16 MB: pages written again and again are copied once
+		{"cache_size", "-32768"},
+		{"temp_store", "memory"},
+	} {
+		if !strings.Contains(o.Params, "_pragma="+p.name+"(") {
+			d.uri += "&_pragma=" + p.name + "(" + p.value + ")"
+		}
 	}
 	return d, nil
 }
@@ -104,6 +109,10 @@ func (dialect) refused(err error) bool {
 // migrate brings the schema forward, each file in a transaction. Forty lines
 // instead of a library: forward only, one writer, and the files are the history.
 func (d dialect) migrate(ctx context.Context, conn *sql.Conn) error {
+	// What stays with the file; auto_vacuum has to come before the first table.
+	if _, err := conn.ExecContext(ctx, `PRAGMA auto_vacuum = incremental; PRAGMA journal_mode = wal`); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
 	if _, err := conn.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS migrations (version TEXT PRIMARY KEY) STRICT`); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

@@ -49,7 +49,8 @@ type Options struct {
 	// Driver is the name of a database/sql driver for SQLite that understands
 	// _pragma and _txlock in its file: URI. Default "sqlite" (modernc.org/sqlite).
 	Driver string
-	// Params go into that URI besides, "vfs=recorder" for example.
+	// Params go into that URI besides, "vfs=recorder" for example; a _pragma
+	// among them takes the place of the store's own.
 	Params string
 }
 
@@ -89,7 +90,7 @@ type Store struct {
 // Open opens the database at path, making or migrating it where that is needed,
 // and takes it over: an earlier process that still has it open can't write any
 // more ([ErrFenced]).
-func Open(ctx context.Context, path string, o Options) (s *Store, err error) {
+func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	d, err := sqliteAt(path, o)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func Open(ctx context.Context, path string, o Options) (s *Store, err error) {
 		wake:    make(chan struct{}, 1), finished: make(chan struct{}),
 		changed: make(chan struct{}), seen: make(chan struct{}),
 	}
-	s = &Store{writer: w}
+	s := &Store{writer: w}
 	if w.db, err = d.writer(); err != nil {
 		return nil, err
 	}

@@ -102,10 +102,10 @@ func (w *writer) loop() {
 		w.mu.Unlock()
 		if n > 0 {
 			w.last = n
-			w.commit(batch); DbgN++; DbgOps += n
+			w.commit(batch)
 		}
 		if w.viewDue(closed) {
-			w.view(); DbgV++
+			w.view()
 		}
 		if closed && (w.behind() == 0 || w.healthy() != nil) {
 			w.drop()

@@ -1,2 +1,0 @@
-package store
-var DbgN, DbgOps, DbgV int

@@ -1,0 +1,356 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+)
+
+func TestFileIsSetUpAsPromised(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "Käse & 100%?#.db")
+	s := open(t, path, Options{})
+	enqueue1(t, s, hello(follower))
+	for _, tt := range []struct{ pragma, writer, reader string }{
+		{"journal_mode", "wal", "wal"},
+		{"synchronous", "2", "2"},
+		{"auto_vacuum", "2", "2"}, // incremental
+		{"query_only", "0", "1"},
+		{"integrity_check", "ok", "ok"},
+	} {
+		var writer, reader string
+		ok(t, s.write(t.Context(), noon, func(t *tx) error { return t.row("PRAGMA " + tt.pragma).Scan(&writer) }))
+		ok(t, s.row(t.Context(), "PRAGMA "+tt.pragma).Scan(&reader))
+		if writer != tt.writer || reader != tt.reader {
+			t.Errorf("%s is %s for the writer, %s for readers; want %s, %s", tt.pragma, writer, reader, tt.writer, tt.reader)
+		}
+	}
+	var loose int
+	ok(t, s.row(t.Context(), `SELECT count(*) FROM pragma_table_list WHERE type = 'table' AND schema = 'main' AND NOT strict AND name NOT LIKE 'sqlite_%'`).Scan(&loose))
+	same(t, loose, 0)
+	for _, file := range []string{path, path + "-wal", path + "-shm", path + ".secret"} {
+		info, err := os.Stat(file)
+		ok(t, err)
+		if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", filepath.Base(file), info.Mode())
+		}
+	}
+}
+
+func TestSecretsAreSealed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{})
+	canary := func(what string) kefu.Secret { return kefu.Secret("canary-" + what + "-5eed2a76cc56") }
+	ok(t, s.PutAccount(t.Context(), noon, gateway.Account{AppID: account, Secret: canary("secret"), Token: canary("token"), AESKey: canary("aes")}))
+	_, err := s.SwapToken(t.Context(), noon, account, "", kefu.Token{Value: canary("access")})
+	ok(t, err)
+	_, err = s.PutKey(t.Context(), noon, gateway.Key{Role: gateway.Admin, Key: canary("key").Reveal()})
+	ok(t, err)
+	look := func() {
+		t.Helper()
+		for _, file := range []string{path, path + "-wal"} {
+			if raw, err := os.ReadFile(file); err == nil && bytes.Contains(raw, []byte("canary")) {
+				t.Errorf("a secret stands in %s", filepath.Base(file))
+			}
+		}
+	}
+	look()
+	if text := fmt.Sprintf("%+v %#v", s, s.seals); strings.Contains(text, "canary") {
+		t.Error("a secret is printed")
+	}
+	// A sealed secret opens in its own place only.
+	ok(t, s.write(t.Context(), noon, func(t *tx) error {
+		_, err := t.exec(`UPDATE accounts SET token = secret`)
+		return err
+	}))
+	if a, err := s.Account(t.Context(), account); err == nil {
+		t.Errorf("the AppSecret was read as %v", a.Token == canary("secret"))
+	}
+	ok(t, s.Close())
+	look()
+}
+
+func TestKeyOfTheSeal(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "kefu.db")
+	ok(t, open(t, path, Options{}).Close())
+	text, err := os.ReadFile(path + ".secret")
+	ok(t, err)
+	own := kefu.Secret(strings.TrimSpace(string(text)))
+	other := kefu.Secret(strings.Repeat("x", 32))
+	for _, tt := range []struct {
+		name    string
+		key     kefu.Secret
+		file    string // "": removed
+		refused string // "": opens
+	}{
+		{"the file", "", own.Reveal(), ""},
+		{"the same key given", own, "", ""},
+		{"a given key goes before the file", own, other.Reveal(), ""},
+		{"another key", other, own.Reveal(), "not the one that sealed"},
+		{"another file", "", other.Reveal(), "not the one that sealed"},
+		{"no file", "", "", "is missing"},
+		{"a short key", own[:31], own.Reveal(), "at least 32"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			os.Remove(path + ".secret")
+			if tt.file != "" {
+				ok(t, os.WriteFile(path+".secret", []byte(tt.file), 0o600))
+			}
+			s, err := Open(t.Context(), path, Options{SecretKey: tt.key})
+			if err == nil {
+				defer s.Close()
+			}
+			if tt.refused == "" {
+				ok(t, err)
+			} else if err == nil || !strings.Contains(err.Error(), tt.refused) || strings.Contains(err.Error(), other.Reveal()) {
+				t.Errorf("error %v, want one that says %q", err, tt.refused)
+			}
+			if _, err := os.Stat(path + ".secret"); tt.file == "" && err == nil {
+				t.Error("a new key was made for an old database")
+			}
+		})
+	}
+	fresh := filepath.Join(dir, "given.db")
+	ok(t, open(t, fresh, Options{SecretKey: other}).Close())
+	if _, err := os.Stat(fresh + ".secret"); err == nil {
+		t.Error("a key file was made beside a given key")
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{})
+	ok(t, s.write(t.Context(), noon, func(t *tx) error {
+		_, err := t.exec(`INSERT INTO migrations VALUES ('9999_later.sql')`)
+		return err
+	}))
+	ok(t, s.Close())
+	if _, err := Open(t.Context(), path, Options{}); err == nil || !strings.Contains(err.Error(), "9999_later.sql") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Open(t.Context(), filepath.Join(t.TempDir(), "no", "such", "folder.db"), Options{}); err == nil {
+		t.Error("opened a database in a folder that does not exist")
+	}
+}
+
+// The database may hold 120 pages: then SQLite reports a full disk. Deleting from
+// outside makes room, and the store goes on by itself.
+func TestFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{Params: "_pragma=max_page_count(120)"})
+	begun := bring(t, s, gateway.Sending)
+	var kept, refused []Kept
+	for len(refused) == 0 {
+		drafts := make([]Draft, 40)
+		for i := range drafts {
+			drafts[i] = hello(follower)
+		}
+		for _, k := range s.Enqueue(t.Context(), noon, drafts...) {
+			if k.Err == nil {
+				kept = append(kept, k)
+			} else {
+				refused = append(refused, k)
+			}
+		}
+	}
+	for _, k := range refused {
+		wants(t, k.Err, ErrUnavailable)
+	}
+	wants(t, s.Healthy(), ErrUnavailable)
+	_, err := s.Receive(t.Context(), noon, Callback{Entry: Entry{Account: account, OpenID: follower, Type: "follower.message", Data: json.RawMessage(`"` + strings.Repeat("x", 100_000) + `"`)}})
+	wants(t, err, ErrUnavailable)
+	for _, k := range kept {
+		same(t, now(t, s, k.Message), k.Message)
+	}
+	var n int
+	ok(t, s.row(t.Context(), `SELECT count(*) FROM messages`).Scan(&n))
+	same(t, n, len(kept)+1)
+
+	outside, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
+	ok(t, err)
+	_, err = outside.Exec(`DELETE FROM messages WHERE seq > ?`, begun.Seq)
+	ok(t, err)
+	ok(t, outside.Close())
+	ok(t, s.Finish(t.Context(), noon, Finish{Seq: begun.Seq, State: gateway.Sent, Attempt: gateway.Attempt{N: 1}}))
+	ok(t, s.Healthy())
+}
+
+// Without anybody calling, a store that could not be written finds out by itself
+// that it can again.
+func TestHealsAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{Params: "_pragma=busy_timeout(1)"})
+	outside, err := sql.Open("sqlite", "file:"+path)
+	ok(t, err)
+	defer outside.Close()
+	hold, err := outside.Conn(t.Context())
+	ok(t, err)
+	_, err = hold.ExecContext(t.Context(), `BEGIN IMMEDIATE`)
+	ok(t, err)
+	wants(t, s.Heartbeat(t.Context(), noon), ErrUnavailable)
+	wants(t, s.Healthy(), ErrUnavailable)
+	page, err := s.Messages(t.Context(), Filter{}, "", 1) // reading goes on
+	ok(t, err)
+	same(t, len(page.Items), 0)
+	_, err = hold.ExecContext(t.Context(), `ROLLBACK`)
+	ok(t, err)
+	ok(t, hold.Close())
+	for deadline := time.Now().Add(10 * time.Second); s.Healthy() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still %v", s.Healthy())
+		}
+	}
+}
+
+func TestTooManyInLineAreTurnedAway(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
+	running, goOn := make(chan struct{}), make(chan struct{})
+	go s.write(context.Background(), noon, func(*tx) error {
+		close(running)
+		<-goOn
+		return nil
+	})
+	<-running
+	s.mu.Lock()
+	s.waiting = make([]*op, mostWaiting+1)
+	for i := range s.waiting {
+		s.waiting[i] = &op{now: noon, run: func(*tx) error { return nil }, done: new(sync.WaitGroup)}
+		s.waiting[i].done.Add(1)
+	}
+	s.mu.Unlock()
+	wants(t, s.Enqueue(t.Context(), noon, hello(follower))[0].Err, ErrUnavailable)
+	_, err := s.Receive(t.Context(), noon, Callback{Entry: Entry{Account: account, OpenID: follower, Type: "follower.event"}})
+	wants(t, err, ErrUnavailable)
+	finished := make(chan error)
+	go func() { finished <- s.Heartbeat(context.Background(), noon) }() // like Begin and Finish it is let in
+	close(goOn)
+	ok(t, <-finished)
+	ok(t, s.Enqueue(t.Context(), noon, hello(follower))[0].Err)
+}
+
+// 64 callers at once need far fewer than 64 commits.
+func TestCallersShareACommit(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
+	commits, stop := 0, make(chan struct{})
+	counted := make(chan struct{})
+	changed := s.Changed()
+	go func() {
+		defer close(counted)
+		for {
+			select {
+			case <-changed:
+				commits++
+				changed = s.Changed()
+			case <-stop:
+				return
+			}
+		}
+	}()
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for range 10 {
+				if k := s.Enqueue(context.Background(), noon, hello(follower)); k[0].Err != nil {
+					t.Error(k[0].Err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	<-counted
+	if commits > 320 {
+		t.Errorf("640 messages took %d commits", commits)
+	}
+}
+
+// A start reads what is unfinished, not the history; the views have caught up
+// even where the process before died in between.
+func TestViewsCatchUpOnOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{})
+	parked, sent := bring(t, s, gateway.Parked), bring(t, s, gateway.Sent)
+	ok(t, s.Close())
+	outside, err := sql.Open("sqlite", "file:"+path)
+	ok(t, err)
+	for _, q := range []string{`UPDATE head SET viewed = 0`, `DELETE FROM listing`, `DELETE FROM said`, `UPDATE conversations SET last_cursor = 0`} {
+		_, err := outside.Exec(q)
+		ok(t, err)
+	}
+	ok(t, outside.Close())
+	s = open(t, path, Options{})
+	var got []int64
+	for m, err := range s.Unfinished(t.Context()) {
+		ok(t, err)
+		got = append(got, m.Seq)
+	}
+	same(t, got, []int64{parked.Seq})
+	page, err := s.Timeline(t.Context(), account, follower, "", 10)
+	ok(t, err)
+	same(t, len(page.Items), 2)
+	same(t, page.Items[0].Message, &sent)
+}
+
+// The store works inside a synctest bubble, so that everything above it can be
+// tested there, and leaves no goroutine behind.
+func TestWorksInABubble(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(t.Context(), path, Options{})
+		ok(t, err)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 3 {
+					if k := s.Enqueue(context.Background(), time.Now(), hello(follower)); k[0].Err != nil {
+						t.Error(k[0].Err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(48 * time.Hour)
+		page, err := s.Messages(t.Context(), Filter{State: gateway.Queued}, "", 100)
+		ok(t, err)
+		same(t, len(page.Items), 24)
+		ok(t, s.Close())
+		if err := s.Heartbeat(t.Context(), noon); !errors.Is(err, ErrClosed) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func FuzzParseID(f *testing.F) {
+	f.Add(formatID(newID(noon)))
+	f.Add("msg_019aa0c8-0000-7000-8000-00000000000")
+	f.Fuzz(func(t *testing.T, text string) {
+		if id, err := parseID(text); err == nil && formatID(id) != text {
+			t.Errorf("%q was read as %x", text, id)
+		}
+	})
+}
+
+func TestNewID(t *testing.T) {
+	id := newID(time.UnixMilli(0x017f22e279b0)) // the example of RFC 9562, A.6
+	text := formatID(id)
+	if !strings.HasPrefix(text, "msg_017f22e2-79b0-7") || !strings.ContainsAny(text[23:24], "89ab") || len(text) != 40 {
+		t.Errorf("%s is no UUIDv7", text)
+	}
+	back, err := parseID(text)
+	ok(t, err)
+	same(t, back, id)
+}
