@@ -69,6 +69,9 @@ type Crypt struct {
 	random io.Reader // of the frame's first 16 bytes; tests fix it
 }
 
+// Format prints no more than whose c is: fmt would show what its fields hold.
+func (c *Crypt) Format(f fmt.State, _ rune) { fmt.Fprint(f, "callback.Crypt") }
+
 // NewCrypt takes the account's appid and, from its console page, the token and
 // the EncodingAESKey of 43 characters.
 func NewCrypt(appID string, token, aesKey kefu.Secret) (*Crypt, error) {

@@ -129,19 +129,28 @@ func (h *Handler) setUp() error {
 	return nil
 }
 
+// Format prints no more than whose h is: fmt would show what its fields hold.
+func (h *Handler) Format(f fmt.State, _ rune) { fmt.Fprint(f, "callback.Handler ", h.AppID) }
+
 // A refusal is why a request is not taken, and the status that says so.
 type refusal struct {
 	status int
 	reason string // shown to whoever asked
+	cause  error  // for the log alone, or nil
 }
 
 func (r *refusal) Error() string { return r.reason }
 
+// errSealed is the one answer to an encrypted part that is signed and can't be
+// used, whatever the cause: told apart, causes decrypt captured pushes for whoever
+// knows the Token and not the key (a padding oracle).
+const errSealed = "the encrypted part can't be read with this account's EncodingAESKey and appid"
+
 var (
-	errForged  = &refusal{http.StatusForbidden, "the signature is missing or wrong; is this the account's Token?"}
-	errSkew    = &refusal{http.StatusForbidden, "the timestamp is too far from this machine's time"}
-	errNoCrypt = &refusal{http.StatusForbidden, "the body is not encrypted, and this account takes no other; is its console page set to plain mode?"}
-	errTooBig  = &refusal{http.StatusRequestEntityTooLarge, "the body is larger than a callback may be"}
+	errForged  = &refusal{http.StatusForbidden, "the signature is missing or wrong; is this the account's Token?", nil}
+	errSkew    = &refusal{http.StatusForbidden, "the timestamp is too far from this machine's time", nil}
+	errNoCrypt = &refusal{http.StatusForbidden, "the body is not encrypted, and this account takes no other; is its console page set to plain mode?", nil}
+	errTooBig  = &refusal{http.StatusRequestEntityTooLarge, "the body is larger than a callback may be", nil}
 )
 
 // ServeHTTP implements [http.Handler].
@@ -163,7 +172,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
-		log.WarnContext(r.Context(), "callback refused", "status", refused.status, "reason", refused.reason, "mode", string(h.mode))
+		log.WarnContext(r.Context(), "callback refused", "status", refused.status, "reason", refused.reason, "cause", refused.cause, "mode", string(h.mode))
 		if refused.status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", "GET, POST")
 		}
@@ -198,14 +207,14 @@ func (h *Handler) serve(r *http.Request, now time.Time) (accepted, error) {
 		return accepted{body: []byte(q.Get("echostr")), contentType: "text/plain"}, nil
 	case http.MethodPost:
 	default:
-		return accepted{}, &refusal{http.StatusMethodNotAllowed, "WeChat calls this address with GET and POST"}
+		return accepted{}, &refusal{http.StatusMethodNotAllowed, "WeChat calls this address with GET and POST", nil}
 	}
 	received, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
 	case len(received) > maxBody:
 		return accepted{}, errTooBig
 	case err != nil:
-		return accepted{}, &refusal{http.StatusBadRequest, "the body broke off"}
+		return accepted{}, &refusal{http.StatusBadRequest, "the body broke off", nil}
 	}
 	body := string(received)
 	e, key, err := h.open(q, body, now)
@@ -259,14 +268,14 @@ func (h *Handler) open(q url.Values, body string, now time.Time) (Event, *Crypt,
 	var plain []byte
 	for _, key := range h.keys {
 		if plain, err = key.Decrypt(encrypt); err == nil {
-			e, err := parse(string(plain))
-			return e, key, malformed(err)
-		}
-		if err == errAppID {
-			return nil, nil, &refusal{http.StatusForbidden, err.Error()}
+			var e Event
+			if e, err = parse(string(plain)); err == nil {
+				return e, key, nil
+			}
+			break
 		}
 	}
-	return nil, nil, malformed(err)
+	return nil, nil, &refusal{http.StatusForbidden, errSealed, err}
 }
 
 // verify checks the signature of that name and how old it is.
@@ -287,5 +296,5 @@ func malformed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &refusal{http.StatusBadRequest, err.Error()}
+	return &refusal{http.StatusBadRequest, err.Error(), nil}
 }

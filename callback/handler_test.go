@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -237,7 +238,7 @@ func TestRefusals(t *testing.T) {
 		{"secure: Encrypt changed", Secure, replace("<Encrypt><![CDATA[", "<Encrypt><![CDATA[AAAA"), 403},
 		{"secure: another nonce", Secure, set("nonce", "1"), 403},
 		{"secure: for another appid", Secure, become(pushedBy(foreign, Secure, textPush, receipt)), 403},
-		{"secure: with another key", Secure, become(pushedBy(rekeyed, Secure, textPush, receipt)), 400},
+		{"secure: with another key", Secure, become(pushedBy(rekeyed, Secure, textPush, receipt)), 403},
 		{"secure: 10 minutes old", Secure, sentAt(Secure, -10*time.Minute), 200},
 		{"secure: 10 minutes and a second old", Secure, sentAt(Secure, -601*time.Second), 403},
 		{"secure: old, with a new timestamp", Secure, func(r *request) {
@@ -259,9 +260,9 @@ func TestRefusals(t *testing.T) {
 			r.query.Set("msg_signature", r.query.Get("signature"))
 		}, 403},
 		{"secure: envelope is not XML", Secure, func(r *request) { r.body = r.body[:len(r.body)-1] }, 400},
-		{"secure: a signed push that is none", Secure, become(pushed(Secure, "hello")), 400},
-		{"secure: a signed push without MsgType", Secure, become(pushed(Secure, "<xml/>")), 400},
-		{"secure: encrypted twice", Secure, become(pushed(Secure, pushed(Secure, textPush).body)), 400},
+		{"secure: a signed push that is none", Secure, become(pushed(Secure, "hello")), 403},
+		{"secure: a signed push without MsgType", Secure, become(pushed(Secure, "<xml/>")), 403},
+		{"secure: encrypted twice", Secure, become(pushed(Secure, pushed(Secure, textPush).body)), 403},
 
 		{"compat: msg_signature left out", Compat, del("msg_signature"), 403},
 		{"compat: the clear part alone", Compat, become(pushed(Plain, textPush)), 403},
@@ -540,6 +541,43 @@ func TestHandlerIsUsableByManyAtOnce(t *testing.T) {
 	for range 15 {
 		if got := unsealed(t, <-done); got != first {
 			t.Errorf("%s, want %s", got, first)
+		}
+	}
+}
+
+// Whatever is wrong inside the encryption, whoever asks hears the same: told apart,
+// the causes would decrypt captured pushes.
+func TestEncryptedPartGivesNothingAway(t *testing.T) {
+	answers := map[string]bool{}
+	for _, plain := range []string{"hello", "<xml/>", "", textPush[:len(textPush)/2]} {
+		answers[fmt.Sprint(ask(pushed(Secure, plain)))] = true
+	}
+	for _, c := range []*Crypt{
+		must(NewCrypt("wxanother", demoToken, demoKey)),
+		must(NewCrypt(demoApp, demoToken, otherKey)),
+	} {
+		answers[fmt.Sprint(ask(pushedBy(c, Secure, textPush, receipt)))] = true
+	}
+	if len(answers) != 1 {
+		t.Errorf("told apart: %v", answers)
+	}
+}
+
+func ask(r request) (int, string) {
+	w := httptest.NewRecorder()
+	echo(Secure, new([]Event)).ServeHTTP(w, httptest.NewRequest("POST", "/?"+r.query.Encode(), strings.NewReader(r.body)))
+	return w.Code, w.Body.String()
+}
+
+// Secrets are in fields that fmt reads without asking their types.
+func TestNeitherHandlerNorCryptPrintsSecrets(t *testing.T) {
+	h := echo(Secure, new([]Event))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)) // sets it up
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		for _, v := range []any{h, h.keys, h.keys[0], struct{ h *Handler }{h}} {
+			if got := fmt.Sprintf(verb, v); strings.Contains(got, h.Token.Reveal()) || strings.Contains(got, fmt.Sprintf("%x", h.Token.Reveal())) {
+				t.Errorf("%s of %T: %s", verb, v, got)
+			}
 		}
 	}
 }

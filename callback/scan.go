@@ -224,8 +224,11 @@ func unescape(s string) string {
 			b, s = utf8.AppendRune(b, r), s[end+1:]
 			continue
 		}
-		if end == 0 || s[end] == ';' {
-			end = max(end+1, 1)
+		if end == 0 { // no reference can follow: without this a lone & costs the square of the length
+			return string(append(b, s...))
+		}
+		if s[end] == ';' {
+			end++
 		}
 		b, s = append(b, s[:end]...), s[end:]
 	}

@@ -355,3 +355,11 @@ func withHeader(e Event, change func(*Header)) Event {
 	change(copy.FieldByName("Header").Addr().Interface().(*Header))
 	return copy.Interface().(Event)
 }
+
+// A lone & used to cost the square of the length: this would not end.
+func TestLoneAmpersandIsCheap(t *testing.T) {
+	long := "&" + strings.Repeat("a", 16<<20)
+	if got := unescape(long); got != long {
+		t.Errorf("%d bytes became %d", len(long), len(got))
+	}
+}
