@@ -574,7 +574,7 @@ func TestNeitherHandlerNorCryptPrintsSecrets(t *testing.T) {
 	h := echo(Secure, new([]Event))
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)) // sets it up
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		for _, v := range []any{h, h.keys, h.keys[0], struct{ h *Handler }{h}} {
+		for _, v := range []any{h, h.keys, h.keys[0]} {
 			if got := fmt.Sprintf(verb, v); strings.Contains(got, h.Token.Reveal()) || strings.Contains(got, fmt.Sprintf("%x", h.Token.Reveal())) {
 				t.Errorf("%s of %T: %s", verb, v, got)
 			}
