@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -52,7 +53,11 @@ func (m *Message) check(c *codec, r *Rules) (refused, warned []Violation) {
 	if m.Body == nil || m.Body.MsgType() == "" {
 		c.found = append(c.found, Violation{Location: "message.msgtype", Rule: "required", Code: 40008,
 			Message: "is missing", Zh: "缺少", Source: "api_sendcustommessage"})
-	} else if raw, ok := m.Body.(Raw); ok {
+	} else if raw, ok := rawBody(m.Body); ok {
+		if slices.Contains([]string{"touser", "msgtype", "customservice", "aimsgcontext", "businessid"}, raw.Type) {
+			c.found = append(c.found, Violation{Location: "message.msgtype", Rule: "type", Code: 40008,
+				Message: "is the name of another member", Zh: "与其他字段同名", Source: "api_sendcustommessage"})
+		}
 		if !json.Valid(raw.JSON) {
 			c.found = append(c.found, Violation{Location: "message." + raw.Type, Rule: "type", Code: 47001,
 				Message: "is missing or not JSON", Zh: "缺少，或不是 JSON", Source: "api_sendcustommessage"})

@@ -168,7 +168,8 @@ func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(
 	}
 	r.token = tok.Value
 	got, err := exchange(ctx, end, r)
-	if err == nil || ClassOf(err) != ErrToken {
+	var dead *Error
+	if err == nil || !errors.As(err, &dead) || dead.Code != 40001 && dead.Code != 40014 && dead.Code != 42001 {
 		return got, err
 	}
 	refresher, ok := c.Tokens.(Refresher)
@@ -208,37 +209,44 @@ func (c *Client) call(ctx context.Context, r *request) ([]byte, error) {
 func decided(ctx context.Context, end *endpoint, r *request) ([]byte, error) {
 	answer, status, err := end.answer(ctx, r)
 	if err == nil {
-		err = outcome(r.path, status, answer)
+		err = outcome(r, status, answer)
 	}
 	return answer, err
 }
 
 // outcome decides what an answer means, in the order of the contract: a numeric
-// errcode counts whatever the HTTP status; without one, 3xx and 4xx (but 408)
-// are certain refusals; a missing errcode means success on every call but
-// custom/send; all else is unknown.
-func outcome(path string, status int, answer []byte) error {
+// errcode counts whatever the HTTP status; without one, 3xx and 4xx (but 408) are
+// certain refusals; a missing errcode means success on every call but custom/send;
+// all else, an errcode that is no number too, is unknown.
+func outcome(r *request, status int, answer []byte) error {
 	code, errmsg, state := readErrcode(answer)
-	if state == coded && code == 0 {
-		return nil
-	}
-	op := opOf(path)
 	switch {
+	case state == coded && code == 0:
+		return nil
 	case state == coded:
-		return newError(op, code, errmsg)
+		return newError(r.op(), code, r.blank(errmsg))
 	case status >= 300 && status < 500 && status != http.StatusRequestTimeout:
-		return &TransportError{Op: op, Status: status, class: ErrNotDelivered, Err: fmt.Errorf("HTTP %d: %s", status, excerpt(answer))}
-	case state == uncoded && status == http.StatusOK && path != sendPath:
+		return &TransportError{Op: r.op(), Status: status, class: ErrNotDelivered, Err: r.foreign(status, answer)}
+	case state == uncoded && status == http.StatusOK && r.path != sendPath:
 		return nil
 	}
-	return &TransportError{Op: op, Status: status, class: ErrUnknownOutcome, Err: fmt.Errorf("HTTP %d without errcode: %s", status, excerpt(answer))}
+	return &TransportError{Op: r.op(), Status: status, class: ErrUnknownOutcome, Err: r.foreign(status, answer)}
+}
+
+// foreign describes an answer that is not WeChat's. Of an answer to a token call
+// nothing is shown: there may be a token in it.
+func (r *request) foreign(status int, answer []byte) error {
+	if r.token == "" {
+		return fmt.Errorf("HTTP %d and %d bytes without errcode", status, len(answer))
+	}
+	return fmt.Errorf("HTTP %d without errcode: %q", status, r.blank(excerpt(answer)))
 }
 
 type answerState byte
 
 const (
-	foreign answerState = iota // not a JSON object
-	uncoded                    // a JSON object without a numeric errcode
+	foreign answerState = iota // not a JSON object, or with an errcode that is no number
+	uncoded                    // a JSON object without errcode
 	coded
 )
 
@@ -251,23 +259,20 @@ func readErrcode(answer []byte) (code int, errmsg string, state answerState) {
 	if string(answer) == okAnswer {
 		return 0, "ok", coded
 	}
-	var a struct {
-		ErrCode *json.Number `json:"errcode"`
-		ErrMsg  string       `json:"errmsg"`
-	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(answer, &object) != nil || object == nil {
 		return 0, "", foreign
 	}
-	if raw, ok := object["errcode"]; !ok || len(raw) == 0 || raw[0] == '"' || json.Unmarshal(raw, &a.ErrCode) != nil || a.ErrCode == nil {
+	raw, ok := object["errcode"]
+	if !ok {
 		return 0, "", uncoded
 	}
-	n, err := a.ErrCode.Int64()
+	n, err := strconv.ParseInt(string(raw), 10, 32)
 	if err != nil {
-		return 0, "", uncoded
+		return 0, "", foreign
 	}
-	_ = json.Unmarshal(object["errmsg"], &a.ErrMsg) // absent or not text: ""
-	return int(n), a.ErrMsg, coded
+	_ = json.Unmarshal(object["errmsg"], &errmsg) // absent or not text: ""
+	return int(n), errmsg, coded
 }
 
 // post calls path with in as its JSON and reads the answer into a Res.

@@ -54,6 +54,7 @@ func TestOutcomeOfAnAnswer(t *testing.T) {
 		{"a missing errcode is not 0 here", 200, `{"errmsg":"ok"}`, kefu.ErrUnknownOutcome},
 		{"an errcode that is text", 200, `{"errcode":"0"}`, kefu.ErrUnknownOutcome},
 		{"an errcode that is null", 200, `{"errcode":null}`, kefu.ErrUnknownOutcome},
+		{"an errcode beyond 32 bits", 200, `{"errcode":4294967296}`, kefu.ErrUnknownOutcome},
 		{"an errcode in another case", 200, `{"ErrCode":0}`, kefu.ErrUnknownOutcome},
 		{"a redirect", 302, ``, kefu.ErrNotDelivered},
 		{"not found", 404, `<html>`, kefu.ErrNotDelivered},
@@ -415,6 +416,7 @@ func TestSenderTries(t *testing.T) {
 		{"three by default", []string{busy, busy, busy, ok}, kefu.Sender{}, 3, kefu.ErrBusy},
 		{"as many as asked", []string{busy, busy, busy, busy, ok}, kefu.Sender{Tries: 5}, 5, ""},
 		{"a closed window stays closed", []string{closed, ok}, kefu.Sender{}, 1, kefu.ErrWindowClosed},
+		{"unknown, then refused: it may have arrived", []string{page, closed}, kefu.Sender{RetryUnknown: true}, 2, kefu.ErrUnknownOutcome},
 		{"an unknown outcome is not repeated", []string{page, ok}, kefu.Sender{}, 1, kefu.ErrUnknownOutcome},
 		{"unless asked to", []string{page, ok}, kefu.Sender{RetryUnknown: true}, 2, ""},
 	} {
@@ -490,5 +492,106 @@ func TestNoSecretIsEverShown(t *testing.T) {
 		if i := strings.Index(shown.String(), form); i >= 0 {
 			t.Errorf("shown: …%s", shown.String()[max(0, i-200):min(shown.Len(), i+20)])
 		}
+	}
+}
+
+// Other calls than custom/send may leave errcode out; what they put there must be
+// a number.
+func TestOtherCallsWantANumber(t *testing.T) {
+	for body, ok := range map[string]bool{`{"errcode":0}`: true, `{}`: true, `{"errcode":"45015"}`: false, `{"errcode":null}`: false, `{"errcode":true}`: false} {
+		c := clientOn(func(*http.Request) (*http.Response, error) { return answer(200, body), nil })
+		if err := c.Typing(t.Context(), "o"); (err == nil) != ok {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// The body of an HTTP 101 heeds no context: it must not be waited for.
+func TestSwitchingProtocolsIsNoAnswer(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		_, _ = conn.Read(make([]byte, 1)) // until the other side gives up
+	}))
+	defer s.Close()
+	c := &kefu.Client{Tokens: kefu.StaticToken("T"), BaseURL: s.URL}
+	if _, err := c.Send(t.Context(), hello); !errors.Is(err, kefu.ErrUnknownOutcome) {
+		t.Error(err)
+	}
+}
+
+func TestATransportThatReturnsNothing(t *testing.T) {
+	for _, res := range []*http.Response{nil, {StatusCode: 200}} {
+		c := clientOn(func(*http.Request) (*http.Response, error) { return res, nil })
+		if _, err := c.Send(t.Context(), hello); !errors.Is(err, kefu.ErrUnknownOutcome) {
+			t.Error(err)
+		}
+	}
+}
+
+// Three codes refuse the token before the message is looked at; only they make a
+// second post.
+func TestOnlyThreeCodesMakeASecondPost(t *testing.T) {
+	var good atomic.Value
+	var posts atomic.Int32
+	good.Store("token-2")
+	c := &kefu.Client{Tokens: kefu.CachedToken(&tokens{life: time.Hour}), HTTP: &http.Client{Transport: accepts(&good, 42006, &posts)}}
+	if _, err := c.Send(t.Context(), hello); !errors.Is(err, kefu.ErrToken) || posts.Load() != 1 {
+		t.Error(err, posts.Load())
+	}
+}
+
+// Secrets that WeChat, or something on the way, repeats are taken out.
+func TestEchoedSecretsAreBlanked(t *testing.T) {
+	const token, secret = "CANARY/token", "CANARYsecret"
+	for _, body := range []string{
+		`{"errcode":40001,"errmsg":"invalid CANARY/token or CANARY%2Ftoken, CANARYsecret"}`, `<html>CANARY/token CANARYsecret`,
+		"\uFEFF" + `{"access_token":"CANARY/token","expires_in":7200}`, `{"access_token":"CANARY/token","expires_in":7200} x`,
+	} {
+		for _, status := range []int{200, 203, 404, 500} {
+			rt := roundTrip(func(*http.Request) (*http.Response, error) { return answer(status, body), nil })
+			h := &http.Client{Transport: rt}
+			var log strings.Builder
+			s := &kefu.Sender{Client: &kefu.Client{Tokens: kefu.StaticToken(token), HTTP: h}, Tries: 1, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			res, err := s.Send(t.Context(), hello)
+			_, fetchErr := kefu.StableToken{AppID: "wx1", Secret: secret, HTTP: h}.Token(t.Context())
+			shown := fmt.Sprint(res, err, fetchErr, log.String())
+			if fetchErr != nil && strings.Contains(fmt.Sprint(fetchErr), "CANARY") && !strings.Contains(body, "errcode") || strings.Contains(fmt.Sprint(res, err, log.String()), token) || strings.Contains(fmt.Sprint(fetchErr), secret) {
+				t.Errorf("HTTP %d %s: %s", status, body, shown)
+			}
+		}
+	}
+}
+
+func TestTokenLives(t *testing.T) {
+	for _, tt := range []struct {
+		expiresIn string
+		ok        bool
+	}{{"7200", true}, {"290", true}, {"0", false}, {"-1", false}, {"99999999999999", true}} {
+		synctest.Test(t, func(t *testing.T) {
+			fetches := 0
+			rt := roundTrip(func(*http.Request) (*http.Response, error) {
+				fetches++
+				return answer(200, `{"access_token":"T","expires_in":`+tt.expiresIn+`}`), nil
+			})
+			src := kefu.CachedToken(kefu.StableToken{AppID: "wx1", Secret: "s", HTTP: &http.Client{Transport: rt}})
+			for range 50 {
+				if _, err := src.Token(t.Context()); (err == nil) != tt.ok {
+					t.Fatalf("expires_in %s: %v", tt.expiresIn, err)
+				}
+				synctest.Wait()
+			}
+			if fetches != 1 {
+				t.Errorf("expires_in %s: %d fetches for 50 callers in an instant", tt.expiresIn, fetches)
+			}
+		})
+	}
+	if _, err := kefu.CachedToken(nil).Token(t.Context()); err == nil {
+		t.Error("a cache of nothing gives a token")
 	}
 }

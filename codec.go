@@ -64,6 +64,13 @@ func (c *codec) end(e *Extra) {
 		}
 	case c.mode == reading && len(c.in) > 0:
 		*e = c.in
+	case c.mode == checking && len(c.extra) > 0:
+		for _, k := range slices.Sorted(maps.Keys(c.extra)) {
+			if !json.Valid(c.extra[k]) {
+				c.found = append(c.found, Violation{Location: c.location(k), Rule: "type", Code: 47001, Source: "RFC 8259",
+					Message: "in Extra is not JSON", Zh: "在 Extra 中，不是 JSON"})
+			}
+		}
 	}
 }
 

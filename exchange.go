@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -31,7 +30,10 @@ const (
 // then nobody can tell whether it arrived. The proxy is never taken from the
 // environment: a process that inherits one would hand it the access token.
 var defaultTransport = sync.OnceValue(func() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	t := &http.Transport{ForceAttemptHTTP2: true, TLSHandshakeTimeout: DefaultTimeout}
+	if given, ok := http.DefaultTransport.(*http.Transport); ok { // else somebody has wrapped it
+		t = given.Clone()
+	}
 	t.Proxy = nil
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, 256
 	t.IdleConnTimeout = 10 * time.Second
@@ -75,6 +77,7 @@ type request struct {
 	path        string
 	query       string // encoded, without the token
 	token       Secret // "" on the calls that give one
+	secret      Secret // AppSecret, on those calls
 	body        []byte // nil for GET
 	contentType string // of the body
 
@@ -149,11 +152,18 @@ func (e *endpoint) do(ctx context.Context, r *request) (*http.Response, context.
 		req.GetBody = r.again
 	}
 	res, err := e.trip.RoundTrip(req)
-	if err != nil {
-		cancel()
-		return nil, nil, r.failed(err)
+	switch {
+	case err != nil:
+	case res == nil || res.Body == nil:
+		err = errors.New("the transport returned neither an answer nor an error")
+	case res.StatusCode == http.StatusSwitchingProtocols: // its body heeds no context
+		res.Body.Close()
+		err = errors.New("HTTP 101 in answer to a call")
+	default:
+		return res, cancel, nil
 	}
-	return res, cancel, nil
+	cancel()
+	return nil, nil, r.failed(err)
 }
 
 // again lets Transport use another connection when nothing was written to one
@@ -166,23 +176,41 @@ func (r *request) again() (io.ReadCloser, error) {
 // the request may have arrived.
 func (r *request) failed(err error) error {
 	class := ErrUnknownOutcome
-	var dial *net.OpError
-	if r.sought.Load() && !r.found.Load() || errors.As(err, &dial) && dial.Op == "dial" && !r.found.Load() {
+	if r.sought.Load() && !r.found.Load() {
 		class = ErrNotDelivered
 	}
-	return &TransportError{Op: r.op(), Err: withoutURL(err, r.token), class: class}
+	return &TransportError{Op: r.op(), Err: r.clean(err), class: class}
 }
 
-// withoutURL takes the URL, and with it the token, out of an error.
-func withoutURL(err error, token Secret) error {
+// clean takes the URL, and with it the token, out of an error of the transport.
+func (r *request) clean(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if t := token.Reveal(); t != "" && (strings.Contains(err.Error(), t) || strings.Contains(err.Error(), url.QueryEscape(t))) {
-		return errors.New("the transport failed; its error is withheld, since it contains the access token")
+	if text := err.Error(); r.blank(text) != text || strings.Contains(strings.ToLower(text), "access_token") {
+		return withheld{err}
 	}
 	return err
+}
+
+// withheld is an error whose text is not shown; errors.Is still sees what it is.
+type withheld struct{ err error }
+
+func (withheld) Error() string {
+	return "the transport failed; its error is withheld, since it repeats the request's URL"
+}
+func (w withheld) Is(target error) bool { return errors.Is(w.err, target) }
+
+// blank removes the request's secrets from foreign text.
+func (r *request) blank(text string) string {
+	for _, s := range []Secret{r.token, r.secret} {
+		if t := s.Reveal(); t != "" {
+			text = strings.ReplaceAll(text, t, hidden)
+			text = strings.ReplaceAll(text, url.QueryEscape(t), hidden)
+		}
+	}
+	return text
 }
 
 // answer sends r and reads a JSON answer whole. HTTP failures without an errcode
@@ -203,7 +231,7 @@ func (e *endpoint) answer(ctx context.Context, r *request) ([]byte, int, error) 
 		}
 		if err != nil {
 			return nil, res.StatusCode, &TransportError{Op: r.op(), Status: res.StatusCode, class: ErrUnknownOutcome,
-				Err: fmt.Errorf("the answer was cut: %w", withoutURL(err, r.token))}
+				Err: fmt.Errorf("the answer was cut: %w", r.clean(err))}
 		}
 		if len(buf) > maxAnswer {
 			return nil, res.StatusCode, &TransportError{Op: r.op(), Status: res.StatusCode, class: ErrUnknownOutcome,

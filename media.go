@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // A MediaKind is what a file is to WeChat.
@@ -105,7 +106,7 @@ func (c *Client) UploadImage(ctx context.Context, name string, file io.Reader) (
 // from which to fetch them.
 type Download struct {
 	ContentType string
-	Filename    string        // as WeChat names it
+	Filename    string        // as WeChat names it, without folders; may be ""
 	Body        io.ReadCloser // close it; nil if there is a VideoURL
 	VideoURL    string
 }
@@ -124,17 +125,17 @@ func downloaded(ctx context.Context, end *endpoint, r *request) (*Download, erro
 	if err != nil {
 		return nil, err
 	}
-	body := &download{Reader: res.Body, res: res.Body, cancel: cancel}
+	body := &download{request: r, body: res.Body, cancel: cancel}
 	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if res.StatusCode == http.StatusOK && kind != "application/json" && kind != "text/plain" {
 		_, disposition, _ := mime.ParseMediaType(res.Header.Get("Content-Disposition"))
-		return &Download{ContentType: kind, Filename: filepath.Base("/" + disposition["filename"]), Body: body}, nil
+		return &Download{ContentType: kind, Filename: plainName(disposition["filename"]), Body: body}, nil
 	}
 	answer, readErr := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err := errors.Join(readErr, body.Close()); err != nil {
-		return nil, &TransportError{Op: r.op(), Status: res.StatusCode, class: ErrUnknownOutcome, Err: withoutURL(err, r.token)}
+		return nil, &TransportError{Op: r.op(), Status: res.StatusCode, class: ErrUnknownOutcome, Err: r.clean(err)}
 	}
-	if err := outcome(r.path, res.StatusCode, answer); err != nil {
+	if err := outcome(r, res.StatusCode, answer); err != nil {
 		return nil, err
 	}
 	var video struct {
@@ -146,15 +147,40 @@ func downloaded(ctx context.Context, end *endpoint, r *request) (*Download, erro
 	return &Download{ContentType: "video/mp4", VideoURL: video.VideoURL}, nil
 }
 
+// download is the body of an answer, whose errors show no token.
 type download struct {
-	io.Reader
-	res    io.Closer
-	cancel context.CancelFunc
+	request *request
+	body    io.ReadCloser
+	cancel  context.CancelFunc
+}
+
+func (d *download) Read(b []byte) (int, error) {
+	n, err := d.body.Read(b)
+	if err != nil && err != io.EOF {
+		err = d.request.clean(err)
+	}
+	return n, err
 }
 
 func (d *download) Close() error {
 	defer d.cancel()
-	return d.res.Close()
+	return d.body.Close()
+}
+
+// plainName is the last element of a file name that somebody else chose, or "" if
+// nothing is left of it.
+func plainName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && !unicode.Is(unicode.Bidi_Control, r) {
+			return r
+		}
+		return -1
+	}, name)
+	name = name[strings.LastIndexAny(name, `/\\`)+1:]
+	if name == "." || name == ".." {
+		return ""
+	}
+	return name
 }
 
 // upload checks a file and posts it as the form's part "media".

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -51,7 +52,7 @@ func (m *Message) walkBody(c *codec) {
 		}
 		msgtype := m.Body.MsgType()
 		c.text("msgtype", &msgtype, always)
-		if raw, ok := m.Body.(Raw); ok {
+		if raw, ok := rawBody(m.Body); ok {
 			if len(raw.JSON) > 0 {
 				c.key(msgtype)
 				c.out = append(c.out, raw.JSON...)
@@ -94,6 +95,16 @@ func (m *Message) walkBody(c *codec) {
 		m.Body.visit(c)
 	}
 	c.frame = outer
+}
+
+func rawBody(b Body) (Raw, bool) {
+	switch b := b.(type) {
+	case Raw:
+		return b, true
+	case *Raw:
+		return *b, true
+	}
+	return Raw{}, false
 }
 
 // AppendJSON appends m as it goes to WeChat: UTF-8 with &, <, > and Chinese as
@@ -197,21 +208,21 @@ func (m Message) String() string {
 		return "message to " + shortOpenID(m.To) + " without a body"
 	}
 	c := codec{}
-	if raw, ok := m.Body.(Raw); ok {
+	if raw, ok := rawBody(m.Body); ok {
 		c.out = raw.JSON
 	} else {
 		m.Body.visit(&c)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s to %s", m.Body.MsgType(), shortOpenID(m.To))
+	fmt.Fprintf(&b, "%s to %s", oneLine(m.Body.MsgType()), shortOpenID(m.To))
 	if m.KFAccount != "" {
-		fmt.Fprintf(&b, " from %s", m.KFAccount)
+		fmt.Fprintf(&b, " from %s", oneLine(m.KFAccount))
 	}
 	const most = 160
 	text := string(c.out)
 	if len(text) > most {
 		cut := most
-		for !utf8.RuneStart(text[cut]) {
+		for cut > 0 && !utf8.RuneStart(text[cut]) {
 			cut--
 		}
 		text = text[:cut] + "…"
@@ -223,7 +234,17 @@ func (m Message) String() string {
 // own, too little to use.
 func shortOpenID(id string) string {
 	if len(id) <= 10 || !utf8.ValidString(id) {
-		return id[:min(len(id), 10)]
+		return oneLine(id[:min(len(id), 10)])
 	}
-	return id[:4] + "…" + id[len(id)-4:]
+	return oneLine(id[:4] + "…" + id[len(id)-4:])
+}
+
+// oneLine is foreign text that can't break out of its line.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }

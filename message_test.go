@@ -217,6 +217,25 @@ func TestMessagePrintsWithoutWholeOpenID(t *testing.T) {
 	}
 }
 
+func TestWhatBreaksTheJSONIsRefused(t *testing.T) {
+	rules, _ := kefu.RulesFor("")
+	for name, m := range map[string]kefu.Message{
+		"raw under another member's name": {To: "o", Body: kefu.Raw{Type: "touser", JSON: []byte(`"oVictim"`)}},
+		"extra that is not JSON":          {To: "o", Body: kefu.Text{Content: "x"}, Extra: kefu.Extra{"a": []byte(`1,"touser":"oVictim"`)}},
+		"empty extra in the body":         {To: "o", Body: kefu.Text{Content: "x", Extra: kefu.Extra{"a": nil}}},
+	} {
+		if refused, _ := m.Check(&rules); len(refused) == 0 {
+			t.Errorf("%s: passes, as %s", name, m.AppendJSON(nil))
+		}
+	}
+	if got := string(kefu.Message{To: "o", Body: &kefu.Raw{Type: "x", JSON: []byte(`1`)}}.AppendJSON(nil)); got != `{"touser":"o","msgtype":"x","x":1}` {
+		t.Errorf("a pointer to Raw: %s", got)
+	}
+	if got := (kefu.Message{To: "o\nx", Body: kefu.Raw{Type: "x\n", JSON: bytes.Repeat([]byte{0x80}, 300)}}).String(); strings.Contains(got, "\n") {
+		t.Errorf("%q", got)
+	}
+}
+
 func FuzzParseMessage(f *testing.F) {
 	files, _ := filepath.Glob("testdata/samples/send_*.json")
 	for _, file := range files {

@@ -6,10 +6,14 @@ import (
 )
 
 // A Secret is a string that must not be seen: an AppSecret, an access token, an
-// EncodingAESKey, a callback token. However it is printed, logged or encoded, it
-// shows as "[secret]"; only Reveal gives the text. Compare two secrets with
-// crypto/subtle, not with ==. (Keep it in exported fields: package fmt reads an
-// unexported field of a struct that it prints without asking the field's type.)
+// EncodingAESKey, a callback token. Printed, logged or encoded it shows as
+// "[secret]"; only Reveal gives the text. Compare two secrets with crypto/subtle,
+// not with ==.
+//
+// One limit: package fmt reads the unexported fields of a struct that it prints
+// without asking their types. A struct of yours with a secret in such a field, or
+// with a pointer to one of ours, needs a Format method of its own if it is ever
+// printed.
 type Secret string
 
 const hidden = "[secret]"

@@ -3,6 +3,7 @@ package kefu
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -46,6 +47,7 @@ func (s *Sender) Send(ctx context.Context, m Message) (Response, error) {
 	if log == nil {
 		log = slog.Default()
 	}
+	var lost error // an earlier try may have arrived, whatever the later ones say
 	for n := 1; ; n++ {
 		began := time.Now()
 		res, err := s.Client.Send(ctx, m)
@@ -63,14 +65,22 @@ func (s *Sender) Send(ctx context.Context, m Message) (Response, error) {
 		again := n < tries && ctx.Err() == nil && (Retryable(err) || s.RetryUnknown && errors.Is(err, ErrUnknownOutcome))
 		log.LogAttrs(ctx, slog.LevelWarn, "customer message not accepted", append(attrs,
 			slog.String("class", string(ClassOf(err))), slog.Bool("again", again), slog.String("error", err.Error()))...)
-		if !again {
-			return res, err
+		if lost == nil && errors.Is(err, ErrUnknownOutcome) {
+			lost = err
 		}
-		if sleep(ctx, s.wait(n)) != nil {
+		if !again || sleep(ctx, s.wait(n)) != nil {
+			if lost != nil && !errors.Is(err, ErrUnknownOutcome) {
+				err = &TransportError{Op: "message/custom/send", class: ErrUnknownOutcome, Err: fmt.Errorf("an earlier try may have arrived: %w", opaque{lost, err})}
+			}
 			return res, err
 		}
 	}
 }
+
+// opaque shows two errors without the class of either.
+type opaque struct{ first, last error }
+
+func (o opaque) Error() string { return o.first.Error() + "; then " + o.last.Error() }
 
 func (s *Sender) wait(n int) time.Duration {
 	if s.Wait != nil {

@@ -36,11 +36,14 @@ type Refresher interface {
 }
 
 // StaticToken is a token supplied by the caller, who also replaces it.
-func StaticToken(token Secret) TokenSource { return staticToken{token} }
+func StaticToken(token Secret) TokenSource { return &staticToken{token} }
 
 type staticToken struct{ Value Secret }
 
-func (t staticToken) Token(context.Context) (Token, error) {
+// Format prints no more than what t is.
+func (t *staticToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "kefu.StaticToken") }
+
+func (t *staticToken) Token(context.Context) (Token, error) {
 	if t.Value == "" {
 		return Token{}, errors.New("kefu: empty StaticToken")
 	}
@@ -72,7 +75,7 @@ func (s StableToken) Token(ctx context.Context) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	return fetchToken(ctx, s.BaseURL, s.HTTP, s.Secret, &request{path: "/cgi-bin/stable_token", body: body, contentType: jsonType})
+	return fetchToken(ctx, s.BaseURL, s.HTTP, &request{path: "/cgi-bin/stable_token", secret: s.Secret, body: body, contentType: jsonType})
 }
 
 // ClientCredential fetches tokens from /cgi-bin/token. Each call makes a new
@@ -89,10 +92,10 @@ type ClientCredential struct {
 // Token fetches a new token.
 func (s ClientCredential) Token(ctx context.Context) (Token, error) {
 	query := url.Values{"grant_type": {"client_credential"}, "appid": {s.AppID}, "secret": {s.Secret.Reveal()}}
-	return fetchToken(ctx, s.BaseURL, s.HTTP, s.Secret, &request{path: "/cgi-bin/token", query: query.Encode()})
+	return fetchToken(ctx, s.BaseURL, s.HTTP, &request{path: "/cgi-bin/token", secret: s.Secret, query: query.Encode()})
 }
 
-func fetchToken(ctx context.Context, base string, client *http.Client, secret Secret, r *request) (Token, error) {
+func fetchToken(ctx context.Context, base string, client *http.Client, r *request) (Token, error) {
 	end, err := newEndpoint(base, client)
 	if err != nil {
 		return Token{}, err
@@ -100,13 +103,9 @@ func fetchToken(ctx context.Context, base string, client *http.Client, secret Se
 	asked := time.Now()
 	answer, status, err := end.answer(ctx, r)
 	if err != nil {
-		var t *TransportError
-		if errors.As(err, &t) {
-			t.Err = withoutURL(t.Err, secret)
-		}
 		return Token{}, err
 	}
-	if err := outcome(r.path, status, answer); err != nil {
+	if err := outcome(r, status, answer); err != nil {
 		return Token{}, err
 	}
 	var got struct {
@@ -116,13 +115,19 @@ func fetchToken(ctx context.Context, base string, client *http.Client, secret Se
 	if err := json.Unmarshal(answer, &got); err != nil || got.AccessToken == "" {
 		return Token{}, &TransportError{Op: r.op(), Status: status, class: ErrUnknownOutcome, Err: errors.New("an answer without access_token")}
 	}
-	return Token{Value: Secret(got.AccessToken), Expiry: asked.Add(time.Duration(got.ExpiresIn) * time.Second)}, nil
+	if got.ExpiresIn <= 0 {
+		return Token{}, &TransportError{Op: r.op(), Status: status, class: ErrUnknownOutcome, Err: fmt.Errorf("expires_in is %d", got.ExpiresIn)}
+	}
+	life := time.Duration(min(got.ExpiresIn, longestLife)) * time.Second
+	return Token{Value: Secret(got.AccessToken), Expiry: asked.Add(life)}, nil
 }
 
 const (
 	renewAhead   = 5 * time.Minute  // WeChat's overlap: a new token in the last five minutes
 	fetchTimeout = 20 * time.Second // of a fetch, which outlives the caller that began it
 	fetchPause   = time.Second      // after a failed fetch, so that a storm of callers is not a storm of fetches
+	renewPause   = 30 * time.Second // between renewals of a token that lives, however short its life
+	longestLife  = 24 * 60 * 60     // seconds; WeChat's is 7200
 )
 
 // CachedToken keeps the token of src. It fetches once however many callers wait:
@@ -140,6 +145,7 @@ type cachedToken struct {
 	fetch   *fetch    // under way, or nil
 	err     error     // of the last fetch
 	pauseTo time.Time // no new fetch before
+	renewAt time.Time // no new fetch before, while the token lives
 }
 
 // A fetch is one call of the source for any number of callers.
@@ -157,7 +163,7 @@ func (c *cachedToken) Token(ctx context.Context) (Token, error) {
 	c.mu.Lock()
 	now := time.Now()
 	alive := c.tok.lives(now)
-	if alive && c.tok.lives(now.Add(renewAhead)) {
+	if alive && (c.tok.lives(now.Add(renewAhead)) || now.Before(c.renewAt)) {
 		tok := c.tok
 		c.mu.Unlock()
 		return tok, nil
@@ -199,23 +205,32 @@ func (c *cachedToken) startLocked(ctx context.Context, now time.Time) (*fetch, e
 	if now.Before(c.pauseTo) {
 		return nil, c.err
 	}
+	if c.src == nil {
+		return nil, errors.New("kefu: CachedToken of nil")
+	}
 	f := &fetch{done: make(chan struct{})}
 	c.fetch = f
+	f.err = errors.New("kefu: the token source ended without an answer") // until it does
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
+		defer c.end(f) // also if the source ends the goroutine
 		f.tok, f.err = c.src.Token(ctx)
-		c.mu.Lock()
-		c.fetch = nil
-		if f.err == nil {
-			c.tok, c.err, c.pauseTo = f.tok, nil, time.Time{}
-		} else {
-			c.err, c.pauseTo = f.err, time.Now().Add(fetchPause)
-		}
-		c.mu.Unlock()
-		close(f.done)
 	}()
 	return f, nil
+}
+
+// end takes up what a fetch has brought.
+func (c *cachedToken) end(f *fetch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fetch = nil
+	if now := time.Now(); f.err == nil {
+		c.tok, c.err, c.pauseTo, c.renewAt = f.tok, nil, time.Time{}, now.Add(renewPause)
+	} else {
+		c.err, c.pauseTo = f.err, now.Add(fetchPause)
+	}
+	close(f.done)
 }
 
 func (f *fetch) wait(ctx context.Context) (Token, error) {
