@@ -168,8 +168,7 @@ func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(
 	}
 	r.token = tok.Value
 	got, err := exchange(ctx, end, r)
-	var dead *Error
-	if err == nil || !errors.As(err, &dead) || dead.Code != 40001 && dead.Code != 40014 && dead.Code != 42001 {
+	if err == nil || !refusesToken(err) {
 		return got, err
 	}
 	refresher, ok := c.Tokens.(Refresher)
@@ -184,6 +183,13 @@ func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(
 		return none, err
 	}
 	return exchange(ctx, end, &request{path: r.path, query: r.query, token: fresh.Value, body: r.body, contentType: r.contentType})
+}
+
+// refusesToken reports whether err refuses the token before anything else was
+// looked at.
+func refusesToken(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Code == 40001 || e.Code == 40014 || e.Code == 42001)
 }
 
 // noToken says that a call did not start for want of a token: certainly not
@@ -219,6 +225,9 @@ func decided(ctx context.Context, end *endpoint, r *request) ([]byte, error) {
 // certain refusals; a missing errcode means success on every call but custom/send;
 // all else, an errcode that is no number too, is unknown.
 func outcome(r *request, status int, answer []byte) error {
+	if string(answer) == okAnswer {
+		return nil
+	}
 	code, errmsg, state := readErrcode(answer)
 	switch {
 	case state == coded && code == 0:
@@ -256,9 +265,6 @@ const okAnswer = `{"errcode":0,"errmsg":"ok"}`
 
 // readErrcode finds the errcode of an answer.
 func readErrcode(answer []byte) (code int, errmsg string, state answerState) {
-	if string(answer) == okAnswer {
-		return 0, "ok", coded
-	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(answer, &object) != nil || object == nil {
 		return 0, "", foreign
