@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -348,11 +349,18 @@ func clip() []byte {
 const mostFollowers = 100_000
 
 // act does what a follower of a does, and returns when its callback is done with.
+// onEarth reports whether degrees, if given, are a number of at most that size.
+func onEarth(degrees *float64, most float64) bool {
+	return degrees == nil || *degrees >= -most && *degrees <= most // NaN is neither
+}
+
 func (p *platform) act(a *account, openid, name string, d Details) (Action, error) {
 	doing, known := actions[name]
 	switch {
 	case !known:
 		return Action{}, fmt.Errorf("no action %q; there are %s", name, strings.Join(Actions(), ", "))
+	case !onEarth(d.Lat, 90) || !onEarth(d.Lon, 180):
+		return Action{}, errors.New("lat and lon must be degrees on earth: -90 to 90, -180 to 180")
 	case !openIDForm.MatchString(openid):
 		return Action{}, fmt.Errorf("%q can't be an openid: 1 to 64 letters, digits, _ and -", openid)
 	}

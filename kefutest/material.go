@@ -385,7 +385,7 @@ func (l *library) submit(now time.Time, draftID string) (*publishJob, int) {
 	end := now.Add(l.rules.PublishTakes)
 	job := &publishJob{
 		ID:        strconv.Itoa(100000001 + len(l.jobs)),
-		MsgDataID: strconv.Itoa(2247483647 + len(l.jobs)),
+		MsgDataID: strconv.FormatInt(2247483647+int64(len(l.jobs)), 10),
 		Done:      end,
 		Status:    l.rules.PublishEnds,
 		Article:   article{ID: newID(), From: end},

@@ -71,6 +71,9 @@ const (
 // secretMembers finds the secrets in JSON.
 var secretMembers = regexp.MustCompile(`(?i)("(?:secret|appsecret|access_token)"\s*:\s*")(?:[^"\\]|\\.)*`)
 
+// tokens finds access tokens of WeChat's form, wherever they got by mistake.
+var tokens = regexp.MustCompile(`[0-9]{2,3}_[A-Za-z0-9_-]{60,512}`)
+
 // loggable is the beginning of a body without secrets, or "" if it is not text.
 func (c *call) loggable(b []byte) string {
 	if most := loggedBytes + longestSecret; len(b) > most { // what this cuts in two is cut off below
@@ -82,7 +85,7 @@ func (c *call) loggable(b []byte) string {
 	if !utf8.Valid(b) {
 		return ""
 	}
-	s := secretMembers.ReplaceAllString(string(b), "${1}[secret]")
+	s := tokens.ReplaceAllString(secretMembers.ReplaceAllString(string(b), "${1}[secret]"), "[secret]")
 	if known := c.Secret.Reveal(); known != "" {
 		s = strings.ReplaceAll(s, known, "[secret]")
 	}
@@ -109,7 +112,7 @@ func loggableQuery(raw string) string {
 		case "":
 			continue
 		}
-		pairs[i] = name + "=" + value
+		pairs[i] = tokens.ReplaceAllString(name+"="+value, "[secret]")
 	}
 	return strings.Join(pairs, "&")
 }
@@ -122,7 +125,7 @@ func (p *platform) logRequest(c *call, r *http.Request, out reply, body []byte, 
 		RID: rid, Fault: hit, clientIP: c.ip,
 	}
 	if c.route == unknownRoute { // of a known one the path may go on with a token
-		line.Path = r.URL.Path[:min(len(r.URL.Path), 256)]
+		line.Path = tokens.ReplaceAllString(r.URL.Path[:min(len(r.URL.Path), 512)], "[secret]")
 	}
 	if out.silent || hit != nil && hit.Drop != "" {
 		line.Status = 0
