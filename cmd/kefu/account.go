@@ -33,15 +33,15 @@ type direct struct {
 func (d *direct) flags(p *program, fs *pflag.FlagSet) {
 	fs.BoolVar(&d.yes, "direct", false, "call WeChat itself, without a gateway")
 	fs.StringVar(&d.apiBase, "api-base", cmp.Or(p.env["KEFU_API_BASE"], kefu.DefaultBaseURL), "where WeChat's API is (KEFU_API_BASE)")
-	fs.StringVar(&d.appid, "account", "", "appid that KEFU_ACCOUNT must have, to be sure")
+	fs.StringVar(&d.appid, "account", "", "appid of the account (default: the only one; with --direct that of KEFU_ACCOUNT)")
 }
 
 // client returns a client for the account in KEFU_ACCOUNT. A simulator on this
 // machine is called as its own demo account unless another is named.
 func (d *direct) client(p *program) (*kefu.Client, error) {
 	if !d.yes {
-		return nil, usagef("there is no gateway in this version yet to hand this to", "这个版本还没有网关可以交付").
-			then("add --direct to call WeChat without one", "加上 --direct，不经网关直接调用微信")
+		return nil, usagef("this version's gateway does not take files yet", "这个版本的网关还不收文件").
+			then("add --direct to call WeChat without it", "加上 --direct，不经网关直接调用微信")
 	}
 	account := kefutest.DefaultAccount
 	switch given := p.env["KEFU_ACCOUNT"]; {

@@ -28,13 +28,19 @@ type step struct {
 }
 
 // steps are all that is tried: the kinds of messages, then what surrounds them,
-// then the article of the beginning with its rules and its mistakes.
+// then the article of the beginning with its rules and its mistakes, all by the SDK
+// alone; at last the gateway.
 func steps() []step {
 	var all []step
 	for _, k := range kinds() {
-		all = append(all, step{k.name, k.arrives})
+		all = append(all, step{k.name, func(ctx context.Context, d *demo, to string) (string, error) {
+			return k.arrives(ctx, &d.party, to, func(m kefu.Message) error {
+				_, err := d.client.Send(ctx, m)
+				return err
+			})
+		}})
 	}
-	return append(all,
+	all = append(all,
 		step{"typing", checkTyping},
 		step{"menu-tap", checkMenuTap},
 		step{"window", checkWindow},
@@ -56,6 +62,7 @@ func steps() []step {
 		step{"video-without-thumb", checkVideoWithoutThumb},
 		step{"uploadimg-video", checkUploadimgVideo},
 	)
+	return append(all, gatewaySteps()...)
 }
 
 // checkTime is how long a check may take; it is made to take less than a second.
@@ -74,7 +81,7 @@ func (d *demo) check(ctx context.Context, steps []step) error {
 			mark, seen = d.paint(d.stdout, red, "✗"), err.Error()
 			failed++
 		}
-		if _, err := fmt.Fprintf(d.stdout, "%s %-20s %s\n", mark, s.name, oneLine(seen)); err != nil {
+		if _, err := fmt.Fprintf(d.stdout, "%s %-23s %s\n", mark, s.name, oneLine(seen)); err != nil {
 			return err
 		}
 	}
@@ -126,7 +133,7 @@ type seenFollower struct {
 }
 
 // read decodes what a GET of the control plane answers.
-func read[T any](ctx context.Context, d *demo, path string) (v T, err error) {
+func read[T any](ctx context.Context, d *party, path string) (v T, err error) {
 	answer, err := d.control.call(ctx, http.MethodGet, path, nil)
 	if err == nil {
 		err = json.Unmarshal(answer, &v)
@@ -134,13 +141,13 @@ func read[T any](ctx context.Context, d *demo, path string) (v T, err error) {
 	return v, err
 }
 
-func (d *demo) messages(ctx context.Context, to string) ([]receivedMessage, error) {
+func (d *party) messages(ctx context.Context, to string) ([]receivedMessage, error) {
 	l, err := read[list[receivedMessage]](ctx, d, "messages?to="+to)
 	return l.Items, err
 }
 
 // contents are the texts that the follower received.
-func (d *demo) contents(ctx context.Context, to string) (texts []string, err error) {
+func (d *party) contents(ctx context.Context, to string) (texts []string, err error) {
 	messages, err := d.messages(ctx, to)
 	for _, got := range messages {
 		m, err := kefu.ParseMessage([]byte(got.Raw))
@@ -154,7 +161,7 @@ func (d *demo) contents(ctx context.Context, to string) (texts []string, err err
 }
 
 // sends are the errcodes with which the sends to the follower were answered.
-func (d *demo) sends(ctx context.Context, to string) (codes []int, err error) {
+func (d *party) sends(ctx context.Context, to string) (codes []int, err error) {
 	l, err := read[list[seenRequest]](ctx, d, "requests")
 	for _, r := range l.Items {
 		if r.OpenID == to && r.Path == "/cgi-bin/message/custom/send" {
@@ -164,17 +171,17 @@ func (d *demo) sends(ctx context.Context, to string) (codes []int, err error) {
 	return codes, err
 }
 
-func (d *demo) advance(ctx context.Context, by string) error {
+func (d *party) advance(ctx context.Context, by string) error {
 	_, err := d.control.call(ctx, http.MethodPost, "clock", map[string]string{"advance": by})
 	return err
 }
 
-func (d *demo) act(ctx context.Context, openid, action string) (done, error) {
+func (d *party) act(ctx context.Context, openid, action string) (done, error) {
 	r, _, err := d.control.act(ctx, openid, action, nil)
 	return r, err
 }
 
-func (d *demo) text(ctx context.Context, to, content string) error {
+func (d *party) text(ctx context.Context, to, content string) error {
 	_, err := d.client.Send(ctx, kefu.Message{To: to, Body: kefu.Text{Content: content}})
 	return err
 }
@@ -205,7 +212,7 @@ func sameJSON(a, b string) bool {
 
 // arrives sends one and finds exactly that on the follower's phone. A tap on the
 // menu opens the window, which the account does not answer.
-func (k kind) arrives(ctx context.Context, d *demo, to string) (string, error) {
+func (k kind) arrives(ctx context.Context, d *party, to string, send func(kefu.Message) error) (string, error) {
 	if _, err := d.act(ctx, to, "click"); err != nil {
 		return "", err
 	}
@@ -213,7 +220,7 @@ func (k kind) arrives(ctx context.Context, d *demo, to string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := d.client.Send(ctx, s.message); err != nil {
+	if err := send(s.message); err != nil {
 		return "", err
 	}
 	got, err := d.messages(ctx, to)
@@ -256,7 +263,7 @@ func checkTyping(ctx context.Context, d *demo, to string) (string, error) {
 	if err := d.client.Typing(ctx, to); err != nil {
 		return "", err
 	}
-	during, err := read[seenFollower](ctx, d, "followers/"+to)
+	during, err := read[seenFollower](ctx, &d.party, "followers/"+to)
 	if err != nil {
 		return "", err
 	}
@@ -264,7 +271,7 @@ func checkTyping(ctx context.Context, d *demo, to string) (string, error) {
 	if err := d.client.CancelTyping(ctx, to); err != nil {
 		return "", err
 	}
-	after, err := read[seenFollower](ctx, d, "followers/"+to)
+	after, err := read[seenFollower](ctx, &d.party, "followers/"+to)
 	return "shown; asked again: 45081; canceled: gone", errors.Join(err,
 		want("typing shown", during.Typing, true), wantCode("typing again", again, 45081), want("typing shown after cancel", after.Typing, false))
 }
@@ -441,8 +448,9 @@ func checkCallbackURL(ctx context.Context, d *demo, _ string) (string, error) {
 
 func checkPassiveReply(ctx context.Context, d *demo, to string) (string, error) {
 	accounts, err := read[list[struct {
-		Mode string `json:"mode"`
-	}]](ctx, d, "accounts")
+		AppID string `json:"appid"`
+		Mode  string `json:"mode"`
+	}]](ctx, &d.party, "accounts")
 	if err != nil {
 		return "", err
 	}
@@ -450,8 +458,14 @@ func checkPassiveReply(ctx context.Context, d *demo, to string) (string, error) 
 	switch {
 	case err != nil:
 		return "", err
-	case len(accounts.Items) != 1 || len(r.Deliveries) == 0:
-		return "", fmt.Errorf("%d accounts, %d deliveries", len(accounts.Items), len(r.Deliveries))
+	case len(r.Deliveries) == 0:
+		return "", errors.New("the callback was not called")
+	}
+	mode := ""
+	for _, a := range accounts.Items {
+		if a.AppID == d.control.account {
+			mode = a.Mode
+		}
 	}
 	var reply struct {
 		Text struct{ Content string } `json:"text"`
@@ -463,7 +477,7 @@ func checkPassiveReply(ctx context.Context, d *demo, to string) (string, error) 
 		followed = followed || is
 	}
 	return "in secure mode: subscribe received, answered " + reply.Text.Content, errors.Join(
-		want("mode", accounts.Items[0].Mode, "secure"), want("HTTP status", r.Deliveries[0].Status, http.StatusOK),
+		want("mode", mode, "secure"), want("HTTP status", r.Deliveries[0].Status, http.StatusOK),
 		want("subscribe received", followed, true), want("passive reply", reply.Text.Content, greeting))
 }
 
@@ -475,20 +489,25 @@ func checkAnswer(ctx context.Context, d *demo, to string) (string, error) {
 	return "在吗 → " + strings.Join(got, ""), errors.Join(err, want("received", got, []string{"收到：在吗"}))
 }
 
-func checkForgery(ctx context.Context, d *demo, to string) (string, error) {
+// forge posts a push that WeChat did not make, and returns the HTTP status answered.
+func forge(ctx context.Context, callback, to string) (status int, err error) {
 	forged := "<xml><ToUserName>gh_1</ToUserName><FromUserName>" + to + "</FromUserName><CreateTime>1</CreateTime>" +
 		"<MsgType>text</MsgType><Content>forged</Content><MsgId>1</MsgId></xml>"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.callback, strings.NewReader(forged))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callback, strings.NewReader(forged))
 	if err != nil {
-		return "", err
+		return 0, err
 	}
 	res, err := plainHTTP.Do(req)
 	if err != nil {
-		return "", err
+		return 0, err
 	}
-	defer res.Body.Close()
-	return "a plain, unsigned callback is refused with HTTP 403", errors.Join(
-		want("HTTP status", res.StatusCode, http.StatusForbidden), want("events received", len(d.received(to)), 0))
+	return res.StatusCode, res.Body.Close()
+}
+
+func checkForgery(ctx context.Context, d *demo, to string) (string, error) {
+	status, err := forge(ctx, d.callback, to)
+	return "a plain, unsigned callback is refused with HTTP 403", errors.Join(err,
+		want("HTTP status", status, http.StatusForbidden), want("events received", len(d.received(to)), 0))
 }
 
 // ---- the article ----
@@ -509,7 +528,7 @@ func checkCardRule(ctx context.Context, d *demo, to string) (string, error) {
 }
 
 // underLegacy runs f under the article's rules.
-func (d *demo) underLegacy(ctx context.Context, f func(kefu.Rules) (string, error)) (string, error) {
+func (d *party) underLegacy(ctx context.Context, f func(kefu.Rules) (string, error)) (string, error) {
 	rules, err := kefu.RulesFor("legacy_48h")
 	if err != nil {
 		return "", err

@@ -121,7 +121,7 @@ var sabotages = []struct {
 	{"allowance", "sim", "it has no end", on("POST", sendPath, answers("45047", "0"))},
 	{"allowance", "sim", "it is another", on("POST", "/_sim/followers/*", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(w, r)
-		next.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "http://127.0.0.1"+strings.Replace(r.URL.Path, "/text", "/click", 1), nil))
+		next.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "http://127.0.0.1"+strings.Replace(r.URL.RequestURI(), "/text", "/click", 1), nil))
 	})},
 	{"retry", "sim", "nothing has to be retried", on("POST", "/_sim/faults", says(200, "{}"))},
 	{"retry", "sim", "WeChat stays busy", on("POST", "/_sim/faults", asks(`"next":2`, `"next":3`))},
@@ -162,6 +162,42 @@ var sabotages = []struct {
 	{"video-without-thumb", "sim", "the message is accepted and not delivered", swallowed},
 	{"video-without-thumb", "sim", "WeChat refuses it", on("POST", sendPath, says(200, `{"errcode":41006,"errmsg":""}`))},
 	{"uploadimg-video", "sim", "WeChat takes a video", on("POST", "/cgi-bin/media/uploadimg", says(200, `{"url":"http://a/"}`))},
+
+	{"gateway-text", "sim", "another text arrives", on("POST", sendPath, asks("第二行", "第三行"))},
+	{"gateway-text", "gateway", "the gateway says sent and does nothing", on("POST", "/v1/messages", says(200, `{"id":"msg_1","state":"sent"}`))},
+	{"gateway-text", "gateway", "the gateway changes the text", on("POST", "/v1/messages", asks("第二行", "第三行"))},
+	{"gateway-kf-account", "sim", "nobody signs", on("POST", sendPath, asks("customservice", "custom"))},
+	{"gateway-callback", "gateway", "the callback is not kept", on("POST", "/callback/*", says(200, "success"))},
+	{"gateway-callback", "gateway", "the window is another", on("GET", "/v1/conversations/*", answers(`"user_message"`, `"menu"`))},
+	{"gateway-forged", "gateway", "forgeries are taken", on("POST", "/callback/*", says(200, "success"))},
+	{"gateway-window", "sim", "it does not close", on("POST", "/_sim/clock", says(200, "{}"))},
+	{"gateway-window", "sim", "it does not open again", on("POST", "/_sim/followers/*", once(says(200, "{}")))},
+	{"gateway-window", "gateway", "it is not foreseen", on("POST", "/v1/messages", asks(`"when_closed":"fail"`, `"when_closed":"try"`))},
+	{"gateway-parked", "sim", "the window does not close", on("POST", "/_sim/clock", says(200, "{}"))},
+	{"gateway-parked", "sim", "nothing leaves", on("POST", "/_sim/followers/*", once(says(200, "{}")))},
+	{"gateway-parked", "sim", "another order arrives", on("GET", "/_sim/messages", answers(`\"content\":\"2\"`, `\"content\":\"3\"`))},
+	{"gateway-parked", "gateway", "the answer waits as well", on("POST", "/v1/messages", asks(`"priority":"human"`, `"priority":"bulk"`))},
+	{"gateway-parked", "gateway", "none stay", on("GET", "/v1/messages", answers(`"parked"`, `"sent"`))},
+	{"gateway-retry", "sim", "nothing has to be retried", on("POST", "/_sim/faults", says(200, "{}"))},
+	{"gateway-retry", "sim", "WeChat stays busy", on("POST", "/_sim/faults", asks(`"next":2`, `"next":3`))},
+	{"gateway-lost-answer", "sim", "the answer is not lost", on("POST", "/_sim/faults", says(200, "{}"))},
+	{"gateway-lost-answer", "sim", "the message is lost", on("POST", "/_sim/faults", asks("after", "before"))},
+	{"gateway-repeat", "gateway", "the key is not looked at", on("POST", "/v1/messages", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.Header.Del("Idempotency-Key")
+		next.ServeHTTP(w, r)
+	})},
+	{"gateway-image-back", "sim", "other bytes come back", on("GET", "/cgi-bin/media/get", answers("IEND", "IENd"))},
+	{"gateway-image-back", "sim", "another picture arrives", on("POST", sendPath, asks(`"media_id":"`, `"media_id":"x`))},
+	{"gateway-list", "gateway", "the page is not there", on("GET", "/", says(404, ""))},
+}
+
+// Whatever goes through the gateway has to arrive.
+func init() {
+	for _, k := range kinds() {
+		sabotages = append(sabotages, sabotages[0])
+		s := &sabotages[len(sabotages)-1]
+		s.step, s.what, s.intruder = "gateway-"+k.name, "WeChat accepts the message and does not deliver it", swallowed
+	}
 }
 
 // checkOnly runs one step of the check in a world of its own.
@@ -169,7 +205,7 @@ func checkOnly(t *testing.T, s step, meddle func(string, http.Handler) http.Hand
 	t.Helper()
 	var out, talk bytes.Buffer
 	p := &program{stdin: strings.NewReader(""), stdout: &out, stderr: &talk, env: map[string]string{}, meddle: meddle}
-	d, err := p.startDemo(anyPort, anyPort)
+	d, err := p.startDemo(t.Context(), anyPort, anyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,6 +238,7 @@ func TestCheckNoticesSabotage(t *testing.T) {
 	}
 	for _, tt := range sabotages {
 		t.Run(tt.step+": "+tt.what, func(t *testing.T) {
+			t.Parallel()
 			met := false
 			meddle := func(server string, h http.Handler) http.Handler {
 				if server != tt.server {
@@ -263,7 +300,7 @@ func TestCheckEndsInTime(t *testing.T) {
 			<-r.Context().Done()
 		})
 	}
-	d, err := p.startDemo(anyPort, anyPort)
+	d, err := p.startDemo(t.Context(), anyPort, anyPort)
 	if err != nil {
 		t.Fatal(err)
 	}

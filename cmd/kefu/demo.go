@@ -3,11 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +21,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/callback"
+	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/kefutest"
 )
 
@@ -24,13 +31,19 @@ const (
 	anyPort      = "127.0.0.1:0"
 )
 
+// demoDB is the demo's database, in a folder of its own that names the port, which is
+// how the other commands on this machine find its key.
+const demoDB = "kefu.db"
+
+func demoFolder(port string) string { return "kefu-demo-" + port + "-*" }
+
 func (p *program) demoCommand() *cobra.Command {
 	var addr, simAddr string
 	var check bool
 	cmd := &cobra.Command{
-		Use: "demo", Short: "A simulated WeChat, a phone page and one message of each kind · 演示",
-		Long: "Run a simulated WeChat with a phone page, receive its callbacks, and send one message of each kind.\n" +
-			"启动模拟的微信和手机页面，接收回调，把每一种消息各发一条。\n\n" +
+		Use: "demo", Short: "A simulated WeChat with a gateway before it, and one message of each kind · 演示",
+		Long: "Run a simulated WeChat with a phone page and the gateway, and send one message of each kind.\n" +
+			"启动模拟的微信（带手机页面）和网关，把每一种消息各发一条。\n\n" +
 			"With --check it tries everything by itself, prints what it saw, and exits 0 only if all of it happened.",
 		Example: "  kefu demo\n  kefu demo --check", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,7 +61,7 @@ func (p *program) demoCommand() *cobra.Command {
 					simAddr = anyPort
 				}
 			}
-			d, err := p.startDemo(addr, simAddr)
+			d, err := p.startDemo(cmd.Context(), addr, simAddr)
 			if err != nil {
 				return err
 			}
@@ -60,31 +73,42 @@ func (p *program) demoCommand() *cobra.Command {
 			return errors.Join(err, d.stop())
 		},
 	}
-	cmd.Flags().StringVar(&addr, "addr", defaultAddr, "where the demo receives callbacks")
+	cmd.Flags().StringVar(&addr, "addr", defaultAddr, "where the gateway listens")
 	cmd.Flags().StringVar(&simAddr, "sim-addr", defaultSim, "where the simulated WeChat listens")
 	cmd.Flags().BoolVar(&check, "check", false, "try everything, print what was seen, and end")
 	return cmd
 }
 
-// A demo is a simulated WeChat and an account that talks to it over HTTP, as any
-// program would.
+// A demo is a simulated WeChat with two accounts: one behind a gateway, and one of
+// a program that uses the SDK alone. All of it speaks HTTP, as it would elsewhere.
 type demo struct {
 	*program
-	wechat   *kefutest.WeChat
-	servers  []*http.Server
-	simURL   string
-	ownURL   string // of the account: its callback, and a song
-	callback string
-	client   *kefu.Client
-	control  *controlPlane
-	log      *slog.Logger // of the callback
-	loud     slog.LevelVar
+	party  // the program with the SDK
+	behind party
+	wechat *kefutest.WeChat
+	gate   *runningGateway
+	key    kefu.Secret // of the gateway
+	folder string
+	server []*http.Server
+	simURL string
+	log    *slog.Logger
+	loud   slog.LevelVar
+
+	callback string // of the program with the SDK
 
 	mu     sync.Mutex       // guards events
-	events []callback.Event // received, oldest first
+	events []callback.Event // received by it, oldest first
 }
 
-// demoState is what the account has at WeChat from the start.
+// A party is one account's view: it speaks to WeChat, and acts as its followers.
+type party struct {
+	ownURL  string // serves a song
+	client  *kefu.Client
+	control *controlPlane
+	gateway *gateway.Client // nil: it has none
+}
+
+// demoState is what each account has at WeChat from the start.
 const demoState = `{
 	"kf_accounts": [{"kf_account": "xiaowei@kefudemo", "nickname": "小微"}],
 	"mini_programs": ["wxdemominiprogram1"],
@@ -95,46 +119,109 @@ const demoState = `{
 	]
 }`
 
-func (p *program) startDemo(addr, simAddr string) (*demo, error) {
-	own, err := listen(addr)
-	if err != nil {
+func (p *program) startDemo(ctx context.Context, addr, simAddr string) (_ *demo, err error) {
+	d := &demo{program: p}
+	d.loud.Set(slog.LevelError + 1) // the demo acts as follower, too; and a check breaks things on purpose
+	d.log = slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: &d.loud}))
+	var listeners []net.Listener
+	defer func() {
+		if err != nil {
+			for _, l := range listeners {
+				_ = l.Close() // its server may have closed it already
+			}
+			err = errors.Join(err, d.stop())
+		}
+	}()
+	for _, a := range []string{addr, simAddr, anyPort} {
+		l, err := listen(a)
+		if err != nil {
+			return nil, err
+		}
+		listeners = append(listeners, l)
+	}
+	gate, sim, own := listeners[0], listeners[1], listeners[2]
+	d.simURL = urlOf(sim)
+
+	first, second := kefutest.DefaultAccount, kefutest.DefaultAccount
+	second.AppID, second.Name = "wx5eed2a76cc560002", "SDK"
+	first.Callback, d.callback = urlOf(gate)+"/callback/"+first.AppID, urlOf(own)+"/callback/"+second.AppID
+	second.Callback = d.callback
+	d.wechat = kefutest.Config{Accounts: []kefutest.Account{first, second}, URL: d.simURL, SharedClock: true}.New()
+	if err := errors.Join(d.wechat.SetState(demoState), d.wechat.Account(second.AppID).SetState(demoState)); err != nil {
 		return nil, err
 	}
-	sim, err := listen(simAddr)
-	if err != nil {
-		return nil, errors.Join(err, own.Close())
+	if err := d.startItsGateway(ctx, gate, first); err != nil {
+		return nil, err
 	}
-	d := &demo{program: p, simURL: urlOf(sim), ownURL: urlOf(own)}
-	d.loud.Set(slog.LevelError) // the demo acts as follower, too; and a check forges on purpose
-	d.log = slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: &d.loud}))
-	account := kefutest.DefaultAccount
-	d.callback = d.ownURL + "/callback/" + account.AppID
-	account.Callback = d.callback
-	d.wechat = kefutest.Config{Accounts: []kefutest.Account{account}, URL: d.simURL, SharedClock: true}.New()
-	if err := d.wechat.SetState(demoState); err != nil {
-		return nil, errors.Join(err, own.Close(), sim.Close())
-	}
-	d.client = &kefu.Client{
-		Tokens:  kefu.CachedToken(kefu.StableToken{AppID: account.AppID, Secret: account.Secret, BaseURL: d.simURL}),
-		BaseURL: d.simURL,
-	}
-	d.control = &controlPlane{base: d.simURL}
+	d.party = d.partyOf(second, urlOf(own))
+	d.behind = d.partyOf(first, urlOf(own))
+	d.behind.gateway = &gateway.Client{BaseURL: d.gate.url, Key: d.key, Language: p.lang()}
+
 	mux := http.NewServeMux()
-	mux.Handle("/callback/"+account.AppID, d.receiver(account))
+	mux.Handle("/callback/"+second.AppID, d.receiver(second))
 	mux.HandleFunc("GET /song.wav", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "song.wav", time.Time{}, bytes.NewReader(sampleWAV()))
 	})
-	d.servers = []*http.Server{p.serve(own, p.meddled("callback", mux)), p.serve(sim, p.meddled("sim", d.wechat.Handler()))}
-	if err := p.json(struct {
-		Sim      string `json:"sim"`
-		Callback string `json:"callback"`
-	}{d.simURL, d.callback}); err != nil {
-		return nil, errors.Join(err, d.stop())
-	}
-	return d, nil
+	d.server = []*http.Server{p.serve(own, p.meddled("callback", mux)), p.serve(sim, p.meddled("sim", d.wechat.Handler()))}
+	return d, p.json(struct {
+		Gateway string `json:"gateway"`
+		Sim     string `json:"sim"`
+		APIKey  string `json:"api_key"`
+	}{d.gate.url, d.simURL, d.key.Reveal()})
 }
 
-func (d *demo) stop() error { return shutdown(d.wechat, d.servers...) }
+// startItsGateway starts the gateway in a folder that goes with the demo, and with
+// nothing of the environment: it is for the demo's account alone.
+func (d *demo) startItsGateway(ctx context.Context, l net.Listener, a kefutest.Account) (err error) {
+	_, port, _ := net.SplitHostPort(l.Addr().String()) // a TCP address
+	if d.folder, err = os.MkdirTemp("", demoFolder(port)); err != nil {
+		f := failf("no folder can be made for the demo", "无法为演示创建目录")
+		f.cause = err
+		return f
+	}
+	host := *d.program
+	host.env = maps.Clone(d.env)
+	maps.DeleteFunc(host.env, func(name, _ string) bool { return strings.HasPrefix(name, "KEFU_") && name != "KEFU_LANG" })
+	if host.env == nil {
+		host.env = map[string]string{}
+	}
+	host.env["KEFU_ACCOUNT"] = strings.Join([]string{a.AppID, a.Secret.Reveal(), a.Token.Reveal(), a.AESKey.Reveal()}, ":")
+	d.gate, err = host.startGateway(ctx, gatewayConfig{
+		listener: l, db: filepath.Join(d.folder, demoDB), apiBase: d.simURL, now: d.wechat.Now, log: d.log, front: withLiveList,
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range findKeys([]string{d.gate.keyFile}) {
+		d.key = k.key
+	}
+	return nil
+}
+
+func (d *demo) partyOf(a kefutest.Account, ownURL string) party {
+	return party{
+		ownURL: ownURL,
+		client: &kefu.Client{
+			Tokens:  kefu.CachedToken(kefu.StableToken{AppID: a.AppID, Secret: a.Secret, BaseURL: d.simURL}),
+			BaseURL: d.simURL,
+		},
+		control: &controlPlane{base: d.simURL, account: a.AppID},
+	}
+}
+
+func (d *demo) stop() error {
+	var errs []error
+	if d.wechat != nil {
+		errs = append(errs, shutdown(d.wechat, d.server...))
+	}
+	if d.gate != nil {
+		errs = append(errs, d.gate.stop())
+	}
+	if d.folder != "" {
+		errs = append(errs, os.RemoveAll(d.folder))
+	}
+	return errors.Join(errs...)
+}
 
 // receiver is the account's callback: it greets new followers in its answer and
 // answers texts by customer-service messages.
@@ -181,57 +268,97 @@ func (d *demo) received(openid string) (from []callback.Event) {
 	return from
 }
 
-// show lets a follower ask for each kind of message, sends it, and stays.
+// show lets a follower ask for each kind of message, sends it, and stays: as a
+// program behind the gateway, which answers texts.
 func (d *demo) show(ctx context.Context) error {
-	if _, _, err := d.control.act(ctx, demoFollower, "subscribe", nil); err != nil {
+	me := &d.behind
+	if _, err := me.act(ctx, demoFollower, "subscribe"); err != nil {
 		return err
 	}
 	sent := 0
 	for _, k := range kinds() {
-		if _, _, err := d.control.act(ctx, demoFollower, "click", map[string]string{"key": k.name}); err != nil {
+		if _, _, err := me.control.act(ctx, demoFollower, "click", map[string]string{"key": k.name}); err != nil {
 			return err
 		}
-		s, err := k.make(ctx, d, demoFollower)
+		s, err := k.make(ctx, me, demoFollower)
 		if err == nil {
-			_, err = d.client.Send(ctx, s.message)
+			err = me.entrust(ctx, s.message)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", k.name, err)
 		}
 		sent++
 	}
-	d.say("sent %d messages, one of each kind and form", "已发送 %d 条消息，每种一条", sent)
-	page := d.simURL + "/?openid=" + demoFollower
+	d.say("sent %d messages through the gateway, one of each kind and form", "已经网关发送 %d 条消息，每种一条", sent)
+	reader, err := me.gateway.AddKey(ctx, gateway.KeyRequest{Name: "live list", Role: gateway.Read})
+	if err != nil {
+		return err
+	}
 	account := kefutest.DefaultAccount
+	lang := d.lang()
 	fmt.Fprintf(d.stderr, text{
 		`
-  phone page   %s
-  WeChat       %s   (any SDK of yours: only the host name changes)
-  account      KEFU_ACCOUNT=%s:%s
+  phone page   %[1]s
+  messages     %[2]s
+  gateway      %[3]s
+  WeChat       %[4]s   (any SDK of yours: only the host name changes)
+  account      KEFU_ACCOUNT=%[5]s:%[6]s
 
 Try, from another terminal:
-  kefu send text "你好" --to %s --direct --api-base %s
-  kefu trigger text %[5]s --field content=你好 --sim %[6]s
+  export KEFU_URL=%[3]s KEFU_API_KEY=%[7]s
+  kefu send text "你好" --to %[8]s --wait
+  kefu tail
+  kefu trigger text %[8]s --field content=你好 --sim %[4]s
 
 Ctrl-C ends it.
 `, `
-  手机页面     %s
-  模拟的微信   %s   （你现有的 SDK 只需改主机名）
-  公众号       KEFU_ACCOUNT=%s:%s
+  手机页面     %[1]s
+  消息列表     %[2]s
+  网关         %[3]s
+  模拟的微信   %[4]s   （你现有的 SDK 只需改主机名）
+  公众号       KEFU_ACCOUNT=%[5]s:%[6]s
 
 在另一个终端试试：
-  kefu send text "你好" --to %s --direct --api-base %s
-  kefu trigger text %[5]s --field content=你好 --sim %[6]s
+  export KEFU_URL=%[3]s KEFU_API_KEY=%[7]s
+  kefu send text "你好" --to %[8]s --wait
+  kefu tail
+  kefu trigger text %[8]s --field content=你好 --sim %[4]s
 
 Ctrl-C 结束。
-`}.in(d.lang()), page, d.simURL, account.AppID, account.Secret.Reveal(), demoFollower, d.simURL)
-	d.loud.Set(slog.LevelInfo)
-	<-ctx.Done()
+`}.in(lang), d.simURL+"/?openid="+demoFollower, d.gate.url+"/?lang="+lang+"#"+reader.Key, d.gate.url, d.simURL,
+		account.AppID, account.Secret.Reveal(), d.key.Reveal(), demoFollower)
+	d.loud.Set(slog.LevelWarn)
+	return d.answer(ctx)
+}
+
+// answer follows the feed and answers each text, until ctx ends.
+func (d *demo) answer(ctx context.Context) error {
+	for e, err := range d.behind.gateway.Events(ctx, gateway.EventOptions{Types: []string{"follower.message"}}) {
+		if err != nil {
+			return err
+		}
+		var push struct {
+			MsgType string
+			Push    struct{ Content string }
+		}
+		if json.Unmarshal(e.Data, &push) != nil || push.MsgType != "text" {
+			continue
+		}
+		if err := d.behind.entrust(ctx, kefu.Message{To: e.OpenID, Body: kefu.Text{Content: "收到：" + push.Push.Content}}); err != nil {
+			d.log.WarnContext(ctx, "not answered", "err", err)
+		}
+	}
 	return nil
 }
 
+// entrust hands a message to the gateway.
+func (d *party) entrust(ctx context.Context, m kefu.Message) error {
+	_, err := d.gateway.Send(ctx, gateway.Request{Message: m.AppendJSON(nil)}, gateway.SendOptions{})
+	return err
+}
+
 // upload stores one of the demo's own files.
-func (d *demo) upload(ctx context.Context, kind kefu.MediaKind, name string, data []byte) (kefu.TemporaryID, error) {
+func (d *party) upload(ctx context.Context, kind kefu.MediaKind, name string, data []byte) (kefu.TemporaryID, error) {
 	m, err := d.client.Upload(ctx, kind, name, bytes.NewReader(data))
 	return m.ID, err
 }

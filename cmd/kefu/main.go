@@ -1,8 +1,10 @@
-// Command kefu sends WeChat Official Account customer-service messages (客服消息)
-// from a shell, and simulates a WeChat to send them to.
+// Command kefu sends WeChat Official Account customer-service messages (客服消息):
+// it runs the gateway that keeps and delivers them, speaks to it from a shell, and
+// simulates a WeChat to send them to.
 //
-//	kefu demo                                        a simulated WeChat with a phone page
-//	kefu send text "你好" --to oUser1 --direct       one message
+//	kefu demo                                a simulated WeChat with a gateway
+//	kefu serve                               the gateway
+//	kefu send text "你好" --to oUser1        one message
 //	kefu help                                        all commands
 //
 // What it prints on stdout is data; what it says to people goes to stderr. It
@@ -48,8 +50,8 @@ type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            map[string]string // empty variables are left out
-	// meddle lets a test put itself before a server of the demo ("sim" or
-	// "callback"), to see that a fault there is noticed. nil: nobody does.
+	// meddle lets a test put itself before a server of the demo ("sim", "gateway"
+	// or "callback"), to see that a fault there is noticed. nil: nobody does.
 	meddle func(server string, h http.Handler) http.Handler
 }
 
@@ -87,7 +89,7 @@ func (p *program) command() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          p.subcommand,
 		Run:           func(*cobra.Command, []string) {},
-		Example:       "  kefu demo\n  kefu send text \"你好\" --to oUser1 --direct",
+		Example:       "  kefu demo\n  kefu serve\n  kefu send text \"你好\" --to oUser1",
 	}
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
@@ -104,6 +106,7 @@ func (p *program) command() *cobra.Command {
 		},
 	})
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.simCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
+		p.messagesCommand(), p.conversationsCommand(), p.windowCommand(), p.tailCommand(), p.accountCommand(), p.keyCommand(),
 		p.errcodeCommand(), p.rulesCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }

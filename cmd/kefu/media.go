@@ -207,7 +207,17 @@ func picture(ctx context.Context, c *kefu.Client, pic *string) error {
 	return uploadImage(ctx, c, pic)
 }
 
+// needsDirect tells where a file can go, which is not yet through the gateway.
+func needsDirect(name string) error {
+	return usagef("%s is a file, and this version's gateway does not take files yet", "%s 是文件，这个版本的网关还不收文件", name).
+		then("send it with --direct; or upload it first: kefu media upload FILE --direct (a picture of an article: media uploadimg), and send what that prints",
+			"加上 --direct 发送；或先上传：kefu media upload FILE --direct（图文的封面用 media uploadimg），再用它输出的 id 或 URL 发送")
+}
+
 func uploadImage(ctx context.Context, c *kefu.Client, name *string) error {
+	if c == nil {
+		return needsDirect(*name)
+	}
 	f, err := open(*name)
 	if err != nil {
 		return err
@@ -218,6 +228,9 @@ func uploadImage(ctx context.Context, c *kefu.Client, name *string) error {
 }
 
 func upload(ctx context.Context, c *kefu.Client, kind kefu.MediaKind, name string) (kefu.Media, error) {
+	if c == nil {
+		return kefu.Media{}, needsDirect(name)
+	}
 	f, err := open(name)
 	if err != nil {
 		return kefu.Media{}, err

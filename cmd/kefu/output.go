@@ -6,20 +6,62 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // json writes v to stdout as one line.
 func (p *program) json(v any) error {
 	b, err := encode(v)
 	if err == nil {
-		_, err = p.stdout.Write(b)
+		_, err = p.stdout.Write(inertJSON(b))
 	}
 	if err != nil {
 		return &failure{code: exitFailed, what: text{"can't write the answer", "无法输出结果"}, cause: err}
 	}
 	return nil
 }
+
+// inert is foreign text for a terminal: what is no visible character is shown as its
+// escape, so that it can't move the cursor, colour, or turn the line round.
+func inert(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case visible(r):
+			b.WriteRune(r)
+		default:
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
+}
+
+// inertJSON is the same JSON with what is no visible character escaped.
+func inertJSON(b []byte) []byte {
+	if !bytes.ContainsFunc(b, func(r rune) bool { return r != '\n' && !visible(r) }) {
+		return b
+	}
+	out := make([]byte, 0, len(b)+16)
+	for _, r := range string(b) {
+		if r == '\n' || visible(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			out = fmt.Appendf(out, "\\u%04x", unit)
+		}
+	}
+	return out
+}
+
+// visible: also the joiner, without which some emoji fall apart.
+func visible(r rune) bool { return unicode.IsPrint(r) || r == '\u200d' }
 
 // encode is v as one line of JSON, with <, > and & as themselves.
 func encode(v any) ([]byte, error) {

@@ -2,9 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"os"
+	"strings"
 	"testing"
+
+	"github.com/kefu-go/kefu/gateway"
 )
 
 func TestPaint(t *testing.T) {
@@ -35,5 +39,46 @@ func TestPaint(t *testing.T) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// Foreign text can't do anything to a terminal, and JSON stays the same JSON.
+func TestInert(t *testing.T) {
+	for _, tt := range []struct{ name, foreign, want string }{
+		{"text stays", "你好 <b> \"x\" & 👩‍💻 é", "你好 <b> \"x\" & 👩‍💻 é"},
+		{"escape", "\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`},
+		{"bell, backspace, carriage return", "a\a\b\rb", `a\a\b\rb`},
+		{"line feed ends no line", "a\nb", `a\nb`},
+		{"C1 control", "\u009b31m", `\u009b31m`},
+		{"right to left override", "\u202egpj.exe", `\u202egpj.exe`},
+		{"line separator", "a\u2028b", `a\u2028b`},
+		{"invisible tag", "\U000e0041", `\U000e0041`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := inert(tt.foreign); got != tt.want {
+				t.Errorf("inert: %q, want %q", got, tt.want)
+			}
+			var out bytes.Buffer
+			if err := (&program{stdout: &out}).json(tt.foreign); err != nil {
+				t.Fatal(err)
+			}
+			if strings.ContainsFunc(strings.TrimSuffix(out.String(), "\n"), func(r rune) bool { return !visible(r) }) {
+				t.Errorf("json: %q", &out)
+			}
+			var back string
+			if err := json.Unmarshal(out.Bytes(), &back); err != nil || back != tt.foreign {
+				t.Errorf("json comes back as %q (%v)", back, err)
+			}
+		})
+	}
+}
+
+// A line of the feed is one line, whatever a follower has written.
+func TestFeedLine(t *testing.T) {
+	e := gateway.FeedEntry{Type: "follower.message", Account: "wx1", OpenID: "o1\x1b[2J"}
+	e.Data = []byte(`{"msgtype":"text","push":{"MsgType":"text","Content":"hi\u001b]0;title\u0007\nsecond\u202e"}}`)
+	want := `0001-01-01T00:00:00Z follower.message wx1 o1\x1b[2J hi\x1b]0;title\a\nsecond\u202e`
+	if got := feedLine(e); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -18,6 +18,9 @@ import (
 type sending struct {
 	*program
 	direct
+	entrusting
+	wechat  *kefu.Client // if it goes directly
+	gate    *caller      // else
 	to, kf  string
 	ai      bool
 	noCheck bool
@@ -28,19 +31,23 @@ type sending struct {
 func (p *program) sendCommand() *cobra.Command {
 	s := &sending{program: p}
 	cmd := &cobra.Command{
-		Use:     "send TYPE|- [ARGS] --to OPENID --direct",
-		Short:   "Send a message; - reads WeChat's own JSON from stdin · 发送客服消息",
-		Example: "  kefu send text \"你好\" --to oUser1 --direct\n  kefu send - --to oUser1 --direct < message.json",
+		Use:   "send TYPE|- [ARGS] --to OPENID",
+		Short: "Send a message; - reads WeChat's own JSON from stdin · 发送客服消息",
+		Long: "Send a message through the gateway, which keeps it, or with --direct to WeChat itself.\n" +
+			"经网关发送客服消息（网关先落盘再送出）；加 --direct 则直接发给微信。\n\n" +
+			"Exit code: 0 kept, or with --wait sent; 3 refused by WeChat; 4 nobody can tell; 2 wrong usage; 1 anything else.",
+		Example: "  kefu send text \"你好\" --to oUser1 --wait\n  kefu send text \"你好\" --to oUser1 --direct\n  kefu send - --to oUser1 < message.json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "-" {
 				return nil
 			}
 			return p.subcommand(cmd, args)
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.sendStdin(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.sendStdin(cmd) },
 	}
 	fs := cmd.PersistentFlags()
 	s.direct.flags(p, fs)
+	s.entrusting.flags(p, cmd)
 	fs.StringVar(&s.to, "to", "", "openid of the follower")
 	fs.StringVar(&s.kf, "kf", "", "kf account that signs, NAME@ACCOUNT")
 	fs.BoolVar(&s.ai, "ai", false, "let WeChat label it as made by AI")
@@ -53,7 +60,8 @@ func (p *program) sendCommand() *cobra.Command {
 	return cmd
 }
 
-// A build makes the body of a message, and uploads what it is made of.
+// A build makes the body of a message, and uploads what it is made of. c is nil if
+// the message goes through the gateway.
 type build func(ctx context.Context, c *kefu.Client, args []string) (kefu.Body, error)
 
 // kinds are the commands below send: one for each kind of message.
@@ -61,8 +69,8 @@ func (s *sending) kinds() []*cobra.Command {
 	kind := func(use, en, zh, example string, names []string, flags func(*pflag.FlagSet), body build) *cobra.Command {
 		name, _, _ := strings.Cut(use, " ")
 		cmd := &cobra.Command{
-			Use: use, Short: en + " · " + zh, Example: "  kefu send " + name + " " + example + " --to oUser1 --direct", Args: arguments(names...),
-			RunE: func(cmd *cobra.Command, args []string) error { return s.send(cmd.Context(), args, body) },
+			Use: use, Short: en + " · " + zh, Example: "  kefu send " + name + " " + example + " --to oUser1", Args: arguments(names...),
+			RunE: func(cmd *cobra.Command, args []string) error { return s.send(cmd, args, body) },
 		}
 		if flags != nil {
 			flags(cmd.Flags())
@@ -95,8 +103,8 @@ func (s *sending) kinds() []*cobra.Command {
 			}),
 		s.miniProgramKind(kind),
 		s.linkKind(kind),
-		s.typingKind("typing", "Show \"typing…\" for some 15 s", "显示「正在输入」", (*kefu.Client).Typing),
-		s.typingKind("cancel-typing", "End \"typing…\"", "取消「正在输入」", (*kefu.Client).CancelTyping),
+		s.typingKind("typing", "Show \"typing…\" for some 15 s", "显示「正在输入」", true),
+		s.typingKind("cancel-typing", "End \"typing…\"", "取消「正在输入」", false),
 	}
 }
 
@@ -120,7 +128,7 @@ func (s *sending) mediaKind(name, en, zh, example string, body func(kefu.MediaID
 	cmd := &cobra.Command{
 		Use: name + " FILE|--media-id ID", Short: en + " · " + zh, Example: "  kefu send " + name + " " + example + " --to oUser1 --direct",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.send(cmd.Context(), args, func(ctx context.Context, c *kefu.Client, args []string) (kefu.Body, error) {
+			return s.send(cmd, args, func(ctx context.Context, c *kefu.Client, args []string) (kefu.Body, error) {
 				media, err := mediaID(ctx, c, kefu.MediaKind(name), id, args)
 				return body(media), err
 			})
@@ -137,7 +145,7 @@ func (s *sending) videoKind() *cobra.Command {
 		Use: "video FILE|--media-id ID", Short: "A video with its cover · 视频",
 		Example: "  kefu send video tour.mp4 --thumb cover.jpg --title \"导览\" --to oUser1 --direct",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.send(cmd.Context(), args, func(ctx context.Context, c *kefu.Client, args []string) (kefu.Body, error) {
+			return s.send(cmd, args, func(ctx context.Context, c *kefu.Client, args []string) (kefu.Body, error) {
 				var err error
 				if v.MediaID, err = mediaID(ctx, c, kefu.MediaVideo, id, args); err != nil {
 					return nil, err
@@ -161,7 +169,7 @@ func thumbFlag(fs *pflag.FlagSet, thumb *string) {
 func (s *sending) musicKind(kind kindMaker) *cobra.Command {
 	var m kefu.Music
 	var thumb string
-	return kind("music", "A song that plays from a URL", "音乐", `--url https://example.com/s.mp3 --thumb cover.jpg --title "歌"`, nil,
+	return kind("music", "A song that plays from a URL", "音乐", `--url https://example.com/s.mp3 --thumb MEDIA_ID --title "歌"`, nil,
 		func(fs *pflag.FlagSet) {
 			fs.StringVar(&m.MusicURL, "url", "", "URL of the song")
 			fs.StringVar(&m.HQMusicURL, "hq-url", "", "URL in high quality, preferred on wifi")
@@ -179,7 +187,7 @@ func (s *sending) musicKind(kind kindMaker) *cobra.Command {
 func (s *sending) newsKind(kind kindMaker) *cobra.Command {
 	var one kefu.Article
 	var more []string
-	return kind("news", "A card that opens a page", "图文消息（外链）", `--title "通知" --url https://example.com/ --pic cover.jpg`, nil,
+	return kind("news", "A card that opens a page", "图文消息（外链）", `--title "通知" --url https://example.com/ --pic https://example.com/p.jpg`, nil,
 		func(fs *pflag.FlagSet) {
 			fs.StringVar(&one.Title, "title", "", "title")
 			fs.StringVar(&one.Description, "description", "", "description")
@@ -232,7 +240,7 @@ func (s *sending) menuKind(kind kindMaker) *cobra.Command {
 func (s *sending) miniProgramKind(kind kindMaker) *cobra.Command {
 	var m kefu.MiniProgramPage
 	var thumb string
-	return kind("miniprogrampage", "A card that opens a mini program", "小程序卡片", `--appid wx… --path pages/index --title "小程序" --thumb cover.jpg`, nil,
+	return kind("miniprogrampage", "A card that opens a mini program", "小程序卡片", `--appid wx… --path pages/index --title "小程序" --thumb MEDIA_ID`, nil,
 		func(fs *pflag.FlagSet) {
 			fs.StringVar(&m.AppID, "appid", "", "appid of the mini program, which must be linked to the account")
 			fs.StringVar(&m.PagePath, "path", "", "page, as in app.json; may carry a query")
@@ -258,15 +266,28 @@ func (s *sending) linkKind(kind kindMaker) *cobra.Command {
 		func(context.Context, *kefu.Client, []string) (kefu.Body, error) { return l, nil })
 }
 
-func (s *sending) typingKind(name, en, zh string, call func(*kefu.Client, context.Context, string) error) *cobra.Command {
+func (s *sending) typingKind(name, en, zh string, on bool) *cobra.Command {
 	return &cobra.Command{
-		Use: name, Short: en + " · " + zh, Example: "  kefu send " + name + " --to oUser1 --direct", Args: arguments(),
+		Use: name, Short: en + " · " + zh, Example: "  kefu send " + name + " --to oUser1", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.ready()
-			if err != nil {
+			ctx, err := cmd.Context(), s.ready(cmd)
+			switch {
+			case err != nil:
 				return err
+			case s.gate != nil:
+				account, err := s.gate.theAccount(ctx, s.appid)
+				if err != nil {
+					return err
+				}
+				if err := s.gate.Typing(ctx, account, s.to, on); err != nil {
+					return s.gate.explained(err)
+				}
+			case on:
+				err = s.wechat.Typing(ctx, s.to)
+			default:
+				err = s.wechat.CancelTyping(ctx, s.to)
 			}
-			if err = call(c, cmd.Context(), s.to); err != nil {
+			if err != nil {
 				return s.report(kefu.Response{}, err)
 			}
 			return s.report(kefu.Response{ErrMsg: "ok"}, nil)
@@ -274,36 +295,50 @@ func (s *sending) typingKind(name, en, zh string, call func(*kefu.Client, contex
 	}
 }
 
-// ready returns the client if there is somebody to send to.
-func (s *sending) ready() (*kefu.Client, error) {
-	c, err := s.client(s.program)
-	if err != nil {
-		return nil, err
+// way opens the way to WeChat or to the gateway.
+func (s *sending) way(cmd *cobra.Command) (err error) {
+	if err = oneWay(cmd, s.direct.yes); err != nil {
+		return err
 	}
-	if s.to == "" {
-		return nil, usagef("it does not say to whom", "没有说发给谁").then("add --to OPENID", "加上 --to OPENID")
+	if s.direct.yes {
+		if s.wechat, err = s.client(s.program); err == nil {
+			s.wechat.NoCheck = s.noCheck
+		}
+		return err
 	}
-	c.NoCheck = s.noCheck
-	return c, nil
+	s.gate, err = s.entrance.open(cmd.Context(), s.program)
+	return err
 }
 
-func (s *sending) send(ctx context.Context, args []string, body build) error {
-	c, err := s.ready()
-	if err != nil {
+// ready opens the way if there is somebody to send to.
+func (s *sending) ready(cmd *cobra.Command) error {
+	if s.to == "" {
+		return usagef("it does not say to whom", "没有说发给谁").then("add --to OPENID", "加上 --to OPENID")
+	}
+	return s.way(cmd)
+}
+
+func (s *sending) send(cmd *cobra.Command, args []string, body build) error {
+	if err := s.ready(cmd); err != nil {
 		return err
 	}
 	m := kefu.Message{To: s.to}
-	if m.Body, err = body(ctx, c, args); err != nil {
+	var err error
+	if m.Body, err = body(cmd.Context(), s.wechat, args); err != nil {
 		return s.report(kefu.Response{}, err)
 	}
-	return s.sendMessage(ctx, c, m)
+	return s.sendMessage(cmd.Context(), m)
 }
 
-func (s *sending) sendMessage(ctx context.Context, c *kefu.Client, m kefu.Message) error {
+func (s *sending) sendMessage(ctx context.Context, m kefu.Message) error {
 	if s.kf != "" {
 		m.KFAccount = s.kf
 	}
 	m.AI = m.AI || s.ai
+	if s.gate != nil {
+		return s.entrust(ctx, s.gate, m.AppendJSON(nil))
+	}
+	c := s.wechat
 	if card, ok := m.Body.(kefu.WXCard); ok && !s.noCheck && card.CardID != "" {
 		if err := c.CheckCard(ctx, card.CardID); err != nil {
 			return s.report(kefu.Response{}, err)
@@ -322,33 +357,32 @@ func (s *sending) sendMessage(ctx context.Context, c *kefu.Client, m kefu.Messag
 // mostStdin is far more than WeChat takes.
 const mostStdin = 1 << 20
 
-func (s *sending) sendStdin(ctx context.Context) error {
-	c, err := s.client(s.program)
-	if err != nil {
+func (s *sending) sendStdin(cmd *cobra.Command) error {
+	if err := s.way(cmd); err != nil {
 		return err
 	}
-	body, err := io.ReadAll(io.LimitReader(s.stdin, mostStdin+1))
-	switch {
-	case err != nil:
-		return &failure{code: exitFailed, what: text{"can't read stdin", "无法读取标准输入"}, cause: err}
-	case len(body) > mostStdin:
-		return failf("stdin has more than %d bytes", "标准输入超过 %d 字节", mostStdin)
+	body, err := s.readStdin()
+	if err != nil {
+		return err
 	}
 	if s.noCheck {
 		if s.to != "" || s.kf != "" || s.ai || s.tries != 1 {
 			s.say("note: with --no-check the bytes go as they are, once; --to, --kf, --ai and --tries do not apply",
 				"注意：--no-check 时原样发送一次；--to、--kf、--ai、--tries 不起作用")
 		}
-		return s.report(c.SendJSON(ctx, body))
+		return s.report(s.wechat.SendJSON(cmd.Context(), body))
 	}
 	m, err := kefu.ParseMessage(body)
 	if err != nil {
 		return s.report(kefu.Response{}, err)
 	}
+	if s.gate != nil && s.to == "" && s.kf == "" && !s.ai {
+		return s.entrust(cmd.Context(), s.gate, body)
+	}
 	if s.to != "" {
 		m.To = s.to
 	}
-	return s.sendMessage(ctx, c, m)
+	return s.sendMessage(cmd.Context(), m)
 }
 
 // A result is what became of a message, for scripts.

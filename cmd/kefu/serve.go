@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -66,10 +68,13 @@ func (p *program) serveCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.StringVar(&addr, "addr", orEnv(p, "KEFU_ADDR", defaultAddr), "where the API listens; port 0 picks one")
 	fs.StringVar(&publicAddr, "public-addr", p.env["KEFU_PUBLIC_ADDR"], "a second listener that serves /callback/ alone")
-	fs.StringVar(&db, "db", orEnv(p, "KEFU_DB", "sqlite:kefu.db"), "where messages are kept")
+	fs.StringVar(&db, "db", orEnv(p, "KEFU_DB", defaultDB), "where messages are kept")
 	fs.StringVar(&apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
 	return cmd
 }
+
+// defaultDB is where messages are kept unless told otherwise.
+const defaultDB = "sqlite:kefu.db"
 
 func orEnv(p *program, name, otherwise string) string {
 	if v := p.env[name]; v != "" {
@@ -85,6 +90,9 @@ type gatewayConfig struct {
 	apiBase          string
 	now              func() time.Time // nil: the real time; else one that may jump
 	log              *slog.Logger     // default: on stderr
+	listener         net.Listener     // default: on addr
+	// front stands before the gateway; default: nothing.
+	front func(http.Handler) http.Handler
 }
 
 // A runningGateway is a gateway in this process.
@@ -113,9 +121,11 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(c.addr)
-	if err != nil {
-		return nil, err
+	l := c.listener
+	if l == nil {
+		if l, err = listen(c.addr); err != nil {
+			return nil, err
+		}
 	}
 	g := &runningGateway{url: urlOf(l), keyFile: c.db + ".key"}
 	defer func() {
@@ -153,16 +163,27 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	g.server = &server.Server{
 		Engine: g.dispatcher, Store: reading{g.store}, Key: kefu.Secret(key), Explain: explainStore, Now: now, Log: log,
 	}
-	g.servers = append(g.servers, p.serve(l, p.meddled("gateway", g.server.Handler())))
+	handler := g.server.Handler()
+	if c.front != nil {
+		handler = c.front(handler)
+	}
+	g.servers = append(g.servers, p.serveGateway(l, p.meddled("gateway", handler)))
 	if c.publicAddr != "" {
 		public, err := listen(c.publicAddr)
 		if err != nil {
 			return nil, err
 		}
 		g.publicURL = urlOf(public)
-		g.servers = append(g.servers, p.serve(public, g.server.Callbacks()))
+		g.servers = append(g.servers, p.serveGateway(public, g.server.Callbacks()))
 	}
 	return g, nil
+}
+
+func (p *program) serveGateway(l net.Listener, h http.Handler) *http.Server {
+	s := server.HTTP(h)
+	s.ErrorLog = log.New(p.stderr, "kefu: ", 0)
+	go s.Serve(l) // ends with Close or Shutdown; nothing else ends it
+	return s
 }
 
 func (g *runningGateway) callbackBase() string {

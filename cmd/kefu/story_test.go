@@ -26,8 +26,8 @@ import (
 //
 //	kefu ARGS           runs it; if nothing else is said it must exit with 0
 //	start ARGS          runs it in the background, up to its first line on stdout;
-//	                    $SIM and $CALLBACK are then the addresses in it
-//	stop                ends what was started with SIGTERM
+//	                    $SIM and $GATEWAY are then the addresses in it
+//	stop                ends what was started last with SIGTERM
 //	exit N              the exit code
 //	stdout, stderr RE   must match, line by line; !stdout, !stderr must not
 //	stdin FILE          is read by the next kefu
@@ -77,7 +77,7 @@ type story struct {
 	codeOK bool // code was expected
 	stdout string
 	stderr string
-	behind *background
+	behind []*background
 }
 
 type background struct {
@@ -89,16 +89,16 @@ type background struct {
 
 func newStory(t *testing.T, file string) *story {
 	s := &story{T: t, file: file, dir: t.TempDir(), codeOK: true}
-	s.env = map[string]string{"PATH": os.Getenv("PATH"), "HOME": s.dir, "LANG": "C", "BE_KEFU": "1", "GORACE": "atexit_sleep_ms=0"}
+	s.env = map[string]string{"PATH": os.Getenv("PATH"), "HOME": s.dir, "TMPDIR": s.dir, "LANG": "C", "BE_KEFU": "1", "GORACE": "atexit_sleep_ms=0"}
 	for name, data := range map[string][]byte{
 		"hills.png": samplePNG(), "cover.jpg": sampleJPG(), "silence.amr": sampleAMR(), "tour.mp4": sampleMP4(),
 	} {
 		s.write(name, data)
 	}
 	t.Cleanup(func() {
-		if s.behind != nil {
-			s.behind.cmd.Process.Kill()
-			s.behind.cmd.Wait()
+		for _, b := range s.behind {
+			b.cmd.Process.Kill()
+			b.cmd.Wait()
 		}
 	})
 	return s
@@ -267,26 +267,31 @@ func (s *story) start(args []string) {
 	if err := b.cmd.Start(); err != nil {
 		s.Fatal(err)
 	}
-	s.behind, b.stdout = b, bufio.NewReader(out)
+	s.behind, b.stdout = append(s.behind, b), bufio.NewReader(out)
 	if b.first, err = b.stdout.ReadString('\n'); err != nil {
 		b.cmd.Wait()
 		s.stderr = b.stderr.String()
 		s.fail("no first line: %v", err)
 	}
-	var urls struct{ Sim, Callback string }
-	if err := json.Unmarshal([]byte(b.first), &urls); err != nil || urls.Sim == "" {
+	var urls struct{ Sim, Gateway string }
+	if err := json.Unmarshal([]byte(b.first), &urls); err != nil || urls.Sim+urls.Gateway == "" {
 		s.fail("the first line is %q", b.first)
 	}
-	s.env["SIM"], s.env["CALLBACK"] = urls.Sim, urls.Callback
+	for name, url := range map[string]string{"SIM": urls.Sim, "GATEWAY": urls.Gateway} {
+		if url != "" {
+			s.env[name] = url
+		}
+	}
 }
 
 func (s *story) stop() {
 	s.Helper()
-	b := s.behind
-	if b == nil {
+	if len(s.behind) == 0 {
 		s.fail("nothing was started")
 	}
-	s.behind = nil
+	last := len(s.behind) - 1
+	b := s.behind[last]
+	s.behind = s.behind[:last]
 	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		s.Fatal(err)
 	}
