@@ -438,6 +438,77 @@ func TestPhoneActsAsTheFollower(t *testing.T) {
 	}
 }
 
+// The list, the panel and the phone's bar say the same of a window, whatever the order
+// of things: as they do in a page opened afresh.
+func TestPhoneShowsTheWindow(t *testing.T) {
+	w := stock(t, kefutest.Account{}) // a message opens 48 h without a limit
+	const says = `({list: document.querySelector("#followers small")?.textContent.replace(/\d+ h \d+ m|\d+:\d\d/, "T"),
+		looks: document.querySelector("#followers .fl")?.className,
+		panel: document.querySelector("#window").textContent.replace(/\d+ h \d+ m|\d+:\d\d/g, "T"),
+		writes: !document.querySelector("#bar-write").hidden, follows: !document.querySelector("#bar-follow").hidden,
+		first: document.querySelector("#acts").textContent})`
+	type shown struct {
+		List, Looks, Panel, First string
+		Writes, Follows           bool
+	}
+	w.UserSends("oUser1")
+	address := w.URL + "/?lang=en&openid=oUser1"
+	p, fresh := openPhone(t, address), openPhone(t, address)
+	for _, tt := range []struct {
+		name  string
+		does  func()
+		looks string // the class of the follower in the list
+		list  string // what the list says
+		panel string // what is in the panel
+	}{
+		{"48 h without a limit", func() {}, "fl open", "T∞No limit", "No limit"},
+		{"a fresh minute beside it comes first, and is no alarm", func() { w.Scans("oUser1", "1") }, "fl open", "T3/3 left+∞", "3/3 left"},
+		{"the minute is over", func() { w.Advance(time.Minute) }, "fl open", "T∞No limit", "No limit"},
+		{"its last minutes", func() { w.Advance(47*time.Hour + 56*time.Minute) }, "fl hot", "T∞No limit", "No limit"},
+		{"it closed", func() { w.Advance(time.Hour) }, "fl shut", "Window closed", "No window"},
+		{"unfollowed", func() { w.Unfollows("oUser1") }, "fl shut", "Not following", "Not following"},
+		{"rights after it: followed again, nothing open", func() { p.click("acts", "Rights") }, "fl shut", "Window closed", "No window"},
+		{"a minute alone", func() { w.Scans("oUser1", "1") }, "fl hot", "T3/3 left", "3/3 left"},
+	} {
+		tt.does()
+		p.until(fmt.Sprintf(`{ const now = %s; now.looks?.startsWith(%s) && now.list === %s && now.panel.includes(%s) }`,
+			says, quote(tt.looks), quote(tt.list), quote(tt.panel)))
+		got := eval[shown](p, says)
+		fresh.do(chromedp.Navigate(address))
+		fresh.until(`!document.querySelector("#window-sec").hidden`)
+		if again := eval[shown](fresh, says); got != again || got.Writes == got.Follows {
+			t.Errorf("%s:\n%+v, in a fresh page\n%+v", tt.name, got, again)
+		}
+	}
+}
+
+// A tap on a card says what WeChat would open: its page is WeChat's own, and nothing
+// is pushed.
+func TestPhoneCardTap(t *testing.T) {
+	w := stock(t, kefutest.Account{})
+	w.set(t, object{"cards": []object{{"card_id": "pCARD", "title": "满减券"}}})
+	w.UserSends("oUser1")
+	p := openPhone(t, w.URL+"/?lang=zh&openid=oUser1")
+	w.say(t, "oUser1", kefu.Message{Body: kefu.WXCard{CardID: "pCARD"}})
+	p.shows("满减券")
+	p.click("chat", "点击领取")
+	p.until(`/卡券.*满减券/.test(document.querySelector("#toast").textContent)`)
+	if n := len(w.Chat("oUser1")); n != 2 {
+		t.Errorf("%d lines, want the two from before", n)
+	}
+}
+
+// A video that does not play says whether there are no bytes or none for the browser.
+func TestPhoneVideoThatDoesNotPlay(t *testing.T) {
+	w := stock(t, kefutest.Account{})
+	w.UserSends("oUser1")
+	p := openPhone(t, w.URL+"/?lang=zh&openid=oUser1")
+	must[kefutest.Action](t, "video")(w.Does("oUser1", "video", kefutest.Details{}))
+	p.until(`!!document.querySelector("#chat>li:last-child .go")`)
+	p.do(chromedp.Click(chromedp.CSS("#chat>li:last-child .go")))
+	p.shows("浏览器不能播放")
+}
+
 // hostile is what a stranger might write. owned, where it names one, is a function
 // of the page that tells on them.
 var hostile = []string{
@@ -475,7 +546,11 @@ func TestPhoneHostileStrings(t *testing.T) {
 	var cards, signers []object
 	for i, s := range hostile {
 		cards = append(cards, object{"card_id": cardOf(i), "title": s})
-		signers = append(signers, object{"kf_account": signerOf(i), "nickname": s})
+		signer := object{"kf_account": signerOf(i), "nickname": s}
+		if strings.HasPrefix(s, "javascript:") || strings.HasPrefix(s, "data:") {
+			signer["headimg"] = s
+		}
+		signers = append(signers, signer)
 	}
 	w.set(t, object{"cards": cards, "kf_accounts": signers, "mini_programs": hostile, "limits": long})
 
@@ -537,6 +612,7 @@ func (p *phone) unharmed(shown []string) {
 	if got := eval[[]string](p, `[...document.querySelectorAll("#chat *, #followers *, #requests *, header *")].flatMap((node) => [
 		["SCRIPT", "IFRAME", "STYLE", "FORM", "BASE", "OBJECT", "EMBED"].includes(node.tagName) && node.tagName,
 		...[...node.attributes].filter((a) => /^on/i.test(a.name) || a.name === "srcdoc" || a.name === "style").map((a) => a.name + "=" + a.value),
+		node.tagName === "IMG" && !/^https?:/.test(node.src) && node.src,
 		node.tagName === "A" && node.closest("#chat") && !/^https?:$/.test(node.protocol) && node.href,
 		node.target === "_blank" && !/noopener/.test(node.rel) && "opener " + node.href,
 	].filter(Boolean))`); len(got) > 0 {
@@ -560,7 +636,7 @@ func (p *phone) unharmed(shown []string) {
 	}
 }
 
-// The page in both languages, both colour schemes and two widths. What takes eyes is
+// The page in both languages, both colour schemes and three widths. What takes eyes is
 // for people: KEFU_SHOTS names a folder for pictures.
 func TestPhoneShots(t *testing.T) {
 	folder := os.Getenv("KEFU_SHOTS")
@@ -590,7 +666,7 @@ func TestPhoneShots(t *testing.T) {
 
 	for _, lang := range []struct{ code, title string }{{"zh", "模拟微信"}, {"en", "Simulated WeChat"}} {
 		for _, scheme := range []string{"light", "dark"} {
-			for _, size := range []struct{ width, height int64 }{{390, 844}, {1280, 800}} {
+			for _, size := range []struct{ width, height int64 }{{390, 844}, {1024, 768}, {1280, 800}} {
 				name := fmt.Sprintf("phone-%s-%s-%d", lang.code, scheme, size.width)
 				t.Run(name, func(t *testing.T) {
 					p := openPhone(t, w.URL+"/?openid=oUser1&lang="+lang.code, chromedp.EmulateViewport(size.width, size.height),
@@ -606,6 +682,13 @@ func TestPhoneShots(t *testing.T) {
 					}
 					if got := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); got > 0 {
 						t.Errorf("%d px wider than the window", got)
+					}
+					p.until(`!!document.querySelector("#requests .st")`)
+					if got := eval[int](p, `Math.ceil(Math.max(...[...document.querySelectorAll("#requests .st")].map((n) => n.getBoundingClientRect().right - innerWidth)))`); got > 0 {
+						t.Errorf("the results of requests are cut off by %d px", got)
+					}
+					if got := eval[int](p, `document.querySelector(".phone").offsetWidth`); got > 400 {
+						t.Errorf("the phone is %d px wide", got)
 					}
 					if dark := eval[bool](p, `matchMedia("(prefers-color-scheme:dark)").matches`); dark != (scheme == "dark") {
 						t.Errorf("dark: %v", dark)

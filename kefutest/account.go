@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -125,7 +126,7 @@ func (a *Account) kfID(id string) any      { return textOrNumber(id, a.NumberIDs
 func (a *Account) publishID(id string) any { return textOrNumber(id, !a.TextPublishIDs) }
 
 func textOrNumber(id string, number bool) any {
-	if number {
+	if _, err := strconv.ParseUint(id, 10, 64); number && err == nil {
 		return json.Number(id)
 	}
 	return id
@@ -228,17 +229,15 @@ func (a *Account) check() error {
 		if slices.Contains(of, got) {
 			return nil
 		}
-		return fmt.Errorf("%s %q: there are %s", what, got, strings.Join(of, ", "))
+		return fmt.Errorf("no %s %q: there are %s", what, got, strings.Join(of, ", "))
 	}
 	code := func(what string, got int, of ...int) error {
 		if slices.Contains(of, got) {
 			return nil
 		}
-		return fmt.Errorf("%s %d: there are %v", what, got, of)
+		return fmt.Errorf("no %s %d: there are %s", what, got, strings.Trim(strings.ReplaceAll(fmt.Sprint(of), " ", ", "), "[]"))
 	}
-	_, profile := kefu.RulesFor(a.Profile)
 	problems := []error{
-		profile,
 		oneOf("mode", string(a.Mode), "plain", "compat", "secure"),
 		oneOf("format", a.Format, "xml", "json"),
 		oneOf("mixing", string(a.Mixing), string(SideBySide), string(LatestWins), string(MaxOfBoth)),
@@ -250,42 +249,45 @@ func (a *Account) check() error {
 		code("ip_code", a.IPCode, 40164, 61004, 89501, 89503, 89506, 89507),
 		code("business_ip_code", a.BusinessIPCode, 0, 45035, 61004),
 	}
+	if !slices.Contains(kefu.Profiles(), a.Profile) {
+		problems = append(problems, fmt.Errorf("no profile %q; there are %s", a.Profile, strings.Join(kefu.Profiles(), ", ")))
+	}
 	if !appIDForm.MatchString(a.AppID) {
-		problems = append(problems, fmt.Errorf("AppID %q: an appid has letters and digits", a.AppID))
+		problems = append(problems, fmt.Errorf("AppID %q is not 1 to 64 letters, digits, _ and -", a.AppID))
 	}
 	if a.Secret == "" {
-		problems = append(problems, errors.New("an account without Secret gets no token"))
+		problems = append(problems, errors.New("the Secret is missing, without which it gets no token"))
 	}
 	if a.Deliveries < 0 || a.Deliveries > 10 || a.CallbackTimeout < 0 {
-		problems = append(problems, errors.New("deliveries is 1 to 10, callback_timeout is positive"))
+		problems = append(problems, fmt.Errorf("deliveries %d, callback_timeout %v: they are 1 to 10, and above 0", a.Deliveries, time.Duration(a.CallbackTimeout)))
 	}
 	if u, err := url.Parse(a.Callback); a.Callback != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		problems = append(problems, errors.New("the callback is not a URL of the form http(s)://host/path"))
+		problems = append(problems, errors.New("the callback is not a URL such as https://example.com/callback"))
 	}
 	if (a.Callback != "" || a.CallbackHandler != nil) && a.Token == "" {
-		problems = append(problems, errors.New("an account with a callback needs a Token to sign with"))
+		problems = append(problems, errors.New("the Token is missing, with which callbacks are signed"))
 	}
 	for trigger, allowed := range a.Rules {
-		problems = append(problems, oneOf("rules: trigger", string(trigger), triggerNames()...))
+		problems = append(problems, oneOf("trigger", string(trigger), triggerNames()...))
 		if allowed.Max < kefu.Unlimited || allowed.For < 0 {
-			problems = append(problems, fmt.Errorf("rules: %s: max is not below -1, seconds not below 0", trigger))
+			problems = append(problems, fmt.Errorf("rules of %s: max is -1 for no limit or more, seconds 0 or more", trigger))
 		}
 	}
 	for what, code := range a.Refusals {
 		if !knownCode(code) {
-			problems = append(problems, fmt.Errorf("refusals: %s: no errcode %d", what, code))
+			problems = append(problems, fmt.Errorf("refusals of %s: WeChat has no errcode %d", what, code))
 		}
 	}
 	if a.ForceCode != 0 && !knownCode(a.ForceCode) {
-		problems = append(problems, fmt.Errorf("force_code: no errcode %d", a.ForceCode))
+		problems = append(problems, fmt.Errorf("force_code: WeChat has no errcode %d", a.ForceCode))
 	}
 	for _, ip := range a.AllowIPs {
 		if _, err := parseIPs(ip); err != nil {
-			problems = append(problems, fmt.Errorf("allow_ips: %w", err))
+			problems = append(problems, fmt.Errorf("allow_ips: %q is neither an address such as 203.0.113.7 nor a prefix such as 203.0.113.0/24", ip))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
-		return fmt.Errorf("kefutest: account %s: %w", a.AppID, err)
+		return errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")) // one sentence
 	}
 	return nil
 }
@@ -354,7 +356,7 @@ func (a *account) configure(given Account) error {
 	given.Refusals, given.DailyLimits = maps.Clone(given.Refusals), maps.Clone(given.DailyLimits)
 	given.MiniPrograms, given.AllowIPs = slices.Clone(given.MiniPrograms), slices.Clone(given.AllowIPs)
 	if err := given.check(); err != nil {
-		return err
+		return fmt.Errorf("account %s: %w", given.AppID, err)
 	}
 	limits, err := kefu.RulesFor(given.Profile)
 	if err != nil {
@@ -370,13 +372,13 @@ func (a *account) configure(given Account) error {
 		}
 	}
 	if len(unknown) > 0 {
-		return fmt.Errorf("kefutest: account %s: limits: no limit of %s; there are text.content, news.articles, news.articles.title and the like",
+		return fmt.Errorf("account %s: limits: no limit of %s; there are text.content, news.articles, news.articles.title and the like",
 			given.AppID, strings.Join(slices.Sorted(maps.Keys(unknown)), ", "))
 	}
 	var crypt *callback.Crypt
 	if given.AESKey != "" || given.Mode != callback.Plain {
 		if crypt, err = callback.NewCrypt(given.AppID, given.Token, given.AESKey); err != nil {
-			return fmt.Errorf("kefutest: account %s: %w", given.AppID, err)
+			return fmt.Errorf("account %s: %s", given.AppID, strings.TrimPrefix(err.Error(), "callback: "))
 		}
 	}
 	a.Account, a.limits, a.crypt = given, limits, crypt

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kefu-go/kefu"
@@ -11,7 +13,7 @@ import (
 
 // A Line is one line of a follower's chat with the account, as the phone shows it.
 type Line struct {
-	ID      int64           `json:"id"`
+	ID      int64           `json:"id,string"`
 	At      time.Time       `json:"at"` // by the simulator's clock
 	OpenID  string          `json:"openid"`
 	Dir     Direction       `json:"dir"`
@@ -26,6 +28,37 @@ type Line struct {
 
 	// Raw is the request body of Out, exactly as it came.
 	Raw string `json:"raw,omitempty"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. The id may be a number, too.
+func (l *Line) UnmarshalJSON(b []byte) error {
+	type plain Line // without this method
+	in := struct {
+		*plain
+		ID serial `json:"id"`
+	}{plain: (*plain)(l)}
+	err := json.Unmarshal(b, &in)
+	l.ID = int64(in.ID)
+	return err
+}
+
+// A serial is a number that is a string in JSON, since JavaScript's numbers lose
+// digits above 53 bits. It reads both.
+type serial int64
+
+// MarshalJSON implements [json.Marshaler].
+func (n serial) MarshalJSON() ([]byte, error) {
+	return strconv.AppendQuote(nil, strconv.FormatInt(int64(n), 10)), nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (n *serial) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	v, err := strconv.ParseInt(strings.Trim(string(b), `"`), 10, 64)
+	*n = serial(v)
+	return err
 }
 
 // A Direction says who speaks to whom in a [Line].

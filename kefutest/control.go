@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -128,14 +129,18 @@ func (p *platform) control(w http.ResponseWriter, r *http.Request) (any, error) 
 	if r.Method == http.MethodGet && r.URL.Path == "/_sim/events" {
 		return nil, p.serveEvents(w, r)
 	}
-	if id, found := strings.CutPrefix(r.URL.Path, "/_sim/media/"); found && r.Method == http.MethodGet {
+	if id, found := strings.CutPrefix(r.URL.Path, "/_sim/media/"); found && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		p.mu.Lock()
 		bytes, found := c.account.library.media(id)
 		p.mu.Unlock()
 		if !found {
 			return nil, &controlError{http.StatusNotFound, "no bytes under this media id"}
 		}
-		return nil, write(w, bytes)
+		show(w, r, bytes)
+		return nil, nil
+	}
+	if rest, found := strings.CutPrefix(r.URL.Path, "/_sim/followers/"); found && (rest == "" || rest[0] == '/') {
+		return nil, &controlError{http.StatusNotFound, "the path has no openid: /_sim/followers/{openid}" + rest + " takes one of 1 to 64 letters, digits, _ and -"}
 	}
 	handler, pattern := controlMux().Handler(r)
 	do, found := handler.(controlHandler)
@@ -320,7 +325,7 @@ func (c *control) getFollowers() (any, error) {
 
 // A receivedLine is a message as /_sim/messages shows it.
 type receivedLine struct {
-	ID        int64           `json:"id"`
+	ID        int64           `json:"id,string"`
 	Raw       string          `json:"raw"` // the request body, exactly as it came
 	Message   json.RawMessage `json:"message"`
 	At        stamp           `json:"at"`
@@ -374,7 +379,7 @@ func (c *control) waitMessages() (any, error) {
 
 // A chatLine is a line of a chat as the phone page shows it.
 type chatLine struct {
-	ID      int64           `json:"id"`
+	ID      int64           `json:"id,string"`
 	Dir     Direction       `json:"dir"`
 	At      stamp           `json:"at"`
 	Kind    string          `json:"kind"`
@@ -506,7 +511,7 @@ func (c *control) deleteFaults() (any, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.disarm(func(f *armedFault) bool {
-		return f.account == c.account && (id == "" || id == strconv.FormatInt(f.ID, 10))
+		return f.account == c.account && (id == "" || id == strconv.FormatInt(int64(f.ID), 10))
 	})
 	if id != "" && n == 0 {
 		return nil, &controlError{http.StatusNotFound, "no fault with this id"}
@@ -566,15 +571,10 @@ func (c *control) getAccounts() (any, error) {
 	return items(list), nil
 }
 
-// write writes a reply of bytes.
-func write(w http.ResponseWriter, r reply) error {
-	h := w.Header()
-	for name, values := range r.header {
-		h[name] = values
-	}
-	w.WriteHeader(cmp.Or(r.status, http.StatusOK))
-	_, err := w.Write(r.bytes)
-	return err
+// show writes a reply of bytes, or the ranges of it that a player asks for.
+func show(w http.ResponseWriter, r *http.Request, out reply) {
+	maps.Copy(w.Header(), out.header)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(out.bytes))
 }
 
 // page is the phone page.
@@ -602,15 +602,15 @@ func (p *platform) serveFiles(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		p.mu.Lock()
-		found, bytes := false, reply{}
+		found, out := false, reply{}
 		for _, a := range p.accounts {
-			if bytes, found = a.library.visit(p.now(), "http://"+r.Host, r.URL.Path); found {
+			if out, found = a.library.visit(p.now(), "http://"+r.Host, r.URL.Path); found {
 				break
 			}
 		}
 		p.mu.Unlock()
 		if found {
-			write(w, bytes)
+			show(w, r, out)
 			return
 		}
 	}

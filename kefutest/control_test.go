@@ -134,6 +134,8 @@ func TestControlPlaneErrors(t *testing.T) {
 		{"GET", "/_sim/reset", "", 405},
 		{"GET", "/_sim/clock?account=wxnobody", "", 404},
 		{"GET", "/_sim/followers/oNobody", "", 404},
+		{"GET", "/_sim/followers/", "", 404},
+		{"POST", "/_sim/followers//text", "", 404},
 		{"POST", "/_sim/followers/oUser1/dance", "", 404},
 		{"POST", "/_sim/followers/not%20an%20openid/text", "", 400},
 		{"POST", "/_sim/followers/oUser1/text", "{", 400},
@@ -155,6 +157,96 @@ func TestControlPlaneErrors(t *testing.T) {
 		}
 		if got := c.call(&problem, tt.method, tt.path, tt.body); got != tt.want || problem.Status != tt.want || problem.Detail == "" {
 			t.Errorf("%s %s %s: %d %+v, want %d", tt.method, tt.path, tt.body, got, problem, tt.want)
+		}
+	}
+}
+
+// A call without an openid is told so: the path alone looks like no call at all.
+func TestNoOpenIDIsNamed(t *testing.T) {
+	c := newRemote(t)
+	var problem struct{ Detail string }
+	for _, path := range []string{"/_sim/followers//text", "/_sim/followers/"} {
+		if c.call(&problem, "POST", path, ""); !strings.Contains(problem.Detail, "no openid") {
+			t.Errorf("%s: %s", path, problem.Detail)
+		}
+	}
+}
+
+// Ids are strings: a number of 64 bits would lose its last digits in JavaScript.
+func TestIDsAreStrings(t *testing.T) {
+	x := newWire(t)
+	c := remote{t, x.w}
+	const last = 1 << 60
+	x.w.mu.Lock()
+	x.w.lastID = last
+	x.w.mu.Unlock()
+	x.w.UserSends("oA")
+	x.sendText("oA")
+	x.w.Fail(ErrCode(-1))
+	for _, path := range []string{"chat", "messages", "faults"} {
+		var got listOf[struct{ ID string }]
+		c.call(&got, "GET", "/_sim/"+path, "")
+		if len(got.Items) == 0 || len(got.Items[0].ID) != len(fmt.Sprint(last)) {
+			t.Errorf("%s: %+v", path, got.Items)
+		}
+		if path == "faults" {
+			if status := c.call(nil, "DELETE", "/_sim/faults/"+got.Items[0].ID, ""); status != 200 {
+				t.Errorf("deleting %s: %d", got.Items[0].ID, status)
+			}
+		}
+	}
+	before := x.w.Chat("oA")
+	if err := x.w.SetState(string(x.w.State())); err != nil {
+		t.Fatal(err)
+	}
+	if after := x.w.Chat("oA"); before[0].ID <= last || after[0].ID != before[0].ID {
+		t.Errorf("the id %d is restored as %d", before[0].ID, after[0].ID)
+	}
+	if err := x.w.SetState(`{"messages":[{"id":7,"openid":"oA"},{"openid":"oA"}],"faults":[{"id":8,"errcode":-1}]}`); err != nil {
+		t.Fatal(err)
+	}
+	if got := x.w.Chat("oA"); got[0].ID != 7 || got[1].ID != 0 {
+		t.Errorf("numbers, and none, are read as %d and %d", got[0].ID, got[1].ID)
+	}
+	if err := x.w.SetState(`{"messages":[{"id":"seven","openid":"oA"}]}`); err == nil {
+		t.Error("a word is an id")
+	}
+}
+
+// A player gets the length of a medium, and the part of it that it asks for, under
+// headers that let no browser take it for a page.
+func TestMediaInParts(t *testing.T) {
+	x := newWire(t)
+	data := append(mp4File("isom"), make([]byte, 10_000)...)
+	id := x.mediaID("/cgi-bin/media/upload?type=video", "a.mp4", data)
+	f, _ := x.w.account.library.shown(id)
+	for _, path := range []string{"/_sim/media/" + id, f.Path} {
+		for _, tt := range []struct {
+			method, part string
+			status, size int
+			want         []byte
+		}{
+			{"GET", "", 200, len(data), data},
+			{"HEAD", "", 200, len(data), nil},
+			{"GET", "bytes=4-7", 206, 4, []byte("ftyp")},
+			{"GET", "bytes=-1", 206, 1, []byte{0}},
+			{"GET", fmt.Sprintf("bytes=%d-", len(data)), 416, 0, nil},
+		} {
+			req := httptest.NewRequest(tt.method, "http://127.0.0.1"+path, nil)
+			req.Header.Set("Range", tt.part)
+			rec := httptest.NewRecorder()
+			x.w.Handler().ServeHTTP(rec, req)
+			h := rec.Header()
+			if rec.Code != tt.status || h.Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("%s %s %s: %d %v", tt.method, path, tt.part, rec.Code, h)
+			}
+			if tt.status == 416 {
+				continue
+			}
+			if !bytes.Equal(rec.Body.Bytes(), tt.want) || h.Get("Content-Length") != fmt.Sprint(tt.size) || h.Get("Accept-Ranges") != "bytes" ||
+				h.Get("Content-Type") != "video/mp4" || !strings.HasPrefix(h.Get("Content-Security-Policy"), "sandbox") {
+				t.Errorf("%s %s %s: %d bytes, %v", tt.method, path, tt.part, rec.Body.Len(), h)
+			}
 		}
 	}
 }
@@ -316,14 +408,14 @@ func TestFaultsByControlPlane(t *testing.T) {
 	x := newWire(t)
 	c := remote{t, x.w}
 	var armed struct {
-		ID       int64
+		ID       string
 		Path     string
 		Next     int
 		ErrCode  int
 		Delay    string
 		Drop, To string
 	}
-	if status := c.call(&armed, "POST", "/_sim/faults", `{"path":"/cgi-bin/message/custom/send","to":"oA","next":2,"errcode":45047,"delay":"1ms"}`); status != 200 || armed.ID == 0 || armed.Delay != "1ms" {
+	if status := c.call(&armed, "POST", "/_sim/faults", `{"path":"/cgi-bin/message/custom/send","to":"oA","next":2,"errcode":45047,"delay":"1ms"}`); status != 200 || armed.ID == "" || armed.Delay != "1ms" {
 		t.Errorf("%d %+v", status, armed)
 	}
 	for i, want := range []int{45047, 45047, 45015} {
@@ -334,7 +426,7 @@ func TestFaultsByControlPlane(t *testing.T) {
 	x.w.Fail(Fault{Every: 2, Drop: DropReply})
 	c.call(nil, "POST", "/_sim/faults", `{"path":"*","probability":0.5,"status":500}`)
 	var all listOf[struct {
-		ID    int64
+		ID    string
 		Every int
 		Drop  string
 		Calls int
@@ -343,7 +435,7 @@ func TestFaultsByControlPlane(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	var deleted struct{ Deleted int }
-	if c.call(&deleted, "DELETE", fmt.Sprintf("/_sim/faults/%d", all.Items[0].ID), ""); deleted.Deleted != 1 {
+	if c.call(&deleted, "DELETE", "/_sim/faults/"+all.Items[0].ID, ""); deleted.Deleted != 1 {
 		t.Errorf("%+v", deleted)
 	}
 	if c.call(&deleted, "DELETE", "/_sim/faults", ""); deleted.Deleted != 1 {

@@ -58,7 +58,7 @@
 //	GET    /_sim/messages/wait?to=…&count=1&timeout=10s   the same, once there are that many → and "complete"
 //	GET    /_sim/chat?to=…                    both directions: {"id","dir":"in|out|passive|system","at","kind","message","kf","state","preview"?}
 //	GET    /_sim/events                       changes as they happen (SSE): {"type":"chat|follower|clock|request|fault|state","account","openid"}
-//	GET    /_sim/media/{id}                   the bytes under a media id
+//	GET    /_sim/media/{id}                   the bytes under a media id, or a Range of them
 //	GET    /_sim/requests                     the last 1,000 calls of the API, without secrets
 //	GET    /_sim/clock, POST {"advance":"48h"} or {"set":"2026-01-02T15:04:05Z"}
 //	GET    /_sim/faults, POST (a Fault), DELETE, DELETE /_sim/faults/{id}
@@ -67,7 +67,7 @@
 //	POST   /_sim/verify                       the callback's URL check
 //	GET    /_sim/accounts
 //
-// Lists are {"items":[…],"next":""}. A refusal is {"status","title","detail"}. The
+// Lists are {"items":[…],"next":""}. Ids are strings. A refusal is {"status","title","detail"}. The
 // control plane answers to loopback addresses and to no page of another origin, and
 // wants Content-Type: application/json with a body; see [Config.ControlKey].
 //

@@ -81,9 +81,9 @@ func (w *WeChat) Fail(f Failure) (mend func()) {
 // An armedFault is a fault that waits for its calls.
 type armedFault struct {
 	Fault
-	ID    int64 `json:"id"`
-	Calls int   `json:"calls"` // that it was about
-	Hits  int   `json:"hits"`  // of these, that it failed
+	ID    serial `json:"id"`
+	Calls int    `json:"calls"` // that it was about
+	Hits  int    `json:"hits"`  // of these, that it failed
 
 	account *account
 	random  *rand.Rand
@@ -122,7 +122,7 @@ func (p *platform) arm(a *account, f Fault) (*armedFault, error) {
 	case len(p.faults) >= mostFaults:
 		return nil, fmt.Errorf("there are %d faults already; delete some", mostFaults)
 	}
-	armed := &armedFault{Fault: f, ID: p.nextID(), account: a, random: rand.New(rand.NewPCG(f.Seed, 0))}
+	armed := &armedFault{Fault: f, ID: serial(p.nextID()), account: a, random: rand.New(rand.NewPCG(f.Seed, 0))}
 	p.faults = append(p.faults, armed)
 	p.tell(event{Type: "fault", Account: a.AppID})
 	return armed, nil

@@ -166,7 +166,7 @@ func TestImpossibleStates(t *testing.T) {
 		`{"business_ip_code":1}`:   "45035",
 		`{"callback_timeout":"x"}`: "another shape",
 		`{"rules":{"dance":{"max":1,"seconds":1}}}`:                                   "user_message",
-		`{"rules":{"menu":{"max":-2,"seconds":1}}}`:                                   "not below",
+		`{"rules":{"menu":{"max":-2,"seconds":1}}}`:                                   "-1 for no limit or more",
 		`{"followers":{"a b":{}}}`:                                                    "openid",
 		`{"followers":{"oB":{"blocked_by":"me"}}}`:                                    "account and follower",
 		`{"messages":[null]}`:                                                         "null",
@@ -236,6 +236,10 @@ func TestConfigCheck(t *testing.T) {
 		"secure without key": {Config{Accounts: []Account{{AppID: "wx1", Secret: "s", Token: "t", Mode: callback.Secure}}}, "EncodingAESKey"},
 		"callback unsigned":  {Config{Accounts: []Account{{AppID: "wx1", Secret: "s", Callback: "http://127.0.0.1/"}}}, "Token"},
 		"callback no URL":    {Config{Accounts: []Account{{Callback: "127.0.0.1"}}}, "URL"},
+		"no such mode":       {Config{Accounts: []Account{{Mode: "x"}}}, `no mode "x": there are plain, compat, secure`},
+		"no such code":       {Config{Accounts: []Account{{NotFollowing: 7}}}, "no not_following 7: there are 45015, 43004"},
+		"no such address":    {Config{Accounts: []Account{{AllowIPs: []string{"x"}}}}, `allow_ips: "x" is neither`},
+		"two things at once": {Config{Accounts: []Account{{AppID: "wx1", Profile: "x", Mode: "y"}}}, "Secret is missing"},
 		"no such profile":    {Config{Accounts: []Account{{Profile: "x"}}}, "legacy_48h"},
 	} {
 		err := tt.config.Check()
@@ -244,6 +248,9 @@ func TestConfigCheck(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "short") {
 			t.Errorf("%s: the key is in %v", name, err)
+		}
+		if err != nil && (strings.Count(err.Error(), "kefutest: ") != 1 || strings.Contains(err.Error(), "kefu: ") || strings.Contains(err.Error(), "callback: ") || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%s: not one sentence of one package: %v", name, err)
 		}
 	}
 }

@@ -205,10 +205,10 @@ func newPlatform(c Config) (*platform, error) {
 		}
 		a, err := newAccount(given)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("kefutest: %w", err)
 		}
 		if p.find(a.AppID) != nil {
-			return nil, fmt.Errorf("kefutest: two accounts with appid %s", a.AppID)
+			return nil, fmt.Errorf("kefutest: two accounts have the appid %s; each needs its own", a.AppID)
 		}
 		p.accounts = append(p.accounts, a)
 	}

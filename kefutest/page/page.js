@@ -29,6 +29,7 @@ const words = {
   payment: ["支付成功", "Paid"],
   rights: ["维权", "Consumer rights"],
   of: ["剩 {n}/{max}", "{n}/{max} left"],
+  beside: ["另有 {n}", "{n} more beside"],
   unlimited: ["不限条数", "No limit"],
   closes: ["{at} 关闭", "closes {at}"],
   hours: ["{h} 时 {m} 分", "{h} h {m} m"],
@@ -84,9 +85,11 @@ const words = {
   mini: ["小程序", "Mini program"],
   card: ["卡券", "Card"],
   take_card: ["点击领取", "Tap to take it"],
+  opens_card: ["会在微信里打开卡券“{card}”的领取页", "WeChat opens the page of the card “{card}” here"],
   opens_mini: ["会打开小程序 {appid} 的 {path}", "Opens {path} of mini program {appid}"],
   lost: ["没有这个素材的内容", "No bytes for this media"],
-  cant_play: ["浏览器放不了这种语音（AMR）", "This browser can't play it (AMR)"],
+  cant_play: ["浏览器不能播放", "The browser can't play this"],
+  cant_play_amr: ["浏览器不能播放这种语音（AMR）", "The browser can't play this voice (AMR)"],
   play: ["播放", "Play"],
   unknown_kind: ["不认识的类型", "Unknown kind"],
   a_picture: ["一张图片", "A picture"],
@@ -195,7 +198,8 @@ const icon = (name, size = "") => svg("svg", { class: `i ${size}`, "aria-hidden"
 const foreign = (text) => el("bdi", {}, String(text));
 
 // list shows items in parent, one node each, and redraws only what changed, so
-// that focus, scroll position and a playing voice stay where they are.
+// that focus, scroll position and a playing voice stay where they are. What draw
+// shows must therefore all stand in its item.
 function list(parent, items, key, draw) {
   const before = parent.shown ?? new Map();
   parent.shown = new Map();
@@ -243,13 +247,27 @@ function left(ms) {
   return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`;
 }
 
-// phase is how a window looks at now: shut, spent, hot, warn or open.
-function phase(w, now) {
-  const ms = Date.parse(w.closes_at) - now;
-  if (w.state !== "open" || !(ms > 0)) return "shut";
-  if (w.remaining === 0) return "spent";
+const phases = ["open", "warn", "hot", "spent", "shut"]; // the calmest first
+
+// phase is how a bucket of a window looks at now.
+function phase(b, now) {
+  const ms = Date.parse(b.closes_at) - now;
+  if (!(ms > 0)) return "shut";
+  if (b.remaining === 0) return "spent";
   if (ms <= 5 * minute) return "hot";
-  return ms <= hour || w.remaining === 1 ? "warn" : "open";
+  return ms <= hour || b.remaining === 1 ? "warn" : "open";
+}
+
+// windowOf is what a follower's window comes to at now: its open buckets, the one that
+// the next message is taken from, what the others have left (null: no limit), and how all
+// of it looks: as its calmest bucket, since nothing is lost while another stays open.
+function windowOf(f, now) {
+  const open = f?.following ? f.window.buckets.filter((b) => phase(b, now) !== "shut") : [];
+  const full = open.filter((b) => b.remaining !== 0), ends = (b) => Date.parse(b.closes_at);
+  const next = full.length ? full.reduce((a, b) => (ends(b) < ends(a) ? b : a)) : open.reduce((a, b) => (a && ends(a) > ends(b) ? a : b), null);
+  const others = full.filter((b) => b !== next);
+  return { open, next, beside: others.some((b) => b.max == null) ? null : others.reduce((sum, b) => sum + b.remaining, 0),
+    is: phases.find((is) => open.some((b) => phase(b, now) === is)) ?? "shut" };
 }
 
 // ---------- the control plane ----------
@@ -273,8 +291,7 @@ const path = (p, query = {}) => {
   return `/_sim/${p}?${q}`;
 };
 
-// ask calls the control plane. Ids have 64 bits, more than a number holds here, so
-// they become strings; "id": can't stand inside a JSON string, whose quotes are escaped.
+// ask calls the control plane.
 async function ask(method, p, body, query) {
   const init = { method, headers: body === undefined ? {} : { "Content-Type": "application/json" } };
   if (body !== undefined) init.body = JSON.stringify(body);
@@ -282,7 +299,7 @@ async function ask(method, p, body, query) {
   const text = await answer.text();
   let value = null;
   try {
-    value = JSON.parse(text.replace(/"id":\s*(\d{15,})/g, '"id":"$1"'));
+    value = JSON.parse(text);
   } catch {
     if (answer.ok && text) throw new Error(text.slice(0, 200));
   }
@@ -302,14 +319,18 @@ function asObject(v) {
 const str = (v) => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
 
 // webLink is an address that may be followed or shown, or "": http and https only.
-function webLink(address) {
+// With a base it may be a path there.
+function webLink(address, base) {
   try {
-    const url = new URL(address);
+    const url = new URL(address, base);
     return /^https?:$/.test(url.protocol) ? url.href : "";
   } catch {
     return "";
   }
 }
+
+// pathLink is a webLink of what the simulator names by its path; of nothing it is "".
+const pathLink = (p) => p && webLink(p, location.href);
 
 const mediaLink = (id) => path(`media/${encodeURIComponent(id)}`);
 
@@ -389,6 +410,12 @@ function thumb(src, more = "") {
 
 const cover = (id, more) => thumb(id && mediaLink(id), more);
 
+// whyNot says why media do not play: there are no bytes, or none for this browser.
+async function whyNot(src, word) {
+  const there = await fetch(src, { method: "HEAD" }).then((answer) => answer.ok, () => false);
+  return t(there ? word : "lost");
+}
+
 function picture(id) {
   const href = mediaLink(id);
   const link = el("a", { class: "pic", href, target: "_blank", rel: "noopener" },
@@ -407,7 +434,7 @@ function voice(id) {
       ended: () => lasts(audio.currentTime),
       play: () => play.classList.add("playing"),
       pause: () => play.classList.remove("playing"),
-      error: () => toast(t("cant_play")) });
+      error: async () => toast(await whyNot(audio.src, "cant_play_amr")) });
     audio.play().catch(() => {}); // the error event says it
   } }, icon("voice"), length);
   return bubble(play);
@@ -416,7 +443,7 @@ function voice(id) {
 function video(b) {
   const play = el("button", { type: "button", class: "go", "aria-label": `${t("play")} · ${str(b.title) || t("video")}`, click: () => {
     const film = el("video", { src: mediaLink(str(b.media_id)), controls: true, autoplay: true, playsinline: true,
-      error: () => film.replaceWith(lost("video")) });
+      error: async () => film.replaceWith(lost("video", await whyNot(film.src, "cant_play"))) });
     still.replaceWith(film);
     play.remove();
     film.focus();
@@ -463,8 +490,11 @@ const bodies = {
   mpnews: (b, line) => published(line, str(b.media_id)),
   mpnewsarticle: (b, line) => published(line, str(b.article_id)),
   msgmenu: menuOf,
-  wxcard: (b, line) => card(el("div", { class: "ticket" }, el("span", { class: "disc" }, icon("ticket")),
-    el("span", {}, title(str(line.preview?.title) || str(b.card_id)), el("p", {}, t("take_card")))), foot("ticket", t("card"))),
+  wxcard: (b, line) => {
+    const name = str(line.preview?.title) || str(b.card_id); // its page is WeChat's own: a tap pushes nothing
+    return card(el("button", { type: "button", class: "ticket", click: () => toast(t("opens_card", { card: name })) },
+      el("span", { class: "disc" }, icon("ticket")), el("span", {}, title(name), el("small", {}, t("take_card")))), foot("ticket", t("card")));
+  },
   miniprogrampage: (b) => card(el("button", { type: "button", class: "mp", click: () => opensMini(str(b.appid), str(b.pagepath)) },
     el("span", { class: "src" }, icon("mini", "xs"), el("span", { class: "el" }, foreign(str(b.appid)))), title(str(b.title)),
     cover(str(b.thumb_media_id), "wide")), foot("mini", t("mini"))),
@@ -474,8 +504,8 @@ const bodies = {
 // published draws an article of the account; the simulator says what is on it.
 function published(line, id) {
   const p = line.preview ?? { title: id, description: "", picture: "", url: "" };
-  return card(outside(p.url && new URL(p.url, location.href).href, { class: "nb" }, title(p.title), el("p", {}, foreign(p.description)),
-    thumb(p.picture)), foot("article", t("article")));
+  return card(outside(pathLink(p.url), { class: "nb" }, title(p.title), el("p", {}, foreign(p.description)),
+    thumb(pathLink(p.picture))), foot("article", t("article")));
 }
 
 // said draws each kind that a follower writes, from the push.
@@ -526,7 +556,7 @@ function avatar(name, { key = name, src = "", dim = false } = {}) {
 const face = (openid) => (openid.replace(/^o[_-]*/, "") || openid).slice(0, 1).toUpperCase();
 
 function drawLine(line) {
-  if (line.gap) return el("li", { class: "sys" }, el("time", { datetime: new Date(line.gap).toISOString() }, dayHM(line.gap)));
+  if (line.gap) return el("li", { class: "sys" }, el("time", { datetime: new Date(line.gap).toISOString() }, line.says));
   const m = line.message && typeof line.message === "object" ? line.message : {};
   const mine = line.dir === "in";
   if (line.dir === "system" || (mine && (m.MsgType ?? "event") === "event"))
@@ -538,7 +568,7 @@ function drawLine(line) {
   } catch { // no such kind, or of another shape
     drawn = unknown(line.kind, JSON.stringify(line.message, null, 1));
   }
-  return el("li", { class: mine ? "pm me" : "pm" }, avatar(name, { key: mine ? sim.openid : name, src: line.kf?.avatar }),
+  return el("li", { class: mine ? "pm me" : "pm" }, avatar(name, { key: mine ? sim.openid : name, src: pathLink(line.kf?.avatar) }),
     el("div", { class: "pc" },
       el("span", { class: "sr" }, `${mine ? short(sim.openid) : name} ${hm(Date.parse(line.at))}`),
       line.kf && el("span", { class: "kf el" }, foreign(name)),
@@ -561,7 +591,7 @@ function withGaps(lines) {
   return lines.flatMap((line) => {
     const at = Date.parse(line.at), gap = Math.abs(at - last) > 5 * minute;
     last = at;
-    return gap ? [{ id: `gap ${line.id}`, gap: at }, line] : [line];
+    return gap ? [{ id: `gap ${line.id}`, gap: at, says: dayHM(at) }, line] : [line];
   });
 }
 
@@ -602,10 +632,9 @@ function part(opened, closes, now) {
   return `${(100 * (whole > hour ? Math.sqrt(p) : p)).toFixed(1)} 100`;
 }
 
-// ring is the frame around an avatar, which runs out as the window does.
-function ring(w) {
+// ring is the frame around an avatar, which runs out as the next bucket does.
+function ring(next) {
   const drawn = svg("svg", { class: "ring", viewBox: "0 0 48 48", "aria-hidden": "true" }, svg("path", { class: "trk", d: frame }));
-  const next = w?.buckets.find((b) => b.closes_at === w.closes_at);
   if (next) {
     const opened = Date.parse(next.opened_at), closes = Date.parse(next.closes_at);
     drawn.append(svg("path", { class: "val", pathLength: "100", "data-opened": opened, "data-closes": closes,
@@ -625,37 +654,38 @@ function dots(remaining, max) {
 }
 
 function drawFollower(f) {
-  const w = f.window, open = f.is !== "shut";
-  const max = w.buckets.some((b) => b.max == null) ? null : w.buckets.reduce((sum, b) => sum + b.max, 0);
-  return el("li", {}, el("button", { type: "button", class: `fl ${f.is}`, "aria-current": f.chosen ? "true" : null, title: f.openid,
+  const { is, next, beside } = f.window, open = is !== "shut";
+  return el("li", {}, el("button", { type: "button", class: `fl ${is}`, "aria-current": f.chosen ? "true" : null, title: f.openid,
     click: () => choose(f.openid) },
-    el("span", { class: "avr" }, ring(open ? w : null), avatar(face(f.openid), { key: f.openid, dim: !open })),
+    el("span", { class: "avr" }, ring(next), avatar(face(f.openid), { key: f.openid, dim: !open })),
     el("span", {}, el("b", { class: "el" }, short(f.openid)), el("small", {}, open
-      ? [countdown(Date.parse(w.closes_at)), dots(w.remaining, max) ?? (max == null ? "∞" : `${w.remaining}`),
-        el("span", { class: "sr" }, t("of", { n: w.remaining ?? "∞", max: max ?? "∞" }))]
+      ? [countdown(Date.parse(next.closes_at)), dots(next.remaining, next.max) ?? (next.max == null ? "∞" : `${next.remaining}`),
+        el("span", { class: "sr" }, next.max == null ? t("unlimited") : t("of", { n: next.remaining, max: next.max })),
+        beside !== 0 && el("span", { title: t("beside", { n: beside ?? "∞" }) }, `+${beside ?? "∞"}`)]
       : t(f.following ? "closed" : "not_following")))));
 }
 
 function drawFollowers() {
   const now = simNow();
-  const shown = sim.followers.slice(0, mostShown).map((f) => ({ openid: f.openid, following: f.following, window: f.window,
-    is: f.following ? phase(f.window, now) : "shut", chosen: f.openid === sim.openid }));
+  const shown = sim.followers.slice(0, mostShown).map((f) => ({ openid: f.openid, following: f.following,
+    window: windowOf(f, now), chosen: f.openid === sim.openid }));
   list(byId("followers"), shown.length ? shown : [{ openid: "" }], (f) => f.openid,
     (f) => (f.openid ? drawFollower(f) : el("li", { class: "small" }, t("no_followers"))));
 
   const f = chosen();
   byId("window-sec").hidden = byId("acts-sec").hidden = !f;
   byId("profile").textContent = t("profile", { name: sim.accounts.find((a) => a.appid === sim.appid)?.profile ?? "" });
-  const buckets = (f?.window.buckets ?? []).map((b) => ({ ...b, is: phase({ ...b, state: "open" }, now) })).filter((b) => b.is !== "shut");
-  list(byId("window"), buckets.length ? buckets : [{ trigger: "" }], (b) => b.trigger, (b) => !b.trigger
-    ? el("p", { class: "small" }, t(!f || f.following ? "no_window" : "not_following"))
+  const w = windowOf(f, now);
+  const buckets = w.open.map((b) => ({ ...b, is: b.remaining === 0 ? "spent" : w.is, says: t("closes", { at: dayHM(Date.parse(b.closes_at)) }) }));
+  list(byId("window"), buckets.length ? buckets : [{ trigger: "", why: !f || f.following ? "no_window" : "not_following" }], (b) => b.trigger, (b) => !b.trigger
+    ? el("p", { class: "small" }, t(b.why))
     : el("div", { class: `bk ${b.is}` }, el("span", {}, words[b.trigger] ? t(b.trigger) : b.trigger),
       el("span", {}, dots(b.remaining, b.max), b.max == null ? t("unlimited") : t("of", { n: b.remaining, max: b.max })),
-      el("span", { class: "small" }, t("closes", { at: dayHM(Date.parse(b.closes_at)) }), " · ", countdown(Date.parse(b.closes_at)))));
-  drawPhone(f);
+      el("span", { class: "small" }, b.says, " · ", countdown(Date.parse(b.closes_at)))));
+  drawPhone(f, w.next ? Date.parse(w.next.closes_at) : 0);
 }
 
-function drawPhone(f) {
+function drawPhone(f, ends) {
   const name = f?.typing ? t("typing") : accountName(), heading = byId("phone-title");
   if (heading.textContent !== name) heading.textContent = name;
   heading.classList.toggle("typing", !!f?.typing);
@@ -663,8 +693,7 @@ function drawPhone(f) {
   byId("bar-follow").hidden = !f || f.following;
   byId("bar-write").hidden = !f?.following;
   if (!f?.following) byId("plus").hidden = true;
-  const ends = f?.window.state === "open" && Date.parse(f.window.closes_at) - simNow() > 20 * second;
-  byId("to-end").hidden = !ends;
+  byId("to-end").hidden = ends - simNow() <= 20 * second;
   list(byId("acts"), f ? acts(f.following) : [], (a) => a.label, (a) =>
     el("button", { type: "button", class: "tile", click: () => act(a.action, a.with ? { [a.with]: byId("with").value.trim() || undefined } : {}) },
       icon(a.icon), t(a.label)));
@@ -744,13 +773,13 @@ function drawRequests() {
       el("td", { class: "mono" }, el("button", { type: "button", title: t("details"), "aria-expanded": String(r.on), "aria-controls": "request",
         click: () => { sim.request = sim.request === r.key ? "" : r.key; drawRequests(); } }, call(r.path) + (kind && ` · ${kind}`))),
       el("td", {}, r.openid ? short(r.openid) : "—"), el("td", {}, el("span", { class: `st ${cls}` }, icon(name, "s"), word)),
-      el("td", { class: "r" }, r.status ? took(r.took_ms) : "—"));
+      el("td", { class: "r nomob" }, r.status ? took(r.took_ms) : "—"));
   });
   const r = sim.requests.find((r) => r.key === sim.request);
   byId("request").hidden = !r;
   list(byId("request"), r ? [r] : [], (r) => r.key, (r) => el("div", {},
     el("div", {}, el("h3", {}, `${r.method} `, foreign(r.path)), el("pre", {}, pretty(r.body) || foreign(r.query))),
-    el("div", {}, el("h3", {}, t("answer"), r.fault && ` · ${t("fault_what")}: ${faultDoes(r.fault)}`), el("pre", {}, pretty(r.answer) || "—"))));
+    el("div", {}, el("h3", {}, t("answer"), r.status ? ` · ${took(r.took_ms)}` : "", r.fault && ` · ${t("fault_what")}: ${faultDoes(r.fault)}`), el("pre", {}, pretty(r.answer) || "—"))));
 }
 
 // pretty indents JSON, unless that would spoil a number of more digits than we hold.
@@ -1029,8 +1058,8 @@ function start() {
     el("button", { type: "button", class: "btn", click: () => advance(by) }, t(name))));
   byId("to-end").textContent = t("to_end");
   byId("to-end").addEventListener("click", () => {
-    const ends = Date.parse(chosen()?.window.closes_at);
-    if (ends) tell(ask("POST", "clock", { set: new Date(ends - 10 * second).toISOString() }));
+    const { next } = windowOf(chosen(), simNow());
+    if (next) tell(ask("POST", "clock", { set: new Date(Date.parse(next.closes_at) - 10 * second).toISOString() }));
   });
   byId("fault-what").append(...Object.keys(faultWhats).map((name) => el("option", { value: name }, t(name))));
   byId("fault-when").append(...Object.keys(faultWhens).map((name) => el("option", { value: name }, t(name))));
