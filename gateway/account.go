@@ -24,17 +24,27 @@ type Account struct {
 	OnUnknown    OnUnknown                  `json:"on_unknown"`      // default of messages
 	Busy         string                     `json:"busy"`            // "retry" (default) or "unknown": what -1 means
 	KeepFree     *int                       `json:"keep_free,omitempty"`
-	ExpiresAfter Seconds                    `json:"expires_after"`  // default 48 h
-	Relearn      Seconds                    `json:"relearn"`        // how long a belief withholds; default 60 s
-	Rate         float64                    `json:"rate,omitempty"` // most posts a second; 0: no limit
-	State        string                     `json:"state"`          // "active" or "paused"
-	Because      string                     `json:"because,omitempty"`
+	ExpiresAfter Seconds                    `json:"expires_after"` // default 48 h
+	Relearn      Seconds                    `json:"relearn"`       // how long a belief withholds; default 60 s
+	// Tries replace how often and how soon classes of failures are tried again:
+	// not-delivered, rate-limited, token (until the message expires) and busy (3).
+	Tries   map[kefu.Class]Tries `json:"tries,omitempty"`
+	Rate    float64              `json:"rate,omitempty"` // most posts a second; 0: no limit
+	State   string               `json:"state"`          // "active" or "paused"
+	Because string               `json:"because,omitempty"`
 }
 
 // An Allowance is a cell of the rules in the API.
 type Allowance struct {
 	Max     *int `json:"max"` // null: no limit
 	Seconds int  `json:"seconds"`
+}
+
+// Tries are an account's tries of one class of failures.
+type Tries struct {
+	Tries int     `json:"tries"`           // attempts in all; 0: until the message expires
+	First Seconds `json:"first,omitempty"` // pause after the first, doubling, a random part of it; default 1
+	Most  Seconds `json:"most,omitempty"`  // the longest pause; default 60
 }
 
 // Seconds is a duration in the API.

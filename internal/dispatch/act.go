@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -98,8 +99,8 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 	}
 	defer d.leave(l)
 	now := d.Now()
-	at := head.CreateTime
-	if at.IsZero() || at.After(now) { // WeChat's clock may be ahead of ours
+	at := head.CreateTime.Add(-d.clock.offset())
+	if head.CreateTime.IsZero() || at.After(now) { // WeChat's clock may be ahead of ours
 		at = now
 	}
 	data, err := json.Marshal(struct {
@@ -218,6 +219,9 @@ func (d *Dispatcher) clientOf(appid string) *kefu.Client {
 // PutAccount makes or replaces an account.
 func (d *Dispatcher) PutAccount(ctx context.Context, a gateway.Account) (gateway.Account, error) {
 	a = a.WithDefaults()
+	if _, err := d.Retries.with(a.Tries); err != nil {
+		return gateway.Account{}, err
+	}
 	if err := d.Store.PutAccount(ctx, d.Now(), a); err != nil {
 		return gateway.Account{}, err
 	}
@@ -263,6 +267,10 @@ func (d *Dispatcher) setAccount(given gateway.Account) error {
 	if err != nil {
 		return err
 	}
+	tries, err := d.Retries.with(given.Tries)
+	if err != nil {
+		return err
+	}
 	var limiter *rate.Limiter
 	if given.Rate > 0 {
 		limiter = rate.NewLimiter(rate.Limit(given.Rate), max(1, int(given.Rate)))
@@ -278,7 +286,8 @@ func (d *Dispatcher) setAccount(given gateway.Account) error {
 	defer a.mu.Unlock()
 	a.given, a.rate, a.gone = given, limiter, false
 	a.policy = policy
-	a.client = &kefu.Client{Tokens: d.Tokens(given), BaseURL: d.BaseURL, HTTP: d.HTTP, NoCheck: true}
+	a.tries = tries
+	a.client = &kefu.Client{Tokens: d.Tokens(given), BaseURL: d.BaseURL, HTTP: &http.Client{Transport: d.clock}, NoCheck: true}
 	return nil
 }
 
@@ -294,6 +303,9 @@ func (d *Dispatcher) Healthy(context.Context) (notes []string, err error) {
 			notes = append(notes, fmt.Sprintf("account %s is paused: %s", appid, a.given.Because))
 		}
 		a.mu.Unlock()
+	}
+	if ahead := d.clock.offset(); ahead.Abs() > offsetNews {
+		notes = append(notes, fmt.Sprintf("WeChat's clock is %v ahead of this machine's; set the machine's clock (windows are corrected for it)", ahead))
 	}
 	return notes, d.Store.Healthy()
 }

@@ -122,7 +122,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	policy := d.policy(l.account)
 	a := l.account
 	a.mu.Lock()
-	limiter, client, given, gone := a.rate, a.client, a.given, a.gone
+	limiter, client, given, tries, gone := a.rate, a.client, a.given, a.tries, a.gone
 	a.mu.Unlock()
 	if gone {
 		out := &gateway.Outcome{Class: kefu.ErrAccountConfig, Reason: "the account was removed from the gateway"}
@@ -174,7 +174,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	took := d.Now().Sub(began)
 	l.mu.Lock()
 
-	d.finish(ctx, l, it, given, began, took, err)
+	d.finish(ctx, l, it, given, tries, began, took, err)
 	return true, true
 }
 
@@ -188,7 +188,7 @@ func (d *Dispatcher) post(client *kefu.Client, body []byte) error {
 
 // finish decides what an attempt's result means and keeps that, however often the
 // store has to be asked.
-func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gateway.Account, began time.Time, took time.Duration, result error) {
+func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gateway.Account, tries Retries, began time.Time, took time.Duration, result error) {
 	now := d.Now()
 	if class := kefu.ClassOf(result); it.Outcome == nil || it.Outcome.Class != class {
 		it.tries = 1
@@ -197,7 +197,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gatewa
 	}
 	r := Decide(result, Case{
 		Now: now, Attempt: it.Attempts, Tries: it.tries, WhenClosed: it.WhenClosed, OnUnknown: it.OnUnknown, Resent: it.Resent,
-		BusyHold: given.Busy == "unknown", Retries: d.Retries,
+		BusyHold: given.Busy == "unknown", Retries: tries,
 	})
 	attempt := gateway.Attempt{
 		N: it.Attempts, At: gateway.At(began), TookMS: took.Milliseconds(), Outcome: r.Attempt,

@@ -46,6 +46,7 @@ type Dispatcher struct {
 	running sync.WaitGroup
 	stop    chan struct{} // closed by Stop
 	jumps   bool          // Now is not the real time
+	clock   *clock        // WeChat's
 
 	mu       sync.Mutex // guards all below
 	accounts map[string]*account
@@ -64,8 +65,20 @@ type account struct {
 	given  gateway.Account
 	policy ledger.Policy
 	client *kefu.Client
+	tries  Retries
 	rate   *rate.Limiter
 	gone   bool
+}
+
+// transport is the way to WeChat: that of client, or one that keeps a connection
+// for each slot, but none for long, and takes no proxy from the environment.
+func transport(client *http.Client) http.RoundTripper {
+	if client != nil && client.Transport != nil {
+		return client.Transport
+	}
+	return &http.Transport{
+		MaxIdleConnsPerHost: 256, IdleConnTimeout: 10 * time.Second, TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true,
+	}
 }
 
 func (c Config) withDefaults() Config {
@@ -98,6 +111,7 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 		accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[string][]chan struct{}{},
 	}
 	d.agenda = newAgenda(d.Slots)
+	d.clock = &clock{next: transport(d.HTTP), now: d.Now}
 	accounts, err := d.Store.Accounts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the accounts: %w", err)

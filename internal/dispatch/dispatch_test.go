@@ -425,3 +425,37 @@ func TestRate(t *testing.T) {
 		}
 	})
 }
+
+// The article's three tries are the floor of what an operator can express.
+func TestTriesAreSettings(t *testing.T) {
+	for _, tries := range []int{1, 3, 10} {
+		bubble(t, func(g *gateway.Account, _ *kefutest.Account) {
+			g.Tries = map[kefu.Class]gateway.Tries{kefu.ErrBusy: {Tries: tries, First: 1, Most: 2}}
+		}, func(r *rig) {
+			r.wechat.UserSends("oUser1")
+			r.wechat.Fail(kefutest.Fault{ErrCode: -1, Next: 9})
+			id := r.accept("oUser1", "x")
+			time.Sleep(time.Minute)
+			settle()
+			m, err := r.store.Message(r.t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := gateway.Failed
+			if tries > 9 {
+				want = gateway.Sent
+			}
+			if m.State != want || m.Attempts != tries {
+				t.Errorf("%d tries: %s after %d", tries, m.State, m.Attempts)
+			}
+		})
+	}
+	bubble(t, nil, func(r *rig) {
+		bad := r.given
+		bad.Tries = map[kefu.Class]gateway.Tries{kefu.ErrWindowClosed: {Tries: 3}}
+		var p *gateway.Problem
+		if _, err := r.d.PutAccount(r.t.Context(), bad); !asProblem(err, &p) || p.Code != gateway.InvalidRequest {
+			t.Errorf("tries of a closed window: %v", err)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -29,6 +30,30 @@ func DefaultRetries() Retries {
 		kefu.ErrToken:        passing,
 		kefu.ErrBusy:         {Tries: 3, First: time.Second, Most: time.Minute},
 	}
+}
+
+// with returns the retries of an account that has settings of its own. Only the
+// classes for which another try makes sense can have one.
+func (r Retries) with(own map[kefu.Class]gateway.Tries) (Retries, error) {
+	all := maps.Clone(r)
+	for class, t := range own {
+		row, ok := DefaultRetries()[class]
+		if !ok || t.Tries < 0 || t.First < 0 || t.Most < 0 {
+			return nil, &gateway.Problem{Code: gateway.InvalidRequest, Errors: []gateway.FieldError{{
+				Location: "tries." + string(class), Message: "must be not-delivered, rate-limited, token or busy, with numbers from 0 up",
+			}}}
+		}
+		row.Tries = t.Tries
+		if t.First > 0 {
+			row.First = t.First.Duration()
+		}
+		row.Most = max(row.Most, row.First)
+		if t.Most > 0 {
+			row.Most = t.Most.Duration()
+		}
+		all[class] = row
+	}
+	return all, nil
 }
 
 // An Effect is what an attempt's result tells the ledger.

@@ -15,7 +15,7 @@ import (
 // failure makes the SDK's own error for an answer.
 func failure(t *testing.T, status int, body string) error {
 	t.Helper()
-	c := &kefu.Client{Tokens: kefu.StaticToken("T"), HTTP: &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
+	c := &kefu.Client{Tokens: kefu.StaticToken("T"), HTTP: &http.Client{Transport: answering(func(*http.Request) (*http.Response, error) {
 		if status == 0 {
 			return nil, errors.New(body)
 		}
@@ -28,9 +28,9 @@ func failure(t *testing.T, status int, body string) error {
 	return err
 }
 
-type transport func(*http.Request) (*http.Response, error)
+type answering func(*http.Request) (*http.Response, error)
 
-func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (f answering) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // The whole retry policy, row by row. Jitter is off, so pauses are the longest.
 func TestDecide(t *testing.T) {
