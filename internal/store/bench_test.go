@@ -89,3 +89,33 @@ func BenchmarkDelivery(b *testing.B) {
 		})
 	}
 }
+
+// A start with b.N messages waiting: open, find what was lost, read the lanes.
+func BenchmarkStart(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "kefu.db")
+	s := open(b, path, Options{})
+	for done := 0; done < b.N; {
+		drafts := make([]Draft, min(1000, b.N-done))
+		for i := range drafts {
+			drafts[i] = hello(fmt.Sprint("o", i))
+		}
+		for _, k := range s.Enqueue(context.Background(), noon, drafts...) {
+			ok(b, k.Err)
+		}
+		done += len(drafts)
+	}
+	ok(b, s.Close())
+	b.ReportAllocs()
+	b.ResetTimer()
+	s = open(b, path, Options{})
+	_, err := s.Recover(context.Background(), noon, nil)
+	ok(b, err)
+	n := 0
+	for _, err := range s.Unfinished(context.Background()) {
+		ok(b, err)
+		n++
+	}
+	if n != b.N {
+		b.Errorf("%d unfinished, want %d", n, b.N)
+	}
+}

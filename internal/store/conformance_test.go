@@ -415,6 +415,12 @@ func idempotencyJoins(t *testing.T, open func() *Store) {
 	k = s.Enqueue(t.Context(), noon, keyed("d", 2))[0]
 	same(t, k.Replayed, true)
 	same(t, k.Message.State, gateway.Parked) // the message as it is now
+
+	same(t, must(s.Replay(t.Context(), noon, account, "d", [32]byte{2}))(t), k.Message)
+	_, err := s.Replay(t.Context(), noon, account, "d", [32]byte{1})
+	wants(t, err, ErrIdempotencyMismatch)
+	_, err = s.Replay(t.Context(), noon.Add(idempotencyLife), account, "d", [32]byte{2})
+	wants(t, err, ErrNotFound)
 }
 
 func idempotencyKeysLiveSevenDays(t *testing.T, open func() *Store) {
@@ -734,6 +740,7 @@ func unfinishedComeBackInOrder(t *testing.T, open func() *Store) {
 		ok(t, err)
 		if got = append(got, m); len(got) == 1 {
 			enqueue1(t, s, hello(follower)) // kept after the call began
+			ok(t, s.settle(t.Context()))
 		}
 	}
 	same(t, got, want)
@@ -897,7 +904,11 @@ func feedTellsEverythingOnce(t *testing.T, open func() *Store) {
 	s := open()
 	changed := s.Changed()
 	m := enqueue1(t, s, hello(follower).with(func(d *Draft) { d.Metadata = json.RawMessage(`{"k":"<v>"}`) }))
-	<-changed
+	select {
+	case <-changed:
+	default:
+		t.Error("kept, and the readers were not woken")
+	}
 	ok(t, s.Move(t.Context(), noon, Move{Seq: m.Seq, From: gateway.Queued, To: gateway.Parked, Outcome: &gateway.Outcome{ErrCode: 45015, Reason: "a < b"}}))
 	ok(t, s.Move(t.Context(), noon, Move{Seq: m.Seq, From: gateway.Parked, To: gateway.Queued}))
 	ok(t, s.Begin(t.Context(), noon, Begin{Seq: m.Seq, Attempt: 1}))

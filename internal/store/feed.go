@@ -75,7 +75,7 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 		return e, 0, fmt.Errorf("read feed: %w", err)
 	}
 	e.Cursor, e.At, e.OpenID = formatCursor(cursor), gateway.At(fromMS(at)), openid.String
-	if !message.Valid {
+	if !message.Valid || id == nil {
 		if e.Data = json.RawMessage("{}"); data.Valid {
 			e.Data = json.RawMessage(data.String)
 		}

@@ -171,11 +171,13 @@ func (e *enqueue) run(t *tx) error {
 	if e.scheduled() {
 		number = 0
 	}
-	if err := e.line(t, seq, "message.accepted", seq, number, nil); err != nil {
+	l := line{account: d.Account, openid: d.OpenID, state: gateway.Queued, number: number, duplicate: d.PossibleDuplicate}
+	if err := t.write(seq, e.now, "message.accepted", seq, l, time.Time{}, nil); err != nil {
 		return err
 	}
 	if d.State == gateway.Parked {
-		if err := e.line(t, t.draw(), "message.parked", seq, number, e.outcome); err != nil {
+		l.state, l.errcode, l.outcome = gateway.Parked, errcodeOf(d.Outcome), e.outcome
+		if err := t.write(t.draw(), e.now, "message.parked", seq, l, time.Time{}, nil); err != nil {
 			return err
 		}
 	}
@@ -195,18 +197,6 @@ func (e *enqueue) run(t *tx) error {
 		m.Outcome = nil
 	}
 	return nil
-}
-
-func (e *enqueue) line(t *tx, cursor int64, kind string, seq, number int64, outcome any) error {
-	d := &e.draft.Message
-	errcode := 0
-	if outcome != nil {
-		errcode = d.Outcome.ErrCode
-	}
-	_, err := t.exec(`INSERT INTO feed (cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, 0, $9, $10)`,
-		cursor, ms(e.now), d.Account, d.OpenID, kind, seq, number, d.PossibleDuplicate, errcode, outcome)
-	return err
 }
 
 func (e *enqueue) join(t *tx, seq int64) error {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/kefu-go/kefu"
@@ -97,6 +98,9 @@ func writeDurably(path, text string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if runtime.GOOS == "windows" {
+		return nil // folders can't be synced there
 	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {

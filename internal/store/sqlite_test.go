@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"modernc.org/sqlite"
+
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
 )
@@ -219,6 +221,8 @@ func TestHealsAlone(t *testing.T) {
 func TestTooManyInLineAreTurnedAway(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
 	running, goOn := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(release)
 	go s.write(context.Background(), noon, func(*tx) error {
 		close(running)
 		<-goOn
@@ -232,14 +236,60 @@ func TestTooManyInLineAreTurnedAway(t *testing.T) {
 		s.waiting[i].done.Add(1)
 	}
 	s.mu.Unlock()
-	wants(t, s.Enqueue(t.Context(), noon, hello(follower))[0].Err, ErrUnavailable)
-	_, err := s.Receive(t.Context(), noon, Callback{Entry: Entry{Account: account, OpenID: follower, Type: "follower.event"}})
-	wants(t, err, ErrUnavailable)
+	refused := make(chan error, 2)
+	go func() { refused <- s.Enqueue(context.Background(), noon, hello(follower))[0].Err }()
+	go func() {
+		_, err := s.Receive(context.Background(), noon, Callback{Entry: Entry{Account: account, OpenID: follower, Type: "follower.event"}})
+		refused <- err
+	}()
+	for range 2 {
+		select {
+		case err := <-refused:
+			wants(t, err, ErrUnavailable)
+		case <-time.After(10 * time.Second):
+			t.Fatal("let in")
+		}
+	}
 	finished := make(chan error)
 	go func() { finished <- s.Heartbeat(context.Background(), noon) }() // like Begin and Finish it is let in
-	close(goOn)
+	release()
 	ok(t, <-finished)
 	ok(t, s.Enqueue(t.Context(), noon, hello(follower))[0].Err)
+}
+
+// Everything was written and the COMMIT fails: nobody is told that it was kept.
+func TestFailedCommitKeepsNothing(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
+	fail := func() { // until the connection is a new one
+		ok(t, s.write(t.Context(), noon, func(*tx) error {
+			return s.conn.Raw(func(c any) error {
+				done := false // with this commit
+				c.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 {
+					defer func() { done = true }()
+					return int32(bit(done))
+				})
+				return nil
+			})
+		}))
+	}
+	m := enqueue1(t, s, hello(follower))
+	head := must(s.Head(t.Context()))(t)
+	fail()
+	for i, k := range s.Enqueue(t.Context(), noon, hello("o1"), hello("o2"), hello("o3").with(func(d *Draft) { d.Priority = "urgent" })) {
+		if !errors.Is(k.Err, ErrUnavailable) || k.Message.ID != "" {
+			t.Errorf("draft %d: %+v", i, k)
+		}
+	}
+	wants(t, s.Healthy(), ErrUnavailable)
+	same(t, must(s.Head(t.Context()))(t), head)
+	ok(t, s.Heartbeat(t.Context(), noon))
+	ok(t, s.Healthy())
+
+	fail()
+	begin := Begin{Seq: m.Seq, Attempt: 1}
+	wants(t, s.Begin(t.Context(), noon, begin), ErrUnavailable)
+	same(t, now(t, s, m), m)
+	ok(t, s.Begin(t.Context(), noon, begin))
 }
 
 // 64 callers at once need far fewer than 64 commits.

@@ -99,6 +99,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		dialect: d,
 		wake:    make(chan struct{}, 1), finished: make(chan struct{}),
 		changed: make(chan struct{}), seen: make(chan struct{}),
+		lines: map[int64]line{},
 	}
 	s := &Store{writer: w}
 	if w.db, err = d.writer(); err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,43 +157,98 @@ const (
 	oneAttemptLess = -2
 )
 
-// pass writes the line if the message is in p.from; the check and the line are
-// one statement. What p does not say is taken over from the line before.
+// pass writes the line if the message is in p.from. What p does not say is taken
+// over from the line before.
 func (t *tx) pass(now time.Time, p passage) error {
-	from := "message." + string(p.from)
-	alias := from
-	if p.from == gateway.Queued {
-		alias = "message.accepted"
-	}
-	var retryAt any
-	if !p.retryAt.IsZero() {
-		retryAt = ms(p.retryAt)
-	}
-	joins := p.to == gateway.Queued || p.to == gateway.Parked
-	cursor := t.draw()
-	n, err := t.exec(`INSERT INTO feed (cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, retry_at, data, attempt)
-		SELECT $1, $2, f.account, f.openid, $3, f.seq,
-			CASE WHEN f.number = 0 AND $4 <> 0 THEN $1 ELSE f.number END,
-			CASE $5 WHEN -1 THEN f.attempts WHEN -2 THEN f.attempts - 1 ELSE $5 END,
-			f.duplicate | $6, f.resent | $7,
-			CASE WHEN $8 <> 0 THEN f.errcode ELSE $9 END, $10,
-			CASE WHEN $8 <> 0 THEN f.data ELSE $11 END, $12
-		FROM feed f
-		WHERE f.cursor = (SELECT max(cursor) FROM feed WHERE seq = $13) AND f.type IN ($14, $15)`,
-		cursor, ms(now), "message."+string(p.to), bit(joins), p.attempts, bit(p.duplicate), bit(p.resent),
-		bit(p.keepOutcome), p.errcode, retryAt, p.outcome, p.attempt, p.seq, from, alias)
+	l, err := t.latest(p.seq)
 	if err != nil {
 		return err
 	}
-	if n == 0 {
-		t.cursor--
+	if l.state != p.from {
 		m, err := scanMessage(t.row(messageQuery+` WHERE m.seq = $1`, p.seq))
 		if err != nil {
 			return err
 		}
 		return &ConflictError{Message: m}
 	}
+	cursor := t.draw()
+	l.state = p.to
+	if l.number == 0 && (p.to == gateway.Queued || p.to == gateway.Parked) {
+		l.number = cursor
+	}
+	switch p.attempts {
+	case keepAttempts:
+	case oneAttemptLess:
+		l.attempts--
+	default:
+		l.attempts = p.attempts
+	}
+	l.duplicate, l.resent = l.duplicate || p.duplicate, l.resent || p.resent
+	if !p.keepOutcome {
+		l.errcode, l.outcome = p.errcode, p.outcome
+	}
+	return t.write(cursor, now, "message."+string(p.to), p.seq, l, p.retryAt, p.attempt)
+}
+
+// A line is what the feed's latest line about a message says and the next one may
+// take over.
+type line struct {
+	account, openid string
+	state           gateway.State
+	number          int64
+	attempts        int
+	duplicate       bool
+	resent          bool
+	errcode         int
+	outcome         any // JSON or nil
+}
+
+// write appends a line about a message.
+func (t *tx) write(cursor int64, now time.Time, kind string, seq int64, l line, retryAt time.Time, attempt any) error {
+	var retry any
+	if !retryAt.IsZero() {
+		retry = ms(retryAt)
+	}
+	_, err := t.exec(`INSERT INTO feed (cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, retry_at, data, attempt)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		cursor, ms(now), l.account, l.openid, kind, seq, l.number, l.attempts, bit(l.duplicate), bit(l.resent), l.errcode, retry, l.outcome, attempt)
+	if err != nil {
+		return err
+	}
+	if len(t.lines) >= mostLines {
+		clear(t.lines)
+	}
+	if t.lines[seq] = l; l.state.Final() {
+		delete(t.lines, seq)
+	}
 	return nil
+}
+
+// mostLines is how many lines are remembered, so that the next passage of their
+// messages need not look them up. They are of this process alone, since nobody
+// else may write while it holds the epoch, and forgotten whenever anything is
+// undone.
+const mostLines = 8192
+
+// latest returns the latest line about a message.
+func (t *tx) latest(seq int64) (line, error) {
+	if l, ok := t.lines[seq]; ok {
+		return l, nil
+	}
+	var l line
+	var kind string
+	var outcome sql.NullString
+	err := t.row(`SELECT account, openid, type, number, attempts, duplicate, resent, errcode, data FROM feed
+		WHERE cursor = (SELECT max(cursor) FROM feed WHERE seq = $1)`, seq).
+		Scan(&l.account, &l.openid, &kind, &l.number, &l.attempts, &l.duplicate, &l.resent, &l.errcode, &outcome)
+	if errors.Is(err, sql.ErrNoRows) {
+		return l, ErrNotFound
+	}
+	if outcome.Valid {
+		l.outcome = outcome.String
+	}
+	l.state = stateOf(kind)
+	return l, err
 }
 
 // A ConflictError says that a message is not in the state that a call named.

@@ -47,8 +47,9 @@ type writer struct {
 
 	conn  *sql.Conn // the goroutine's own, like what follows; nil after a failure
 	stmts statements
-	last  int       // callers in the last transaction
-	since time.Time // since when the view is behind
+	lines map[int64]line // the latest about messages, by seq; see mostLines
+	last  int            // callers in the last transaction
+	since time.Time      // since when the view is behind
 }
 
 // submit puts ops in line and waits until their transaction is over. limited ones
@@ -95,13 +96,15 @@ func (w *writer) loop() {
 	for {
 		w.gather()
 		w.mu.Lock()
-		n := min(len(w.waiting), largestBatch)
-		batch := w.waiting[:n:n]
-		w.waiting = w.waiting[n:]
-		closed := w.closed && len(w.waiting) == 0
+		batch, rest := w.waiting, []*op(nil)
+		if len(batch) > largestBatch {
+			batch, rest = batch[:largestBatch], batch[largestBatch:]
+		}
+		w.waiting = rest
+		closed := w.closed && len(rest) == 0
 		w.mu.Unlock()
-		if n > 0 {
-			w.last = n
+		if len(batch) > 0 {
+			w.last = len(batch)
 			w.commit(batch)
 		}
 		if w.viewDue(closed) {
@@ -188,10 +191,7 @@ func (w *writer) commit(batch []*op) {
 	if err == errApart {
 		err = w.transact(batch, true)
 	}
-	if err != nil && !errors.Is(err, ErrFenced) {
-		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	w.report(err)
+	err = w.report(err)
 	for _, o := range batch {
 		if err != nil {
 			o.err = err
@@ -200,7 +200,11 @@ func (w *writer) commit(batch []*op) {
 	}
 }
 
-func (w *writer) report(err error) {
+// report notes whether a transaction worked and returns what to tell its callers.
+func (w *writer) report(err error) error {
+	if err != nil && !errors.Is(err, ErrFenced) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if (w.health == nil) != (err == nil) {
@@ -208,6 +212,7 @@ func (w *writer) report(err error) {
 		w.seen = make(chan struct{})
 	}
 	w.health = err
+	return err
 }
 
 // transact runs ops and commits. It returns errApart if one of them failed after
@@ -243,15 +248,17 @@ func (w *writer) transact(batch []*op, apart bool) (err error) {
 					return errApart
 				}
 				t.control("ROLLBACK TO member")
+				clear(t.lines)
 			}
 		}
 		if apart {
 			t.control("RELEASE member")
 		}
 	}
-	t.exec(`UPDATE head SET cursor = $1, at = $2 WHERE id = 1`, t.cursor, t.at)
-	t.control("COMMIT")
-	if t.broken != nil {
+	if _, err := t.exec(`UPDATE head SET cursor = $1, at = $2 WHERE id = 1`, t.cursor, t.at); err != nil {
+		return err
+	}
+	if t.control("COMMIT"); t.broken != nil {
 		return t.broken
 	}
 	w.publish(t.cursor > start, t.cursor, t.viewed)
@@ -286,7 +293,7 @@ func (w *writer) begin() (*tx, error) {
 		w.conn = conn
 		w.stmts = statements{prepare: conn.PrepareContext, dialect: w.dialect}
 	}
-	t := &tx{stmts: &w.stmts, dialect: w.dialect}
+	t := &tx{stmts: &w.stmts, dialect: w.dialect, lines: w.lines}
 	if t.control(begin); t.broken != nil {
 		w.drop()
 		return nil, t.broken
@@ -306,6 +313,7 @@ func (w *writer) begin() (*tx, error) {
 // rollback undoes the transaction. Where that fails (SQLite may have done it by
 // itself) the connection goes too.
 func (w *writer) rollback() {
+	clear(w.lines)
 	if _, err := w.conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
 		w.drop()
 	}
@@ -326,6 +334,7 @@ func (w *writer) drop() {
 type tx struct {
 	stmts   *statements
 	dialect dialect
+	lines   map[int64]line
 	cursor  int64 // last number drawn
 	viewed  int64
 	at      int64
