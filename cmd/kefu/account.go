@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"net"
 	"net/url"
 	"strings"
@@ -32,7 +33,7 @@ type direct struct {
 
 func (d *direct) flags(p *program, fs *pflag.FlagSet) {
 	fs.BoolVar(&d.yes, "direct", false, "call WeChat itself, without a gateway")
-	fs.StringVar(&d.apiBase, "api-base", cmp.Or(p.env["KEFU_API_BASE"], kefu.DefaultBaseURL), "where WeChat's API is (KEFU_API_BASE)")
+	addressFlag(fs, &d.apiBase, "api-base", cmp.Or(p.env["KEFU_API_BASE"], kefu.DefaultBaseURL), "where WeChat's API is (KEFU_API_BASE)")
 	fs.StringVar(&d.appid, "account", "", "appid of the account (default: the only one; with --direct that of KEFU_ACCOUNT)")
 }
 
@@ -42,6 +43,10 @@ func (d *direct) client(p *program) (*kefu.Client, error) {
 	if !d.yes {
 		return nil, usagef("this version's gateway does not take files yet", "这个版本的网关还不收文件").
 			then("add --direct to call WeChat without it", "加上 --direct，不经网关直接调用微信")
+	}
+	if !isAddress(d.apiBase) {
+		return nil, usagef("--api-base %s is not an address", "--api-base %s 不是地址", hostOf(d.apiBase)).
+			then("for example "+kefu.DefaultBaseURL+" or http://"+defaultSim, "例如 "+kefu.DefaultBaseURL+" 或 http://"+defaultSim)
 	}
 	account := kefutest.DefaultAccount
 	switch given := p.env["KEFU_ACCOUNT"]; {
@@ -62,6 +67,38 @@ func (d *direct) client(p *program) (*kefu.Client, error) {
 		Tokens:  kefu.CachedToken(kefu.StableToken{AppID: account.AppID, Secret: account.Secret, BaseURL: d.apiBase}),
 		BaseURL: d.apiBase,
 	}, nil
+}
+
+// hostOf is an address to show: its path, query and user may hold secrets.
+func hostOf(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Host != "" {
+		return u.Scheme + "://" + u.Host
+	}
+	if strings.ContainsAny(address, "@?#") {
+		return "what was given"
+	}
+	return address
+}
+
+// isAddress reports whether a server may be called there.
+func isAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// addressFlag is a flag with an address, whose help shows no secret in its default.
+func addressFlag(fs *pflag.FlagSet, to *string, name, otherwise, usage string) {
+	fs.StringVar(to, name, otherwise, usage)
+	fs.Lookup(name).DefValue = hostOf(otherwise)
+}
+
+// withoutURL is an error of net/http without the URL that it repeats.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
 
 func onLoopback(base string) bool {

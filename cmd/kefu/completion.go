@@ -6,7 +6,12 @@ func (p *program) completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{
 		Use: "completion bash|zsh|fish|powershell", Short: "Print the completion script for a shell · 输出命令补全脚本",
-		Example: "  source <(kefu completion bash)", ValidArgs: shells, Args: arguments("SHELL"),
+		Example: "  source <(kefu completion bash)", ValidArgs: shells, Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return nil
+			}
+			return usagef("say for which shell", "没有说是哪种 shell").then("there are bash, zsh, fish, powershell: kefu completion bash", "可选：bash、zsh、fish、powershell，例如 kefu completion bash")
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			switch args[0] {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,9 +28,10 @@ const mostControl = 64 << 20
 // call makes a call below /_sim/ and returns the JSON that it answers. in is sent
 // as JSON unless it is nil.
 func (c *controlPlane) call(ctx context.Context, method, path string, in any) (json.RawMessage, error) {
-	u, err := url.Parse(strings.TrimRight(c.base, "/") + "/_sim/" + path)
-	if err != nil || u.Host == "" {
-		return nil, usagef("%q is not the address of a simulator", "%q 不是模拟器的地址", c.base).then("for example http://127.0.0.1:7700", "例如 http://127.0.0.1:7700")
+	base, _, _ := strings.Cut(c.base, "?")
+	u, err := url.Parse(strings.TrimRight(base, "/") + "/_sim/" + path)
+	if err != nil || !isAddress(base) {
+		return nil, usagef("%q is not the address of a simulator", "%q 不是模拟器的地址", hostOf(c.base)).then("for example http://127.0.0.1:7700", "例如 http://127.0.0.1:7700")
 	}
 	if q := u.Query(); c.account != "" {
 		q.Set("account", c.account)
@@ -57,12 +57,8 @@ func (c *controlPlane) call(ctx context.Context, method, path string, in any) (j
 	}
 	res, err := plainHTTP.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		f := failf("no simulator answers at %s", "%s 没有模拟器应答", c.base).then("start one with: kefu sim; or name its address with --sim", "用 kefu sim 启动一个，或用 --sim 指定地址")
-		f.cause = err
+		f := failf("no simulator answers at %s", "%s 没有模拟器应答", hostOf(c.base)).then("start one with: kefu sim; or name its address with --sim", "用 kefu sim 启动一个，或用 --sim 指定地址")
+		f.cause = withoutURL(err)
 		return nil, f
 	}
 	defer res.Body.Close()
@@ -76,7 +72,7 @@ func (c *controlPlane) call(ctx context.Context, method, path string, in any) (j
 		return nil, failf("the simulator refuses it (HTTP %d): %s", "模拟器拒绝（HTTP %d）：%s", res.StatusCode, cmp.Or(problem.Detail, http.StatusText(res.StatusCode)))
 	}
 	if !json.Valid(answer) {
-		return nil, failf("what answers at %s is not a simulator", "%s 应答的不是模拟器", c.base)
+		return nil, failf("what answers at %s is not a simulator", "%s 应答的不是模拟器", hostOf(c.base))
 	}
 	return answer, nil
 }
@@ -97,13 +93,13 @@ type window struct {
 
 func (w window) String() string {
 	if w.State != "open" {
-		return "window " + w.State
+		return "window " + plainLine(w.State)
 	}
 	left := "no limit"
 	if w.Remaining != nil {
 		left = fmt.Sprintf("%d left", *w.Remaining)
 	}
-	return fmt.Sprintf("window open by %s, %s, until %s", w.OpenedBy, left, w.ClosesAt.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("window open by %s, %s, until %s", plainLine(string(w.OpenedBy)), left, w.ClosesAt.UTC().Format(time.RFC3339))
 }
 
 // A done is what came of a follower's action.

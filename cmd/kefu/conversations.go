@@ -141,7 +141,7 @@ func (p *program) printWindow(answer any, w gateway.Window, asJSON bool) error {
 	if asJSON {
 		return p.json(answer)
 	}
-	if _, err := fmt.Fprintln(p.stdout, windowLine(w)); err != nil {
+	if _, err := fmt.Fprintln(p.stdout, inert(windowLine(w))); err != nil {
 		return err
 	}
 	if w.Because != "" {

@@ -67,8 +67,8 @@ func (p *program) demoCommand() *cobra.Command {
 			}
 			if check {
 				err = d.check(cmd.Context(), steps())
-			} else {
-				err = d.show(cmd.Context())
+			} else if err = d.show(cmd.Context()); cmd.Context().Err() != nil {
+				err = nil // it ends like that
 			}
 			return errors.Join(err, d.stop())
 		},
@@ -132,8 +132,8 @@ func (p *program) startDemo(ctx context.Context, addr, simAddr string) (_ *demo,
 			err = errors.Join(err, d.stop())
 		}
 	}()
-	for _, a := range []string{addr, simAddr, anyPort} {
-		l, err := listen(a)
+	for _, a := range [][2]string{{"--addr", addr}, {"--sim-addr", simAddr}, {"--addr", anyPort}} {
+		l, err := listen(a[0], a[1])
 		if err != nil {
 			return nil, err
 		}
@@ -306,9 +306,9 @@ func (d *demo) show(ctx context.Context) error {
 
 Try, from another terminal:
   export KEFU_URL=%[3]s KEFU_API_KEY=%[7]s
+  kefu trigger text %[8]s --field content=你好 --sim %[4]s
   kefu send text "你好" --to %[8]s --wait
   kefu tail
-  kefu trigger text %[8]s --field content=你好 --sim %[4]s
 
 Ctrl-C ends it.
 `, `
@@ -320,9 +320,9 @@ Ctrl-C ends it.
 
 在另一个终端试试：
   export KEFU_URL=%[3]s KEFU_API_KEY=%[7]s
+  kefu trigger text %[8]s --field content=你好 --sim %[4]s
   kefu send text "你好" --to %[8]s --wait
   kefu tail
-  kefu trigger text %[8]s --field content=你好 --sim %[4]s
 
 Ctrl-C 结束。
 `}.in(lang), d.simURL+"/?openid="+demoFollower, d.gate.url+"/?lang="+lang+"#"+reader.Key, d.gate.url, d.simURL,

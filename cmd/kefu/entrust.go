@@ -41,7 +41,7 @@ func (e *entrusting) flags(p *program, cmd *cobra.Command) {
 
 // The flags that mean nothing without, or with, a gateway.
 var (
-	onlyDirect  = []string{"api-base", "no-check", "tries"}
+	onlyDirect  = []string{"api-base", "no-check", "profile", "tries"}
 	onlyGateway = []string{"gateway", "key", "wait", "idempotency-key", "when-closed", "on-unknown", "priority", "not-before", "expires-at", "metadata"}
 )
 
@@ -88,11 +88,17 @@ func (p *program) reportMessage(m gateway.Message, waited, asJSON bool) error {
 	var err error
 	if asJSON {
 		err = p.json(m)
-	} else if _, err = fmt.Fprintf(p.stdout, "%s %s\n", m.ID, m.State); err == nil && !waited && withheld(m) {
+	} else if _, err = fmt.Fprintf(p.stdout, "%s %s\n", inert(m.ID), inert(string(m.State))); err == nil && !waited && withheld(m) {
 		p.say("it is kept, and goes when the follower acts", "已收下，等粉丝下次互动时送出")
 	}
-	if err != nil || !waited {
-		return err
+	if err != nil {
+		f := failf("the gateway has kept %s, but its answer can't be written", "网关已收下 %s，但无法输出它的应答", m.ID).
+			then("don't send it again; see: kefu messages show "+m.ID, "不要再发一次；见 kefu messages show "+m.ID)
+		f.cause = err
+		return f
+	}
+	if !waited {
+		return nil
 	}
 	return ending(m)
 }

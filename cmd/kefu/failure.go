@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/kefu-go/kefu"
@@ -59,12 +60,82 @@ func (p *program) complain(err error) int {
 	}
 	what, lines := explain(err, p.lang())
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s\n", p.paint(p.stderr, red, "kefu:"), what)
+	fmt.Fprintf(&b, "%s %s\n", p.paint(p.stderr, red, "kefu:"), plainLine(what))
 	for _, l := range lines {
-		fmt.Fprintf(&b, "  %s %s\n", l.label, strings.ReplaceAll(l.text, "\n", "\n  "))
+		if l.label != next.en && l.label != next.zh { // those are ours, and may show examples
+			l.text = plainLine(l.text)
+		}
+		for i, line := range strings.Split(l.text, "\n") {
+			if i == 0 {
+				line = l.label + " " + line
+			}
+			fmt.Fprintf(&b, "  %s\n", inert(line))
+		}
 	}
 	fmt.Fprint(p.stderr, b.String())
 	return exitCode(err)
+}
+
+// plainLine is foreign text that can't look like another line of ours.
+func plainLine(s string) string { return inert(strings.ReplaceAll(s, "\n", "; ")) }
+
+// unposted is err of a call on the way to a message, such as an upload: whatever
+// became of that call, no message was posted.
+func unposted(err error) error {
+	var lost *kefu.TransportError
+	if !errors.As(err, &lost) || !errors.Is(err, kefu.ErrUnknownOutcome) {
+		return err
+	}
+	f := failf("%s failed; no message was posted", "%s 失败；没有发送任何消息", lost.Op).
+		then("trying again is safe: at worst a file is stored twice", "可以重试：最多重复存一份文件")
+	f.cause = before{lost.Err}
+	return f
+}
+
+// before is what went wrong before the post.
+type before struct{ error }
+
+func (b before) Unwrap() []error { return []error{kefu.ErrNotDelivered, b.error} }
+
+var mayHaveArrived = text{
+	"it may have arrived: don't repeat it blindly; WeChat has no idempotency key",
+	"可能已经送达：不要盲目重发；微信没有幂等键",
+}
+
+// notFound reports whether a server answered that it has no such call: not WeChat's.
+func notFound(err error) bool {
+	var lost *kefu.TransportError
+	for errors.As(err, &lost) {
+		// the token call's status is only in the words of the call that wanted it
+		if lost.Status == http.StatusNotFound || strings.Contains(lost.Err.Error(), "HTTP 404 ") {
+			return true
+		}
+		err = lost.Err
+	}
+	return false
+}
+
+// syntaxZh says the common faults of JSON in Chinese.
+func syntaxZh(err error) string {
+	s := err.Error()
+	for _, known := range []text{
+		{"it is empty", "内容是空的"},
+		{"not UTF-8", "不是 UTF-8；是不是 GBK？"},
+		{"a comma with nothing after it", "逗号后面没有内容"},
+		{"unexpected end of JSON input", "JSON 没有写完"},
+		{"after top-level value", "JSON 结束之后还有内容"},
+		{"looking for beginning of object key string", "这里应是带双引号的成员名"},
+		{"after object key:value pair", "成员之间缺逗号，或缺右花括号"},
+		{"after object key", "成员名后缺冒号"},
+		{"after array element", "元素之间缺逗号，或缺右方括号"},
+		{"looking for beginning of value", "这里应是一个值"},
+		{"in string literal", "字符串里有未转义的控制字符"},
+	} {
+		if strings.Contains(s, known.en) {
+			return known.zh
+		}
+	}
+	return s
 }
 
 type labelled struct{ label, text string }
@@ -133,7 +204,7 @@ func explain(err error, lang string) (what string, lines []labelled) {
 			fmt.Sprintf("not sent: this is not JSON, at line %d, column %d", syntax.Line, syntax.Column),
 			fmt.Sprintf("未发送：第 %d 行第 %d 列不是 JSON", syntax.Line, syntax.Column),
 		}.in(lang)
-		add(why, same(syntax.Err.Error()))
+		add(why, text{syntax.Err.Error(), syntaxZh(syntax.Err)})
 		add(next, text{"correct it; WeChat would answer 47001 (see for yourself with --no-check)", "改正后再发；微信会答 47001（可用 --no-check 一试）"})
 	case errors.As(err, &file):
 		what = text{
@@ -146,13 +217,14 @@ func explain(err error, lang string) (what string, lines []labelled) {
 	case errors.As(err, &lost) && errors.Is(err, kefu.ErrUnknownOutcome):
 		what = text{lost.Op + ": nobody can tell whether WeChat accepted it", lost.Op + "：不知道微信是否收下"}.in(lang)
 		add(why, same(lost.Err.Error()))
-		add(next, text{
-			"it may have arrived: don't repeat it blindly; WeChat has no idempotency key",
-			"可能已经送达：不要盲目重发；微信没有幂等键",
-		})
+		add(next, mayHaveArrived)
 	case errors.As(err, &lost):
 		what = text{lost.Op + ": not delivered", lost.Op + "：没有送达微信"}.in(lang)
 		add(why, same(lost.Err.Error()))
+		if notFound(err) {
+			add(next, text{"that is not WeChat's API: check --api-base", "那里不是微信接口：检查 --api-base"})
+			break
+		}
 		add(next, text{kefu.ErrNotDelivered.Advice("en"), kefu.ErrNotDelivered.Advice("zh")})
 	default:
 		what = err.Error()

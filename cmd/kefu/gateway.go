@@ -23,7 +23,7 @@ type entrance struct {
 }
 
 func (e *entrance) flags(p *program, fs *pflag.FlagSet) {
-	fs.StringVar(&e.url, "gateway", cmp.Or(p.env["KEFU_URL"], gateway.DefaultURL), "where the gateway is (KEFU_URL)")
+	addressFlag(fs, &e.url, "gateway", cmp.Or(p.env["KEFU_URL"], gateway.DefaultURL), "where the gateway is (KEFU_URL)")
 	fs.StringVar(&e.key, "key", "", "key of the gateway (better: KEFU_API_KEY; default: the key file of a gateway on this machine)")
 }
 
@@ -37,7 +37,7 @@ type caller struct {
 func (e *entrance) open(ctx context.Context, p *program) (*caller, error) {
 	u, err := url.Parse(e.url)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usagef("%q is not the address of a gateway", "%q 不是网关的地址", e.url).then("for example "+gateway.DefaultURL, "例如 "+gateway.DefaultURL)
+		return nil, usagef("%q is not the address of a gateway", "%q 不是网关的地址", hostOf(e.url)).then("for example "+gateway.DefaultURL, "例如 "+gateway.DefaultURL)
 	}
 	c := &caller{Client: &gateway.Client{BaseURL: e.url, Source: gateway.FromCLI, Language: p.lang()}}
 	if given := cmp.Or(e.key, p.env["KEFU_API_KEY"]); given != "" {
@@ -58,7 +58,7 @@ func (e *entrance) open(ctx context.Context, p *program) (*caller, error) {
 		}
 	}
 	if c.Key == "" {
-		return nil, usagef("there is no key for the gateway at %s", "没有 %s 网关的钥匙", e.url).
+		return nil, usagef("there is no key for the gateway at %s", "没有 %s 网关的钥匙", hostOf(e.url)).
 			then("start one here with kefu serve or kefu demo, or: export KEFU_API_KEY=kf_…", "在这里启动 kefu serve 或 kefu demo，或 export KEFU_API_KEY=kf_…")
 	}
 	return c, nil
@@ -116,10 +116,11 @@ func (c *caller) explained(err error) error {
 		return err
 	}
 	if !errors.As(err, &problem) {
-		f := failf("no gateway answers at %s", "%s 没有网关应答", c.BaseURL).
+		f := failf("no gateway answers at %s", "%s 没有网关应答", hostOf(c.BaseURL)).
 			then("start one with kefu serve (or kefu demo), or name its address with --gateway or KEFU_URL; what was asked may have been done only if the connection broke off meanwhile",
 				"用 kefu serve（或 kefu demo）启动一个，或用 --gateway、KEFU_URL 指定地址；只有连接中途断开时，请求才可能已经执行")
-		f.cause = err
+		given := strings.TrimRight(c.BaseURL, "/")
+		f.cause = errors.New(strings.ReplaceAll(err.Error(), given, hostOf(given)))
 		return f
 	}
 	f := &failure{code: exitFailed, what: same(inert(problem.Title)), cause: err}

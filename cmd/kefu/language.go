@@ -28,7 +28,7 @@ func (p *program) lang() string {
 	return "en"
 }
 
-// say says a line to people.
+// say says a line to people; foreign text in it is made harmless.
 func (p *program) say(en, zh string, args ...any) {
-	fmt.Fprintf(p.stderr, "kefu: "+text{en, zh}.in(p.lang())+"\n", args...)
+	fmt.Fprintf(p.stderr, "kefu: %s\n", inert(fmt.Sprintf(text{en, zh}.in(p.lang()), args...)))
 }

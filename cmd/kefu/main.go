@@ -15,11 +15,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"os"
 	"os/signal"
+	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -76,9 +79,27 @@ func (p *program) run(ctx context.Context, args []string) int {
 	var f *failure
 	if err != nil && !started && !errors.As(err, &f) { // flags and arguments that cobra refused
 		hint := "see: " + cmd.CommandPath() + " --help"
-		err = &failure{code: exitUsage, what: same(err.Error()), next: text{hint, "见：" + cmd.CommandPath() + " --help"}}
+		err = &failure{code: exitUsage, what: flagFault(err.Error()), next: text{hint, "见：" + cmd.CommandPath() + " --help"}}
 	}
 	return p.complain(err)
+}
+
+var badValue = regexp.MustCompile(`^invalid argument (".*") for "(.*)" flag: (strconv\.Parse(\w+)|time: )`)
+
+// flagFault says in our words what package flag says of a value in those of strconv.
+func flagFault(s string) text {
+	m := badValue.FindStringSubmatch(s)
+	if m == nil {
+		return same(s)
+	}
+	want := text{"a number", "一个数字"}
+	switch {
+	case m[4] == "Bool":
+		want = text{"true or false", "true 或 false"}
+	case m[4] == "":
+		want = text{"a duration such as 30s", "时长，例如 30s"}
+	}
+	return text{m[2] + " takes " + want.en + ", not " + m[1], m[2] + " 应为" + want.zh + "，不是 " + m[1]}
 }
 
 func (p *program) command() *cobra.Command {
@@ -91,6 +112,9 @@ func (p *program) command() *cobra.Command {
 		Run:           func(*cobra.Command, []string) {},
 		Example:       "  kefu demo\n  kefu serve\n  kefu send text \"你好\" --to oUser1",
 	}
+	info, _ := debug.ReadBuildInfo() // nil without one
+	root.Version = versionOf(info).String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
@@ -125,7 +149,7 @@ func (p *program) subcommand(cmd *cobra.Command, args []string) error {
 	cmd.SuggestionsMinimumDistance = 2
 	err := usagef("there is no command %[2]q in %[1]s", "%[1]s 没有命令 %[2]q", cmd.CommandPath(), args[0])
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		names = near
+		return err.then("did you mean "+strings.Join(near, " or ")+"?", "是不是 "+strings.Join(near, "、")+"？")
 	}
 	return err.then("there is "+strings.Join(names, ", "), "可选："+strings.Join(names, "、"))
 }
@@ -136,11 +160,21 @@ func arguments(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		want := strings.Join(names, " ")
-		if want == "" {
-			want = "nothing"
+		got := text{fmt.Sprintf("there are %d", len(args)), fmt.Sprintf("实有 %d 个参数", len(args))}
+		switch len(args) {
+		case 0:
+			got = text{"there is nothing", "没有给参数"}
+		case 1:
+			got.en = "there is one argument"
 		}
-		return usagef("%s takes %s; there are %d arguments", "%s 需要 %s，实有 %d 个参数", cmd.CommandPath(), want, len(args)).
+		want := text{strings.Join(names, " "), "需要 " + strings.Join(names, " ")}
+		if len(names) == 0 {
+			want = text{"no arguments", "不需要参数"}
+		}
+		return (&failure{code: exitUsage, what: text{
+			fmt.Sprintf("%s takes %s; %s", cmd.CommandPath(), want.en, got.en),
+			fmt.Sprintf("%s %s，%s", cmd.CommandPath(), want.zh, got.zh),
+		}}).
 			then("for example:\n"+cmd.Example, "例如：\n"+cmd.Example)
 	}
 }

@@ -60,7 +60,7 @@ func (p *program) uploadCommand(d *direct) *cobra.Command {
 				}{m.Kind, m.ID, m.CreatedAt.UTC().Format(time.RFC3339), ends})
 			}
 			p.say("stored as %s until %s", "已存为 %s，到 %s 为止", m.Kind, ends)
-			_, err = fmt.Fprintln(p.stdout, m.ID)
+			_, err = fmt.Fprintln(p.stdout, inert(string(m.ID)))
 			return err
 		},
 	}
@@ -88,7 +88,7 @@ func (p *program) uploadimgCommand(d *direct) *cobra.Command {
 					URL string `json:"url"`
 				}{url})
 			}
-			_, err = fmt.Fprintln(p.stdout, url)
+			_, err = fmt.Fprintln(p.stdout, inert(url))
 			return err
 		},
 	}
@@ -126,8 +126,9 @@ func (p *program) getCommand(d *direct) *cobra.Command {
 	return cmd
 }
 
-// save copies body to the file, or to stdout for "". A file that could not be
-// written whole is removed.
+// save copies body to the file, or to stdout for "". The file takes its place only
+// once it is whole; what was there before stays until then. Through a link it is
+// what the link leads to.
 func (p *program) save(name string, body io.Reader) (n int64, err error) {
 	broken := func(err error) error {
 		return &failure{code: exitFailed, what: text{"the download broke off", "下载中断"}, cause: err}
@@ -138,22 +139,38 @@ func (p *program) save(name string, body io.Reader) (n int64, err error) {
 		}
 		return n, err
 	}
-	f, err := os.Create(name)
+	unwritable := func(err error) error {
+		return &failure{code: exitFailed, what: text{"can't write " + name, "无法写入 " + name}, cause: err}
+	}
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real
+	}
+	mode := os.FileMode(0o644)
+	switch info, err := os.Stat(name); {
+	case err == nil && !info.Mode().IsRegular():
+		return 0, unwritable(errors.New("it is there, and not a regular file"))
+	case err == nil:
+		mode = info.Mode().Perm()
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
-		return 0, &failure{code: exitFailed, what: text{"can't write " + name, "无法写入 " + name}, cause: err}
+		return 0, unwritable(err)
 	}
 	n, err = io.Copy(f, body)
-	if err = errors.Join(err, f.Close()); err != nil {
-		err = broken(errors.Join(err, os.Remove(name)))
+	if err = errors.Join(err, f.Chmod(mode), f.Close()); err != nil {
+		return n, broken(errors.Join(err, os.Remove(f.Name())))
 	}
-	return n, err
+	if err := os.Rename(f.Name(), name); err != nil {
+		return n, unwritable(errors.Join(err, os.Remove(f.Name())))
+	}
+	return n, nil
 }
 
 // download fetches media whole; a video through the URL that WeChat gives for it.
 func download(ctx context.Context, c *kefu.Client, id kefu.TemporaryID) (*kefu.Download, error) {
 	got, err := c.Download(ctx, id)
 	if err != nil || got.VideoURL == "" {
-		return got, err
+		return got, unposted(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, got.VideoURL, nil)
 	if err != nil {
@@ -161,6 +178,7 @@ func download(ctx context.Context, c *kefu.Client, id kefu.TemporaryID) (*kefu.D
 	}
 	res, err := plainHTTP.Do(req)
 	if err != nil {
+		err = withoutURL(err)
 		return nil, &failure{code: exitFailed, what: text{"can't fetch the video from the URL that WeChat gave", "无法从微信给出的地址取视频"}, cause: err}
 	}
 	if res.StatusCode != http.StatusOK {
@@ -224,7 +242,7 @@ func uploadImage(ctx context.Context, c *kefu.Client, name *string) error {
 	}
 	defer f.Close()
 	*name, err = c.UploadImage(ctx, filepath.Base(*name), f)
-	return err
+	return unposted(err)
 }
 
 func upload(ctx context.Context, c *kefu.Client, kind kefu.MediaKind, name string) (kefu.Media, error) {
@@ -236,15 +254,29 @@ func upload(ctx context.Context, c *kefu.Client, kind kefu.MediaKind, name strin
 		return kefu.Media{}, err
 	}
 	defer f.Close()
-	return c.Upload(ctx, kind, filepath.Base(name), f)
+	m, err := c.Upload(ctx, kind, filepath.Base(name), f)
+	return m, unposted(err)
+}
+
+// withoutPath is an error of package os without the path, which is said already.
+func withoutPath(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 func open(name string) (*os.File, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		f := failf("can't read %s", "无法读取 %s", name).then("check the name of the file", "检查文件名")
-		f.cause = err
+		f.cause = withoutPath(err)
 		return nil, f
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		f.Close()
+		return nil, failf("%s is a folder, not a file", "%s 是目录，不是文件", name).then("name a file in it", "指定其中的一个文件")
 	}
 	return f, nil
 }

@@ -78,7 +78,7 @@ type list[T any] struct {
 	Next  string `json:"next"` // always empty: these lists are whole
 }
 
-// table lays out rows in columns. Text in Chinese belongs in the last one: its
+// table lays out rows in columns, foreign text made harmless. Text in Chinese belongs in the last one: its
 // width can't be told.
 func table(w io.Writer, rows func(row func(cells ...any))) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -87,7 +87,7 @@ func table(w io.Writer, rows func(row func(cells ...any))) error {
 			if i > 0 {
 				fmt.Fprint(tw, "\t")
 			}
-			fmt.Fprint(tw, c)
+			fmt.Fprint(tw, inert(fmt.Sprint(c)))
 		}
 		fmt.Fprintln(tw)
 	})

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -24,6 +27,7 @@ type sending struct {
 	to, kf  string
 	ai      bool
 	noCheck bool
+	profile string // of rules
 	tries   int
 	asJSON  bool
 }
@@ -38,8 +42,12 @@ func (p *program) sendCommand() *cobra.Command {
 			"Exit code: 0 kept, or with --wait sent; 3 refused by WeChat; 4 nobody can tell; 2 wrong usage; 1 anything else.",
 		Example: "  kefu send text \"你好\" --to oUser1 --wait\n  kefu send text \"你好\" --to oUser1 --direct\n  kefu send - --to oUser1 < message.json",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 && args[0] == "-" {
+			switch {
+			case len(args) == 1 && args[0] == "-":
 				return nil
+			case len(args) > 1 && args[0] == "-":
+				return usagef("kefu send - reads stdin, not %s", "kefu send - 读标准输入，不读 %s", args[1]).
+					then("use: kefu send - < "+args[1], "改用 kefu send - < "+args[1])
 			}
 			return p.subcommand(cmd, args)
 		},
@@ -52,6 +60,7 @@ func (p *program) sendCommand() *cobra.Command {
 	fs.StringVar(&s.kf, "kf", "", "kf account that signs, NAME@ACCOUNT")
 	fs.BoolVar(&s.ai, "ai", false, "let WeChat label it as made by AI")
 	fs.BoolVar(&s.noCheck, "no-check", false, "send unchecked and let WeChat judge")
+	fs.StringVar(&s.profile, "profile", "", "rules to check against: "+strings.Join(kefu.Profiles(), ", "))
 	fs.IntVar(&s.tries, "tries", 1, "most posts, where repeating is safe")
 	fs.BoolVar(&s.asJSON, "json", false, "print what became of it as JSON")
 	for _, k := range s.kinds() {
@@ -200,12 +209,12 @@ func (s *sending) newsKind(kind kindMaker) *cobra.Command {
 			if one.Title+one.Description+one.URL+one.PicURL != "" {
 				news.Articles = append(news.Articles, one)
 			}
-			if len(more) > 0 {
-				m, err := kefu.ParseMessage([]byte(`{"touser":"","msgtype":"news","news":{"articles":[` + strings.Join(more, ",") + `]}}`))
+			for _, a := range more {
+				article, err := parseArticle(a)
 				if err != nil {
-					return nil, &failure{code: exitUsage, what: text{"--article is not an article", "--article 不是一篇图文"}, cause: err}
+					return nil, err
 				}
-				news.Articles = append(news.Articles, m.Body.(kefu.News).Articles...)
+				news.Articles = append(news.Articles, article)
 			}
 			for i := range news.Articles {
 				if err := picture(ctx, c, &news.Articles[i].PicURL); err != nil {
@@ -214,6 +223,29 @@ func (s *sending) newsKind(kind kindMaker) *cobra.Command {
 			}
 			return news, nil
 		})
+}
+
+// parseArticle reads one article as WeChat's JSON has it, and nothing around it.
+func parseArticle(s string) (kefu.Article, error) {
+	not := func(err error) error {
+		f := usagef("--article %q is not an article", "--article %q 不是一篇图文", s).
+			then(`for example --article '{"title":"通知","url":"https://example.com/"}'`, `例如 --article '{"title":"通知","url":"https://example.com/"}'`)
+		f.cause = err
+		return f
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(s), &object); err != nil {
+		return kefu.Article{}, not(err)
+	}
+	m, err := kefu.ParseMessage([]byte(`{"touser":"","msgtype":"news","news":{"articles":[` + s + `]}}`))
+	if err != nil {
+		return kefu.Article{}, not(err)
+	}
+	news, ok := m.Body.(kefu.News)
+	if !ok || len(news.Articles) != 1 {
+		return kefu.Article{}, not(nil)
+	}
+	return news.Articles[0], nil
 }
 
 func (s *sending) menuKind(kind kindMaker) *cobra.Command {
@@ -300,9 +332,13 @@ func (s *sending) way(cmd *cobra.Command) (err error) {
 	if err = oneWay(cmd, s.direct.yes); err != nil {
 		return err
 	}
+	if s.tries < 1 {
+		return usagef("--tries is %d; it is 1 or more", "--tries 是 %d；应为 1 以上", s.tries)
+	}
 	if s.direct.yes {
 		if s.wechat, err = s.client(s.program); err == nil {
 			s.wechat.NoCheck = s.noCheck
+			s.wechat.Rules, err = rulesFor(s.profile)
 		}
 		return err
 	}
@@ -310,10 +346,20 @@ func (s *sending) way(cmd *cobra.Command) (err error) {
 	return err
 }
 
+// rulesFor are the rules of a profile that a flag has named.
+func rulesFor(profile string) (*kefu.Rules, error) {
+	rules, err := kefu.RulesFor(profile)
+	if err != nil {
+		return nil, usagef("there is no profile %q", "没有规则 %q", profile).
+			then("there are "+strings.Join(kefu.Profiles(), ", "), "可选："+strings.Join(kefu.Profiles(), "、"))
+	}
+	return &rules, nil
+}
+
 // ready opens the way if there is somebody to send to.
 func (s *sending) ready(cmd *cobra.Command) error {
 	if s.to == "" {
-		return usagef("it does not say to whom", "没有说发给谁").then("add --to OPENID", "加上 --to OPENID")
+		return usagef("--to is missing", "缺少 --to").then("add --to OPENID", "加上 --to OPENID")
 	}
 	return s.way(cmd)
 }
@@ -327,7 +373,38 @@ func (s *sending) send(cmd *cobra.Command, args []string, body build) error {
 	if m.Body, err = body(cmd.Context(), s.wechat, args); err != nil {
 		return s.report(kefu.Response{}, err)
 	}
+	if err := s.missing(cmd, m); err != nil {
+		return err
+	}
 	return s.sendMessage(cmd.Context(), m)
+}
+
+// flagOf names the flags that fill required members.
+var flagOf = map[string]string{
+	"musicurl": "url", "thumb_media_id": "thumb", "articles": "title", "list": "item", "title": "title", "appid": "appid", "pagepath": "path",
+}
+
+// missing refuses a message that lacks what a flag of cmd would have given.
+func (s *sending) missing(cmd *cobra.Command, m kefu.Message) error {
+	rules, err := rulesFor(s.profile)
+	if err != nil || s.noCheck {
+		return err
+	}
+	var flags []string
+	refused, _ := m.Check(rules)
+	for _, v := range refused {
+		flag := flagOf[v.Location[strings.LastIndexByte(v.Location, '.')+1:]]
+		if v.Rule == "required" && cmd.Flags().Lookup(flag) != nil {
+			flags = append(flags, "--"+flag)
+		}
+	}
+	switch len(flags) {
+	case 0:
+		return nil
+	case 1:
+		return usagef("%s is missing", "缺少 %s", flags[0]).then("for example:\n"+cmd.Example, "例如：\n"+cmd.Example)
+	}
+	return usagef("%s are missing", "缺少 %s", strings.Join(flags, ", ")).then("for example:\n"+cmd.Example, "例如：\n"+cmd.Example)
 }
 
 func (s *sending) sendMessage(ctx context.Context, m kefu.Message) error {
@@ -340,12 +417,9 @@ func (s *sending) sendMessage(ctx context.Context, m kefu.Message) error {
 	}
 	c := s.wechat
 	if card, ok := m.Body.(kefu.WXCard); ok && !s.noCheck && card.CardID != "" {
-		if err := c.CheckCard(ctx, card.CardID); err != nil {
+		if err := unposted(c.CheckCard(ctx, card.CardID)); err != nil {
 			return s.report(kefu.Response{}, err)
 		}
-	}
-	if s.tries < 1 {
-		return usagef("--tries is %d; it is 1 or more", "--tries 是 %d；应为 1 以上", s.tries)
 	}
 	if s.tries == 1 {
 		return s.report(c.Send(ctx, m))
@@ -365,6 +439,14 @@ func (s *sending) sendStdin(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return usagef("stdin is empty", "标准输入是空的").then("give it a message: kefu send - < message.json", "给它一条消息：kefu send - < message.json")
+	}
+	m, err := kefu.ParseMessage(body)
+	if m.To != "" && s.to != "" && m.To != s.to { // also where WeChat is to judge the rest
+		return usagef("the JSON says touser %s, and --to says %s", "JSON 里的 touser 是 %s，而 --to 是 %s", m.To, s.to).
+			then("leave one of them out", "去掉其中一个")
+	}
 	if s.noCheck {
 		if s.to != "" || s.kf != "" || s.ai || s.tries != 1 {
 			s.say("note: with --no-check the bytes go as they are, once; --to, --kf, --ai and --tries do not apply",
@@ -372,7 +454,6 @@ func (s *sending) sendStdin(cmd *cobra.Command) error {
 		}
 		return s.report(s.wechat.SendJSON(cmd.Context(), body))
 	}
-	m, err := kefu.ParseMessage(body)
 	if err != nil {
 		return s.report(kefu.Response{}, err)
 	}
@@ -416,6 +497,7 @@ func (s *sending) result(res kefu.Response, err error) result {
 		r.Errors = invalid.Violations
 	case r.Class == kefu.ErrUnknownOutcome:
 		r.State = "unknown"
+		r.Advice = cmp.Or(r.Advice, mayHaveArrived.in(s.lang()))
 	}
 	return r
 }
@@ -425,13 +507,19 @@ func (s *sending) report(res kefu.Response, err error) error {
 	for _, w := range res.Warnings {
 		s.say("warning: %[1]s %[2]s (source: %[4]s)", "警告：%[1]s %[3]s（来源：%[4]s）", w.Location, w.Message, w.Zh, w.Source)
 	}
+	var unwritten error
 	switch {
 	case s.asJSON:
-		return errors.Join(err, s.json(s.result(res, err)))
+		unwritten = s.json(s.result(res, err))
 	case err == nil:
-		_, err = io.WriteString(s.stdout, res.String()+"\n")
+		_, unwritten = io.WriteString(s.stdout, inert(res.String())+"\n")
 	}
-	return err
+	if err == nil && unwritten != nil {
+		f := failf("WeChat accepted it, but its answer can't be written", "微信已收下，但无法输出它的应答").then("don't send it again", "不要再发一次")
+		f.cause = unwritten
+		return f
+	}
+	return errors.Join(err, unwritten)
 }
 
 var plainID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)

@@ -69,7 +69,7 @@ func (p *program) serveCommand() *cobra.Command {
 	fs.StringVar(&addr, "addr", orEnv(p, "KEFU_ADDR", defaultAddr), "where the API listens; port 0 picks one")
 	fs.StringVar(&publicAddr, "public-addr", p.env["KEFU_PUBLIC_ADDR"], "a second listener that serves /callback/ alone")
 	fs.StringVar(&db, "db", orEnv(p, "KEFU_DB", defaultDB), "where messages are kept")
-	fs.StringVar(&apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
+	addressFlag(fs, &apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
 	return cmd
 }
 
@@ -123,7 +123,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	}
 	l := c.listener
 	if l == nil {
-		if l, err = listen(c.addr); err != nil {
+		if l, err = listen("--addr", c.addr); err != nil {
 			return nil, err
 		}
 	}
@@ -169,7 +169,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	}
 	g.servers = append(g.servers, p.serveGateway(l, p.meddled("gateway", handler)))
 	if c.publicAddr != "" {
-		public, err := listen(c.publicAddr)
+		public, err := listen("--public-addr", c.publicAddr)
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,16 @@ func (p *program) simCommand() *cobra.Command {
 			if !loopbackAddr(addr) && key == "" {
 				return usagef("%s can be reached from other machines, and the control plane has no key", "%s 可从其他机器访问，而控制接口没有钥匙", addr).
 					then("add --sim-key KEY, or listen on 127.0.0.1", "加上 --sim-key KEY，或只监听 127.0.0.1")
+			}
+			switch {
+			case mode != "" && !slices.Contains(modes, mode):
+				return usagef("there is no mode %q", "没有模式 %q", mode).then("there are "+strings.Join(modes, ", "), "可选："+strings.Join(modes, "、"))
+			case callbackURL != "" && !isAddress(callbackURL):
+				return usagef("--callback %s is not a URL", "--callback %s 不是 URL", hostOf(callbackURL)).
+					then("for example http://127.0.0.1:8080/callback", "例如 http://127.0.0.1:8080/callback")
+			}
+			if _, err := rulesFor(profile); err != nil {
+				return err
 			}
 			config := kefutest.Config{ControlKey: kefu.Secret(key)}
 			for _, app := range apps {
@@ -62,16 +73,27 @@ func (p *program) simCommand() *cobra.Command {
 	return cmd
 }
 
+// modes of callbacks.
+var modes = []string{string(callback.Plain), string(callback.Compat), string(callback.Secure)}
+
 func (p *program) sim(ctx context.Context, addr string, config kefutest.Config) error {
 	if err := config.Check(); err != nil {
-		return &failure{code: exitUsage, what: text{"such an account can't be simulated", "无法模拟这样的账号"}, cause: err}
+		return &failure{code: exitUsage, what: text{"such an account can't be simulated", "无法模拟这样的账号"},
+			next: text{"correct it; see: kefu sim --help", "改正后再试；见 kefu sim --help"}, cause: errors.New(strings.TrimPrefix(err.Error(), "kefutest: "))}
 	}
-	l, err := listen(addr)
+	l, err := listen("--addr", addr)
 	if err != nil {
 		return err
 	}
 	config.URL = urlOf(l)
 	wechat := config.New()
+	public := kefutest.DefaultAccount
+	demo := config.Accounts[0].AppID == public.AppID && config.Accounts[0].Secret == public.Secret
+	if demo { // what the other commands' examples name
+		if err := wechat.SetState(demoState); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
 	server := p.serve(l, p.meddled("sim", wechat.Handler()))
 	if err := p.json(struct {
 		Sim string `json:"sim"`
@@ -80,6 +102,13 @@ func (p *program) sim(ctx context.Context, addr string, config kefutest.Config) 
 	}
 	p.say("simulated WeChat at %s (phone page: open it in a browser); Ctrl-C ends it",
 		"模拟的微信在 %s（用浏览器打开即手机页面）；Ctrl-C 结束", config.URL)
+	if demo {
+		p.say("account KEFU_ACCOUNT=%s:%s:%s:%s (secret, token and AES key are the demo's, which everybody knows)",
+			"公众号 KEFU_ACCOUNT=%s:%s:%s:%s（演示用的密钥、token 与 AESKey，人人皆知）",
+			public.AppID, public.Secret.Reveal(), public.Token.Reveal(), public.AESKey.Reveal())
+		p.say("it has the card pDemoCard, the mini program wxdemominiprogram1 and the kf account xiaowei@kefudemo",
+			"它有卡券 pDemoCard、小程序 wxdemominiprogram1、客服账号 xiaowei@kefudemo")
+	}
 	<-ctx.Done()
 	return shutdown(wechat, server)
 }
@@ -98,11 +127,12 @@ func loopbackAddr(addr string) bool {
 	return err == nil && isLoopback(host)
 }
 
-func listen(addr string) (net.Listener, error) {
+// listen listens at the address that a flag has given.
+func listen(flag, addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		f := failf("can't listen on %s", "无法监听 %s", addr).
-			then("is it running already? a port of 0 picks a free one", "是否已在运行？端口写 0 会自动选一个")
+			then("is it running already? choose another with "+flag+"; a port of 0 picks a free one", "是否已在运行？可用 "+flag+" 换一个；端口写 0 会自动选一个")
 		f.cause = err
 		return nil, f
 	}

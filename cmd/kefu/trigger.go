@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,15 +44,19 @@ func (p *program) triggerCommand() *cobra.Command {
 			switch {
 			case err != nil:
 			case asJSON:
-				_, err = fmt.Fprintf(p.stdout, "%s\n", bytes.TrimSpace(answer))
+				_, err = fmt.Fprintf(p.stdout, "%s\n", inertJSON(bytes.TrimSpace(answer)))
 			default:
-				_, err = fmt.Fprintln(p.stdout, d)
+				for line := range strings.Lines(d.String()) {
+					if _, err = fmt.Fprintln(p.stdout, inert(strings.TrimSuffix(line, "\n"))); err != nil {
+						break
+					}
+				}
 			}
 			return err
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&c.base, "sim", cmp.Or(p.env["KEFU_SIM"], "http://"+defaultSim), "the simulator (KEFU_SIM)")
+	addressFlag(fs, &c.base, "sim", cmp.Or(p.env["KEFU_SIM"], "http://"+defaultSim), "the simulator (KEFU_SIM)")
 	fs.StringVar(&key, "sim-key", "", "its key, if it has one (better: KEFU_SIM_KEY)")
 	fs.StringVar(&c.account, "account", "", "appid (default: the simulator's first)")
 	fs.StringArrayVar(&fields, "field", nil, "a detail of the action, NAME=VALUE; may be repeated")
@@ -85,12 +91,37 @@ func parseFields(fields []string) (any, error) {
 	return body, nil
 }
 
-// String is d in one line.
+// String is the window and what the callback answered; below it, a line for each
+// trigger that holds the window open.
 func (d done) String() string {
-	s := d.Window.String()
-	if len(d.Deliveries) == 0 {
-		return s + "; no callback"
+	var event *struct{ CreateTime int64 }
+	_ = json.Unmarshal(d.Event, &event) // a payment pushes none
+	var last time.Time
+	for _, k := range d.Window.Buckets {
+		if k.OpenedAt.After(last) && (event == nil || k.OpenedAt.Unix() == event.CreateTime) {
+			last = k.OpenedAt
+		}
 	}
+	var b strings.Builder
+	b.WriteString(d.Window.String() + d.answer())
+	for _, k := range d.Window.Buckets {
+		most := "no limit"
+		if k.Max != nil {
+			most = fmt.Sprintf("%d at most", *k.Max)
+		}
+		fmt.Fprintf(&b, "\n  %s: %s, until %s", plainLine(string(k.Trigger)), most, k.ClosesAt.UTC().Format(time.RFC3339))
+		if k.OpenedAt.Equal(last) {
+			b.WriteString(", opened now")
+		}
+	}
+	return b.String()
+}
+
+func (d done) answer() string {
+	if len(d.Deliveries) == 0 {
+		return "; no callback"
+	}
+	var s string
 	last := d.Deliveries[len(d.Deliveries)-1]
 	switch {
 	case last.Status == 0:
@@ -99,7 +130,7 @@ func (d done) String() string {
 		s += fmt.Sprintf("; callback answered HTTP %d at try %d", last.Status, len(d.Deliveries))
 	}
 	if len(last.Reply) > 0 {
-		s += " with " + string(last.Reply)
+		s += " with " + plainLine(string(last.Reply))
 	}
 	return s
 }
