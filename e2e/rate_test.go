@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/kefu-go/kefu/kefutest"
 )
@@ -85,8 +86,8 @@ func BenchmarkGateway(b *testing.B) {
 		before := len(wechat.Sent())
 		posts(b, p.url()+"/v1/messages", func(i int64) string { return `{"message":` + message(i) + `}` })
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "accepted/s")
-		if _, err := wechat.WaitSent(b.Context(), before+b.N); err != nil {
-			b.Fatal(err)
+		for len(wechat.Sent())-before < b.N {
+			time.Sleep(100 * time.Millisecond) // looking costs the simulator time
 		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 	})
