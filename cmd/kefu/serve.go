@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -61,8 +62,13 @@ func (p *program) serveCommand() *cobra.Command {
 				}
 			}
 			p.say("gateway at %s; its key is in %s; Ctrl-C ends it", "网关在 %s；钥匙在 %s；Ctrl-C 结束", g.url, g.keyFile)
-			<-cmd.Context().Done()
-			return g.stop()
+			select {
+			case <-cmd.Context().Done():
+				return g.stop()
+			case <-g.dispatcher.Fenced():
+				return errors.Join(failf("another kefu serve has opened %s; this one ends", "另一个 kefu serve 打开了 %s；本进程结束", path).
+					then("run one process on a database", "一个数据库只运行一个进程"), g.stop())
+			}
 		},
 	}
 	fs := cmd.Flags()
@@ -254,11 +260,17 @@ func (p *program) firstAccount(ctx context.Context, g *runningGateway, log *slog
 		return nil
 	default:
 		log.Warn("KEFU_ACCOUNT differs from the stored account and replaces it", "account", a.AppID)
-		if a.AESKey != stored.AESKey {
-			stored.Mode = "" // by whether there is a key
-		}
 	}
-	stored.Secret, stored.Token, stored.AESKey = a.Secret, a.Token, a.AESKey
+	if a.AESKey != "" && a.AESKey != stored.AESKey {
+		stored.Mode = "" // by the key that there is now; without one the stored mode stays: nobody talks it down
+	}
+	stored.Secret = a.Secret
+	if a.Token != "" {
+		stored.Token = a.Token
+	}
+	if a.AESKey != "" {
+		stored.AESKey = a.AESKey
+	}
 	_, err = g.dispatcher.PutAccount(ctx, stored)
 	return err
 }
@@ -272,10 +284,27 @@ func firstKey(ctx context.Context, g *runningGateway, now time.Time) error {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	key := "kf_" + hex.EncodeToString(b[:])
-	if err := os.WriteFile(g.keyFile, []byte(key+"\n"), 0o600); err != nil {
+	if err := writeKey(g.keyFile, key); err != nil {
 		return fmt.Errorf("write the first key: %w", err)
 	}
 	_, err := g.store.PutKey(ctx, now, gateway.Key{Name: "first", Role: gateway.Admin, Key: key})
+	return err
+}
+
+// writeKey makes the file anew, so that neither the mode of an old one nor a link
+// shows the key to others.
+func writeKey(path, key string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".kefu-key-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(key + "\n")
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
 	return err
 }
 

@@ -72,7 +72,7 @@ func (d *Dispatcher) decide(ctx context.Context, id string, act func(*lane, stor
 	if err != nil {
 		return gateway.Message{}, problem(err)
 	}
-	l, err := d.enter(ctx, m.Account, m.OpenID)
+	l, err := d.enterAny(ctx, m.Account, m.OpenID) // also of an account that is gone
 	if err != nil {
 		return gateway.Message{}, err
 	}
@@ -127,9 +127,7 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 		return err
 	}
 	l.talk = talk
-	if opened {
-		d.release(ctx, l, now)
-	}
+	l.letOut = l.letOut || opened
 	d.agenda.poke(l, l.priority())
 	return nil
 }
@@ -165,7 +163,7 @@ func (d *Dispatcher) Trigger(ctx context.Context, appid, openid string, t kefu.T
 			return false, gateway.Window{}, err
 		}
 		l.talk = talk
-		d.release(ctx, l, now)
+		l.letOut = l.letOut || opened
 		d.agenda.poke(l, l.priority())
 	}
 	return opened, l.talk.Window(policy, now, l.ahead(gateway.Normal)), nil
@@ -213,14 +211,26 @@ func (d *Dispatcher) clientOf(appid string) *kefu.Client {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.gone {
+		return nil
+	}
 	return a.client
 }
 
 // PutAccount makes or replaces an account.
 func (d *Dispatcher) PutAccount(ctx context.Context, a gateway.Account) (gateway.Account, error) {
+	modeGiven := a.Mode != ""
 	a = a.WithDefaults()
 	if _, err := d.Retries.with(a.Tries); err != nil {
 		return gateway.Account{}, err
+	}
+	if _, err := ledger.PolicyOf(a); err != nil { // stored, it would stop every start
+		return gateway.Account{}, &gateway.Problem{Code: gateway.InvalidRequest, Errors: []gateway.FieldError{{Location: "profile", Message: err.Error()}}}
+	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	if stored, err := d.Store.Account(ctx, a.AppID); err == nil && a.AESKey == "" && stored.AESKey != "" && !modeGiven {
+		a.Mode = stored.Mode // the key stays, and so does the mode: nobody talks it down by leaving the key out
 	}
 	if err := d.Store.PutAccount(ctx, d.Now(), a); err != nil {
 		return gateway.Account{}, err
@@ -241,9 +251,11 @@ func (d *Dispatcher) DeleteAccount(ctx context.Context, appid string) error {
 	d.mu.Lock()
 	a := d.accounts[appid]
 	d.mu.Unlock()
-	if a == nil {
+	if a == nil || a.isGone() {
 		return &gateway.Problem{Code: gateway.UnknownAccount}
 	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	if err := d.Store.DeleteAccount(ctx, d.Now(), appid); err != nil {
 		return problem(err)
 	}
@@ -252,7 +264,6 @@ func (d *Dispatcher) DeleteAccount(ctx context.Context, appid string) error {
 	a.mu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.accounts, appid)
 	for k, l := range d.lanes {
 		if k.appid == appid {
 			d.agenda.poke(l, gateway.Normal)
@@ -299,7 +310,7 @@ func (d *Dispatcher) Healthy(context.Context) (notes []string, err error) {
 	for _, appid := range slices.Sorted(maps.Keys(d.accounts)) {
 		a := d.accounts[appid]
 		a.mu.Lock()
-		if a.given.State == "paused" {
+		if !a.gone && a.given.State == "paused" {
 			notes = append(notes, fmt.Sprintf("account %s is paused: %s", appid, a.given.Because))
 		}
 		a.mu.Unlock()

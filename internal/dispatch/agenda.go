@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"container/heap"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type agenda struct {
 type accountLine struct {
 	lines [3][]*lane // human, normal, bulk
 	busy  int
+	hold  time.Time // its rate is used up until then; zero: it is not
 }
 
 func newAgenda(slots int) *agenda {
@@ -55,20 +57,49 @@ func (a *agenda) poke(l *lane, p gateway.Priority) {
 }
 
 func (a *agenda) pokeLocked(l *lane, p gateway.Priority) {
-	switch {
-	case l.looking:
+	l.rank = rank(p)
+	if l.looking {
 		l.again = true
-	case !l.inLine:
-		l.inLine = true
-		line := a.ready[l.account.appid]
-		if line == nil {
-			line = &accountLine{}
-			a.ready[l.account.appid] = line
-			a.order = append(a.order, l.account.appid)
+		return
+	}
+	line := a.lineOf(l.account.appid)
+	if l.inLine {
+		if l.rank >= l.lineRank {
+			return
 		}
-		r := rank(p)
-		line.lines[r] = append(line.lines[r], l)
-		a.cond.Signal()
+		old := line.lines[l.lineRank]
+		line.lines[l.lineRank] = slices.DeleteFunc(old, func(o *lane) bool { return o == l })
+	}
+	l.inLine, l.lineRank = true, l.rank
+	line.lines[l.rank] = append(line.lines[l.rank], l)
+	a.cond.Signal()
+}
+
+func (a *agenda) lineOf(appid string) *accountLine {
+	line := a.ready[appid]
+	if line == nil {
+		line = &accountLine{}
+		a.ready[appid] = line
+		a.order = append(a.order, appid)
+	}
+	return line
+}
+
+// holdAccount has no lane of the account looked at before t: its rate is used up.
+func (a *agenda) holdAccount(appid string, t time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if line := a.lineOf(appid); line.hold.IsZero() || t.Before(line.hold) {
+		line.hold = t
+		a.wakeTimer()
+	}
+}
+
+// wakeTimer tells who waits for the next moment that it may have come nearer.
+func (a *agenda) wakeTimer() {
+	select {
+	case a.sooner <- struct{}{}:
+	default:
 	}
 }
 
@@ -82,10 +113,7 @@ func (a *agenda) at(l *lane, t time.Time) {
 	l.wake = t
 	heap.Push(&a.later, timer{t, l})
 	if a.later[0].lane == l {
-		select {
-		case a.sooner <- struct{}{}:
-		default:
-		}
+		a.wakeTimer()
 	}
 }
 
@@ -93,18 +121,28 @@ func (a *agenda) at(l *lane, t time.Time) {
 func (a *agenda) due(now time.Time) (next time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for _, line := range a.ready {
+		switch {
+		case line.hold.IsZero():
+		case now.Before(line.hold):
+			next = earlier(next, line.hold)
+		default:
+			line.hold = time.Time{}
+			a.cond.Signal()
+		}
+	}
 	for len(a.later) > 0 {
 		t := a.later[0]
 		if now.Before(t.at) {
-			return t.at
+			return earlier(next, t.at)
 		}
 		heap.Pop(&a.later)
 		if t.lane.wake.Equal(t.at) { // else an earlier moment has replaced it
 			t.lane.wake = time.Time{}
-			a.pokeLocked(t.lane, gateway.Normal)
+			a.pokeLocked(t.lane, [...]gateway.Priority{gateway.Human, gateway.Normal, gateway.Bulk}[t.lane.rank])
 		}
 	}
-	return time.Time{}
+	return next
 }
 
 // next waits for a lane to look at and takes a slot for it; nil after close. An
@@ -129,14 +167,14 @@ func (a *agenda) takeLocked() *lane {
 	}
 	waiting := 0
 	for _, line := range a.ready {
-		if line.waiting() {
+		if line.waiting() && line.hold.IsZero() {
 			waiting++
 		}
 	}
 	for i := range a.order {
 		at := (a.turn + i) % len(a.order)
 		line := a.ready[a.order[at]]
-		if !line.waiting() || waiting > 1 && line.busy >= max(1, a.slots/2) {
+		if !line.waiting() || !line.hold.IsZero() || waiting > 1 && line.busy >= max(1, a.slots/2) {
 			continue
 		}
 		a.turn = at + 1

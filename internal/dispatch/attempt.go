@@ -25,23 +25,32 @@ func (d *Dispatcher) work() {
 	}
 }
 
-// look does what is due in a lane: lets in and ends what its time says, withholds
-// what can't be sent, and posts at most one message.
+// mostMoves is how many messages one look withholds before others get the lane:
+// callbacks of the follower wait for it.
+const mostMoves = 100
+
+// look does what is due in a lane: lets out what was parked, lets in and ends what
+// its time says, withholds what can't be sent, and posts at most one message.
 func (d *Dispatcher) look(l *lane) gateway.Priority {
 	l.mu.Lock()
+	if l.gone {
+		l.mu.Unlock()
+		return gateway.Normal
+	}
 	defer d.leave(l)
 	defer d.wakeAt(l)
 	ctx := context.Background()
-	if l.gone || l.sending != nil || d.stopping() {
+	if l.sending != nil || d.stopping() || d.Now().Before(l.hold) {
 		return gateway.Normal
 	}
+	l.hold = time.Time{}
 	if err := d.load(ctx, l); err != nil {
 		d.later(l, "read the ledger", err)
 		return gateway.Normal
 	}
-	for {
+	for range mostMoves {
 		now := d.Now()
-		if !d.byTime(ctx, l, now) {
+		if l.letOut && !d.release(ctx, l, now) || !d.byTime(ctx, l, now) {
 			return gateway.Normal
 		}
 		it, _ := l.head(now)
@@ -61,6 +70,8 @@ func (d *Dispatcher) look(l *lane) gateway.Priority {
 			return l.priority()
 		}
 	}
+	d.agenda.poke(l, l.priority())
+	return l.priority()
 }
 
 // byTime ends what has expired and lets in what is due. It reports false if the
@@ -96,7 +107,7 @@ func (d *Dispatcher) byTime(ctx context.Context, l *lane, now time.Time) bool {
 func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time, m store.Move) bool {
 	m.Seq, m.From = it.Seq, it.State
 	if err := d.Store.Move(ctx, now, m); err != nil {
-		d.later(l, "move a message", err)
+		d.failed(l, it, "move a message", err)
 		return false
 	}
 	l.remove(it)
@@ -139,13 +150,10 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		}
 		return false, d.move(ctx, l, it, now, store.Move{To: to, Outcome: withheld(verdict.Code)})
 	}
-	if limiter != nil {
-		r := limiter.ReserveN(now, 1)
-		if wait := r.DelayFrom(now); wait > 0 {
-			r.CancelAt(now)
-			d.agenda.at(l, now.Add(wait))
-			return false, false
-		}
+	if limiter != nil && !limiter.AllowN(now, 1) { // the account waits, and its lanes keep their places
+		d.agenda.holdAccount(a.appid, now.Add(time.Duration((1-limiter.TokensAt(now))/float64(limiter.Limit())*float64(time.Second))+time.Microsecond))
+		d.agenda.poke(l, l.priority())
+		return false, false
 	}
 	body := it.Message.Message.Message
 	if len(body) == 0 { // an earlier process accepted it
@@ -158,7 +166,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	}
 	begin := store.Begin{Seq: it.Seq, Attempt: it.Attempts + 1, PossibleDuplicate: it.PossibleDuplicate, Conversation: conversation(l, talk)}
 	if err := d.Store.Begin(ctx, now, begin); err != nil {
-		d.later(l, "begin an attempt", err)
+		d.failed(l, it, "begin an attempt", err)
 		return false, false
 	}
 	l.talk = talk
@@ -222,26 +230,27 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gatewa
 				l.add(it)
 			}
 			d.changed(it.ID)
-			if release {
-				d.release(ctx, l, now)
-			}
+			l.letOut = l.letOut || release
 			return
 		}
-		if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFenced) {
+		var conflict *store.ConflictError
+		if errors.As(err, &conflict) { // kept after all, though the store said otherwise
+			d.Log.Error("a result finds its message in another state", "message", it.ID, "state", conflict.Message.State)
+			l.talk, l.sending, l.loaded = follower{}, nil, false // as the store has it
+			d.changed(it.ID)
+			return
+		}
+		if d.lost(err) {
 			d.Log.Error("a result could not be kept; the message will be unknown", "message", it.ID, "error", err)
 			return
 		}
 		d.Log.Error("a result can't be kept yet", "message", it.ID, "error", err)
 		l.mu.Unlock() // callbacks go on
-		select {
-		case <-time.After(wait):
-		case <-d.stop:
-			if d.Store.Healthy() != nil { // it had its chance
-				l.mu.Lock()
-				return
-			}
-		}
+		time.Sleep(wait)
 		l.mu.Lock()
+		if d.stopping() && wait >= time.Second { // it had its chance
+			return
+		}
 	}
 }
 
@@ -267,18 +276,36 @@ func effect(f follower, seq int64, r Ruling, now time.Time) (_ follower, release
 	return f, release
 }
 
-// release lets parked messages out, oldest first, as many as the ledger allows.
-func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) {
-	if len(l.parked) == 0 {
-		return
+// release lets parked messages out, oldest first, as many as the ledger allows, in
+// one commit. It reports false if that could not be kept; it is then done later.
+func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
+	n := 0
+	if len(l.parked) > 0 {
+		n = max(0, min(d.talkRelease(l, now)-l.ahead(gateway.Normal), len(l.parked), mostMoves))
 	}
-	n := max(0, l.talk.Release(d.policy(l.account), now)-l.ahead(gateway.Normal))
-	for _, it := range slices.Clone(l.parked[:min(n, len(l.parked))]) {
-		it.fromPark = false
-		if !d.move(ctx, l, it, now, store.Move{To: gateway.Queued}) {
-			return
+	out := slices.Clone(l.parked[:n])
+	moves := make([]store.Move, n)
+	for i, it := range out {
+		moves[i] = store.Move{Seq: it.Seq, From: gateway.Parked, To: gateway.Queued}
+	}
+	if n > 0 {
+		if err := d.Store.Move(ctx, now, moves...); err != nil {
+			d.failed(l, out[0], "let messages out", err)
+			return false
 		}
 	}
+	for _, it := range out {
+		l.remove(it)
+		it.State, it.retryAt, it.fromPark = gateway.Queued, time.Time{}, false
+		l.add(it)
+		d.changed(it.ID)
+	}
+	l.letOut = n == mostMoves // then there may be more
+	return true
+}
+
+func (d *Dispatcher) talkRelease(l *lane, now time.Time) int {
+	return l.talk.Release(d.policy(l.account), now)
 }
 
 // oldestParked lets the oldest parked message out for a try, where the window may
@@ -310,10 +337,33 @@ func conversation(l *lane, talk follower) *store.Conversation {
 	return &store.Conversation{Account: l.account.appid, OpenID: l.openid, Ledger: blob}
 }
 
-// later has the lane looked at again soon, after the store failed.
+// later has the lane looked at again in a second, after the store failed; not
+// before, whatever is due.
 func (d *Dispatcher) later(l *lane, doing string, err error) {
+	if d.lost(err) {
+		l.hold = d.Now().Add(time.Hour) // for ever: this process ends
+		return
+	}
 	d.Log.Error("the store failed; trying again", "doing", doing, "account", l.account.appid, "error", err)
-	d.agenda.at(l, d.Now().Add(time.Second))
+	l.hold = d.Now().Add(time.Second)
+	d.agenda.at(l, l.hold)
+}
+
+// failed is later for a change of one message. If the store has it in another
+// state, the store is right: the lane follows it.
+func (d *Dispatcher) failed(l *lane, it *item, doing string, err error) {
+	var conflict *store.ConflictError
+	if errors.As(err, &conflict) {
+		d.Log.Error("a message is in another state than its lane thought", "message", it.ID, "state", conflict.Message.State)
+		l.remove(it)
+		if m := conflict.Message; m.State == gateway.Queued || m.State == gateway.Parked {
+			l.add(newItem(m))
+		}
+		d.changed(it.ID)
+		d.agenda.poke(l, l.priority())
+		return
+	}
+	d.later(l, doing, err)
 }
 
 // wakeAt has the lane looked at when time alone changes something.
@@ -322,6 +372,9 @@ func (d *Dispatcher) wakeAt(l *lane) {
 	if l.sending == nil {
 		_, retry := l.head(d.Now())
 		next = earlier(next, retry)
+	}
+	if next.Before(l.hold) {
+		next = l.hold
 	}
 	if !next.IsZero() {
 		d.agenda.at(l, next)

@@ -42,11 +42,15 @@ type Config struct {
 // A Dispatcher delivers what the store keeps. Make one with [Start].
 type Dispatcher struct {
 	Config
-	agenda  *agenda
-	running sync.WaitGroup
-	stop    chan struct{} // closed by Stop
-	jumps   bool          // Now is not the real time
-	clock   *clock        // WeChat's
+	agenda   *agenda
+	running  sync.WaitGroup
+	changing sync.Mutex    // held while an account is changed, on disk and here
+	stop     chan struct{} // closed by Stop
+	once     sync.Once     // guards its closing
+	fenced   chan struct{} // closed when another process has taken the database
+	fence    sync.Once     // guards its closing
+	jumps    bool          // Now is not the real time
+	clock    *clock        // WeChat's
 
 	mu       sync.Mutex // guards all below
 	accounts map[string]*account
@@ -81,6 +85,12 @@ func transport(client *http.Client) http.RoundTripper {
 	}
 }
 
+func (a *account) isGone() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.gone
+}
+
 func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -107,7 +117,7 @@ func (c Config) withDefaults() Config {
 // its way then is unknown now.
 func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 	d := &Dispatcher{
-		Config: c.withDefaults(), stop: make(chan struct{}), jumps: c.Now != nil,
+		Config: c.withDefaults(), stop: make(chan struct{}), fenced: make(chan struct{}), jumps: c.Now != nil,
 		accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[string][]chan struct{}{},
 	}
 	d.agenda = newAgenda(d.Slots)
@@ -141,9 +151,13 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read what waits: %w", err)
 		}
-		if l := d.lane(m.Account, m.OpenID); l != nil && m.State != gateway.Unknown {
-			l.add(newItem(m))
+		if m.State == gateway.Unknown {
+			continue
 		}
+		if d.accounts[m.Account] == nil { // deleted: its messages fail at their turn
+			d.accounts[m.Account] = &account{appid: m.Account, gone: true}
+		}
+		d.lane(m.Account, m.OpenID).add(newItem(m))
 	}
 	for _, l := range d.lanes {
 		d.agenda.poke(l, l.priority())
@@ -159,11 +173,7 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 // Stop lets the posts under way end, keeps what came of them and returns. What
 // did not leave stays queued.
 func (d *Dispatcher) Stop() {
-	select {
-	case <-d.stop:
-	default:
-		close(d.stop)
-	}
+	d.once.Do(func() { close(d.stop) })
 	d.agenda.close()
 	d.running.Wait()
 	if err := d.Store.Heartbeat(context.Background(), d.Now()); err != nil {
@@ -208,6 +218,8 @@ func (d *Dispatcher) beat() {
 		case <-tick.C:
 		}
 		switch err := d.Store.Heartbeat(context.Background(), d.Now()); {
+		case d.lost(err):
+			return
 		case err != nil && failing.IsZero():
 			failing = time.Now().Add(-d.Heartbeat)
 			fallthrough
@@ -232,6 +244,19 @@ func (d *Dispatcher) policy(a *account) ledger.Policy {
 	p := a.policy
 	p.Missed = missed
 	return p
+}
+
+// Fenced returns a channel that is closed when another process has opened the
+// database: this one can do nothing any more and must end.
+func (d *Dispatcher) Fenced() <-chan struct{} { return d.fenced }
+
+// lost notes that the store has refused this process for good.
+func (d *Dispatcher) lost(err error) bool {
+	if errors.Is(err, store.ErrFenced) {
+		d.fence.Do(func() { close(d.fenced) })
+		return true
+	}
+	return errors.Is(err, store.ErrClosed)
 }
 
 // alive notes that callbacks can be kept again after a gap. One that was longer
@@ -264,6 +289,17 @@ const mostIdle = 100_000
 // enter returns the follower's lane, locked and with what the store knows of them;
 // leave it with [Dispatcher.leave]. Without such an account the error is a Problem.
 func (d *Dispatcher) enter(ctx context.Context, appid, openid string) (*lane, error) {
+	d.mu.Lock()
+	a := d.accounts[appid]
+	d.mu.Unlock()
+	if a == nil || a.isGone() {
+		return nil, &gateway.Problem{Code: gateway.UnknownAccount}
+	}
+	return d.enterAny(ctx, appid, openid)
+}
+
+// enterAny is enter, also for an account that was deleted and still has messages.
+func (d *Dispatcher) enterAny(ctx context.Context, appid, openid string) (*lane, error) {
 	for {
 		l := d.lane(appid, openid)
 		if l == nil {
@@ -286,8 +322,8 @@ func (d *Dispatcher) enter(ctx context.Context, appid, openid string) (*lane, er
 func (d *Dispatcher) leave(l *lane) {
 	if l.idle() {
 		d.mu.Lock()
-		if len(d.lanes) > mostIdle {
-			delete(d.lanes, laneKey{l.account.appid, l.openid})
+		if k := (laneKey{l.account.appid, l.openid}); len(d.lanes) > mostIdle && d.lanes[k] == l {
+			delete(d.lanes, k)
 			l.gone = true
 		}
 		d.mu.Unlock()
@@ -328,7 +364,8 @@ func (d *Dispatcher) load(ctx context.Context, l *lane) error {
 		}
 	}
 	l.loaded = true
-	d.release(ctx, l, d.Now())
+	now := d.Now()
+	l.letOut = len(l.parked) > 0 && l.talk.Window(d.policy(l.account), now, 0).State == gateway.WindowOpen
 	return nil
 }
 

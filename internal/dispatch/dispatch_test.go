@@ -459,3 +459,92 @@ func TestTriesAreSettings(t *testing.T) {
 		}
 	})
 }
+
+// Many lanes wait for one account's rate: no token is lost, and a person's answer
+// does not wait behind them.
+func TestRateUnderLoad(t *testing.T) {
+	bubble(t, func(g *gateway.Account, _ *kefutest.Account) { g.Rate = 20 }, func(r *rig) {
+		for i := range 400 {
+			openid := fmt.Sprintf("oUser%03d", i)
+			r.wechat.UserSends(openid)
+			r.accept(openid, "x")
+		}
+		r.wechat.UserSends("oHuman")
+		began := time.Now()
+		human := r.accept("oHuman", "x", func(s *gateway.Submission) { s.Priority = gateway.Human })
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.want("an answer in a second", human, gateway.Sent)
+		for len(r.wechat.Sent()) < 401 {
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			if time.Since(began) > time.Minute {
+				t.Fatalf("%d of 401 after a minute at 20 a second", len(r.wechat.Sent()))
+			}
+		}
+		if took := time.Since(began); took < 15*time.Second || took > 25*time.Second {
+			t.Errorf("401 messages at 20 a second took %v", took)
+		}
+	})
+}
+
+// WeChat hangs up when the trigger is kept: parked messages come out all the same.
+func TestReleaseOutlivesItsCaller(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		time.Sleep(49 * time.Hour)
+		id := r.accept("oUser1", "x")
+		settle()
+		r.want("the window is over", id, gateway.Parked)
+		ctx, cancel := context.WithCancel(r.t.Context())
+		if opened, _, err := r.d.Trigger(ctx, appid, "oUser1", kefu.UserMessage, time.Now()); err != nil || !opened {
+			t.Fatal(opened, err)
+		}
+		cancel()
+		r.wechat.UserSends("oUser1") // so that WeChat agrees
+		settle()
+		r.want("let out", id, gateway.Sent)
+	})
+}
+
+func TestDeletedAccount(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		later := r.accept("oUser1", "later", func(s *gateway.Submission) { s.NotBefore = gateway.At(time.Now().Add(time.Hour)) })
+		if err := r.d.DeleteAccount(r.t.Context(), appid); err != nil {
+			t.Fatal(err)
+		}
+		var p *gateway.Problem
+		if out := r.try("oUser1", "x"); !asProblem(out.Err, &p) || p.Code != gateway.UnknownAccount {
+			t.Errorf("accepted for an account that is gone: %v", out.Err)
+		}
+		if _, err := r.d.PutAccount(r.t.Context(), r.given); err != nil {
+			t.Fatal(err)
+		}
+		again := r.accept("oUser1", "again")
+		settle()
+		r.want("made again", again, gateway.Sent)
+		if err := r.d.DeleteAccount(r.t.Context(), appid); err != nil {
+			t.Fatal(err)
+		}
+		r.d.Stop()
+		d, err := dispatch.Start(r.t.Context(), dispatch.Config{Store: r.store, Log: slog.New(slog.DiscardHandler), Heartbeat: time.Hour, Tokens: func(gateway.Account) kefu.TokenSource { return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.d = d
+		time.Sleep(2 * time.Hour)
+		settle()
+		r.want("its turn comes, and there is no account", later, gateway.Failed)
+	})
+}
+
+// A secure account stays secure when its key is left out of a change.
+func TestNobodyTalksAnAccountDown(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		a, err := r.d.PutAccount(r.t.Context(), gateway.Account{AppID: appid, Secret: "another"})
+		if err != nil || a.Mode != callback.Secure {
+			t.Errorf("%s, %v", a.Mode, err)
+		}
+	})
+}

@@ -29,9 +29,12 @@ type lane struct {
 	parked    []*item // by number
 	scheduled []*item // in no lane yet, by not_before
 	sending   *item
+	letOut    bool      // parked ones are to be let out, as many as the ledger allows
+	hold      time.Time // after the store failed: nothing is done before
 
 	// The agenda's own, guarded by its lock.
 	inLine, looking, again bool
+	rank, lineRank         int // of the next message; of the line in which it stands
 	wake                   time.Time
 }
 
