@@ -351,6 +351,7 @@ func TestSilenceperIsRefused(t *testing.T) {
 
 func TestSilenceperTyping(t *testing.T) {
 	s := startSim(t)
+	s.put(object{"kf_accounts": []object{}}) // without the simulator's own
 	silenceper(s)
 	desk := customerservice.NewCustomerServiceManager(official(true).GetContext())
 	s.act("oUser1", "subscribe", nil)
