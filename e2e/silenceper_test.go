@@ -351,7 +351,6 @@ func TestSilenceperIsRefused(t *testing.T) {
 
 func TestSilenceperTyping(t *testing.T) {
 	s := startSim(t)
-	s.put(object{"kf_accounts": []object{}}) // without the simulator's own
 	silenceper(s)
 	desk := customerservice.NewCustomerServiceManager(official(true).GetContext())
 	s.act("oUser1", "subscribe", nil)
@@ -508,6 +507,7 @@ func TestSilenceperMaterial(t *testing.T) {
 
 func TestSilenceperKFAccounts(t *testing.T) {
 	s := startSim(t)
+	s.put(object{"kf_accounts": []object{}}) // without the simulator's own
 	silenceper(s)
 	desk := customerservice.NewCustomerServiceManager(official(true).GetContext())
 	const name = "xiaowei@demo"
