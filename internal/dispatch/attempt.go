@@ -112,9 +112,13 @@ func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time,
 	}
 	l.remove(it)
 	it.State, it.retryAt = m.To, m.RetryAt
+	if m.To == gateway.Parked {
+		it.Message.Message.Message = nil // it may wait for days; the store has it
+	}
 	if it.Number == 0 && m.To == gateway.Queued { // its place in the lane was drawn in the commit
 		fresh, err := d.Store.Load(ctx, it.Seq)
 		if err != nil {
+			l.add(it) // as not yet let in: it is let in again
 			d.later(l, "read a message", err)
 			return false
 		}
