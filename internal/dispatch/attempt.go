@@ -208,7 +208,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gatewa
 		it.tries++
 	}
 	r := Decide(result, Case{
-		Now: now, Attempt: it.Attempts, Tries: it.tries, WhenClosed: it.WhenClosed, OnUnknown: it.OnUnknown, Resent: it.Resent,
+		Now: now, Tries: it.tries, WhenClosed: it.WhenClosed, OnUnknown: it.OnUnknown, Resent: it.Resent,
 		BusyHold: given.Busy == "unknown", Retries: tries,
 	})
 	attempt := gateway.Attempt{
@@ -285,7 +285,7 @@ func effect(f follower, seq int64, r Ruling, now time.Time) (_ follower, release
 func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
 	n := 0
 	if len(l.parked) > 0 {
-		n = max(0, min(d.talkRelease(l, now)-l.ahead(gateway.Normal), len(l.parked), mostMoves))
+		n = max(0, min(l.talk.Release(d.policy(l.account), now)-l.ahead(gateway.Normal), len(l.parked), mostMoves))
 	}
 	out := slices.Clone(l.parked[:n])
 	moves := make([]store.Move, n)
@@ -306,10 +306,6 @@ func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
 	}
 	l.letOut = n == mostMoves // then there may be more
 	return true
-}
-
-func (d *Dispatcher) talkRelease(l *lane, now time.Time) int {
-	return l.talk.Release(d.policy(l.account), now)
 }
 
 // oldestParked lets the oldest parked message out for a try, where the window may

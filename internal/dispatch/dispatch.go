@@ -206,16 +206,25 @@ func (d *Dispatcher) keepTime() {
 }
 
 // beat writes down every so often that callbacks can be kept, so that a start can
-// tell for how long they could not.
+// tell for how long they could not; and it has the store forget what it keeps for
+// days only.
 func (d *Dispatcher) beat() {
 	tick := time.NewTicker(d.Heartbeat)
 	defer tick.Stop()
 	var failing time.Time
+	var pruned time.Time
 	for {
 		select {
 		case <-d.stop:
 			return
 		case <-tick.C:
+		}
+		if now := time.Now(); now.Sub(pruned) > time.Hour {
+			for pruned = now; !d.stopping(); {
+				if n, err := d.Store.Prune(context.Background(), d.Now()); n == 0 || err != nil {
+					break // a failure shows below, and in an hour there is another try
+				}
+			}
 		}
 		switch err := d.Store.Heartbeat(context.Background(), d.Now()); {
 		case d.lost(err):

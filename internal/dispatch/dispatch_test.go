@@ -548,3 +548,15 @@ func TestNobodyTalksAnAccountDown(t *testing.T) {
 		}
 	})
 }
+
+// What is kept for days only is forgotten without anybody asking.
+func TestOldKeysAreForgotten(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.accept("oUser1", "x", func(s *gateway.Submission) { s.IdempotencyKey = "order-7" })
+		time.Sleep(201 * time.Hour) // the rig's second heartbeat; keys live for 168 h
+		synctest.Wait()
+		if n, err := r.store.Prune(r.t.Context(), time.Now()); n != 0 || err != nil {
+			t.Errorf("%d were left to forget, %v", n, err)
+		}
+	})
+}

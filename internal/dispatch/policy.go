@@ -81,7 +81,6 @@ type Ruling struct {
 // A Case is what Decide looks at besides the result.
 type Case struct {
 	Now        time.Time
-	Attempt    int // this one, from 1
 	Tries      int // attempts of this class so far, this one included
 	WhenClosed gateway.WhenClosed
 	OnUnknown  gateway.OnUnknown
