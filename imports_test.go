@@ -17,11 +17,12 @@ var mayImport = map[string][]string{
 	"kefu/kefutest":          {"kefu", "kefu/callback"},
 	"kefu/gateway":           {"kefu", "kefu/callback"},
 	"kefu/internal/ledger":   {"kefu", "kefu/gateway"},
+	"kefu/internal/longtext": {},
 	"kefu/internal/tokens":   {"kefu"},
 	"kefu/internal/egress":   {},
 	"kefu/internal/store":    {"kefu", "kefu/gateway", "modernc.org/sqlite"},
 	"kefu/internal/dispatch": {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/ledger", "kefu/internal/store", "golang.org/x/time/rate"},
-	"kefu/internal/server":   {"kefu", "kefu/callback", "kefu/gateway"},
+	"kefu/internal/server":   {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/longtext"},
 	"kefu/cmd/kefu":          nil,
 }
 

@@ -70,3 +70,31 @@ type Health struct {
 type Reset struct {
 	Cursor string `json:"cursor"`
 }
+
+// A Selection says which messages [Client.CancelAll] and [Client.RetryAll] are about:
+// those with certain IDs, or those that the members of the list's query choose. One
+// that would choose all there are is refused.
+type Selection struct {
+	IDs      []string          `json:"ids,omitempty"` // up to 1,000, and nothing else that chooses
+	Account  string            `json:"account,omitempty"`
+	OpenID   string            `json:"openid,omitempty"`
+	State    State             `json:"state,omitempty"` // of a cancel: default queued and parked; of a retry it must be said
+	ErrCode  int               `json:"errcode,omitempty"`
+	Since    *Time             `json:"since,omitempty"` // accepted at or after
+	Until    *Time             `json:"until,omitempty"` // accepted before
+	Metadata map[string]string `json:"metadata,omitempty"`
+	Cursor   string            `json:"cursor,omitempty"`  // next of the answer before
+	Limit    int               `json:"limit,omitempty"`   // messages in one call, up to 1,000; default 1,000
+	DryRun   bool              `json:"dry_run,omitempty"` // only say what would be done
+}
+
+// Selected is what became of each message of a [Selection]. The outcomes are
+// "canceled", "called-off" (it stays unknown, and is not resent), "retried", "joined"
+// (an earlier repeat of it is there), or the code of a problem.
+type Selected struct {
+	Counts map[string]int      `json:"counts"`         // by outcome
+	IDs    map[string][]string `json:"ids"`            // by outcome
+	Made   map[string]string   `json:"made,omitempty"` // of a retry: the message that repeats each
+	Next   string              `json:"next"`           // cursor of the following call, "" at the end
+	DryRun bool                `json:"dry_run,omitempty"`
+}

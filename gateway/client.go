@@ -110,6 +110,18 @@ func (c *Client) Retry(ctx context.Context, id string, o SendOptions) (Message, 
 	return call[Message](ctx, c, request{method: "POST", path: path("messages", id, "retry"), wait: o.Wait, key: o.IdempotencyKey})
 }
 
+// CancelAll cancels the messages of a selection, at most 1,000 in one call: as long as
+// the answer has a Next, call it again with that Cursor.
+func (c *Client) CancelAll(ctx context.Context, s Selection) (Selected, error) {
+	return call[Selected](ctx, c, request{method: "POST", path: "/v1/messages/cancel", in: s})
+}
+
+// RetryAll repeats the messages of a selection as CancelAll cancels them. One that was
+// repeated before is not repeated again, so that the call may be.
+func (c *Client) RetryAll(ctx context.Context, s Selection) (Selected, error) {
+	return call[Selected](ctx, c, request{method: "POST", path: "/v1/messages/retry", in: s})
+}
+
 // Resolve says what became of an unknown message: as is [Sent] or [Failed].
 func (c *Client) Resolve(ctx context.Context, id string, as State) (Message, error) {
 	return call[Message](ctx, c, request{method: "POST", path: path("messages", id, "resolve"), in: Resolution{as}})

@@ -72,6 +72,17 @@ const (
 	Resend OnUnknown = "resend" // once more after 30 to 60 s: may arrive twice
 )
 
+// LongText is what becomes of a text that is longer than WeChat takes.
+type LongText string
+
+const (
+	Refuse LongText = "refuse" // the default
+	// Split sends it in parts, one after the other and nothing between: as few as can
+	// be, cut between paragraphs, lines or words, never in a link. Each takes a slot
+	// of the follower's allowance; none leaves before there are slots for all.
+	Split LongText = "split"
+)
+
 // Priority orders messages: bulk waits for the others of its follower.
 type Priority string
 
@@ -101,7 +112,7 @@ type Request struct {
 	ExpiresAt  *Time           `json:"expires_at,omitempty"` // default: 48 h after the later of now and not_before
 	WhenClosed WhenClosed      `json:"when_closed,omitempty"`
 	OnUnknown  OnUnknown       `json:"on_unknown,omitempty"`
-	LongText   string          `json:"long_text,omitempty"` // "refuse"; "split" is not supported yet
+	LongText   LongText        `json:"long_text,omitempty"`
 	Priority   Priority        `json:"priority,omitempty"`
 	Metadata   json.RawMessage `json:"metadata,omitempty"` // an object of yours, up to 4 KiB; comes back as it is
 
@@ -128,6 +139,8 @@ type Message struct {
 	Outcome           *Outcome         `json:"outcome,omitempty"`
 	PossibleDuplicate bool             `json:"possible_duplicate"`
 	RetryOf           string           `json:"retry_of,omitempty"`
+	Parts             int              `json:"parts,omitempty"`      // of a long text: how many there are
+	PartsSent         int              `json:"parts_sent,omitempty"` // of Parts: the first so many were sent
 	Source            Source           `json:"source"`
 	Metadata          json.RawMessage  `json:"metadata,omitempty"`
 	Warnings          []kefu.Violation `json:"warnings,omitempty"`
@@ -154,6 +167,7 @@ type Attempt struct {
 	ErrMsg            string `json:"errmsg,omitempty"`
 	RID               string `json:"rid,omitempty"`
 	PossibleDuplicate bool   `json:"possible_duplicate"`
+	Part              int    `json:"part,omitempty"` // of a long text: which part, from 1
 }
 
 // WindowState tells whether a follower may be written to.

@@ -22,6 +22,7 @@ type Submission struct {
 	Source     Source
 	Metadata   json.RawMessage // an object, or nil
 	Warnings   []kefu.Violation
+	Parts      [][2]int // of a long text that is split: the bytes of its content that each has; else nil
 
 	// IdempotencyKey makes repeats of the call answer the first one's message: scope
 	// is Account and the key. Fingerprint is the SHA-256 of the request's RFC 8785
@@ -35,6 +36,7 @@ type Submission struct {
 	// RetryOf is the message that this one repeats. Without an IdempotencyKey, while
 	// an earlier repeat of it is not final, that one is the answer.
 	RetryOf           string
+	RetryOnce         bool // an earlier repeat of it is the answer, final or not
 	PossibleDuplicate bool // the message it repeats may have arrived
 }
 

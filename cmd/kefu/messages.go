@@ -57,31 +57,53 @@ func show[T any](p *program, g paging, page gateway.Page[T], rows func(row func(
 	return nil
 }
 
+// A filtering is which messages are meant.
+type filtering struct {
+	gateway.MessageFilter
+	since, until moment
+	metadata     []string
+}
+
+func (f *filtering) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&f.OpenID, "to", "", "openid of the follower")
+	fs.StringVar((*string)(&f.State), "state", "", "queued, parked, sending, sent, failed, unknown, expired or canceled")
+	fs.IntVar(&f.ErrCode, "errcode", 0, "of the outcome")
+	fs.Var(&f.since, "since", "accepted at or after: RFC 3339, or a duration from now such as -2h")
+	fs.Var(&f.until, "until", "accepted before")
+	fs.StringArrayVar(&f.metadata, "metadata", nil, "a member of its metadata, NAME=VALUE; may be repeated")
+}
+
+// read completes the filter from its flags.
+func (f *filtering) read() error {
+	if f.State != "" && !slices.Contains(gateway.States(), f.State) {
+		return usagef("there is no state %q", "没有状态 %q", f.State).then(fmt.Sprint("there are ", gateway.States()), fmt.Sprint("可选：", gateway.States()))
+	}
+	f.From, f.To, f.Metadata = f.since.Time, f.until.Time, map[string]string{}
+	for _, pair := range f.metadata {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return usagef("--metadata %q is not of the form NAME=VALUE", "--metadata %q 的格式应为 名=值", pair)
+		}
+		f.Metadata[name] = value
+	}
+	return nil
+}
+
 func (p *program) messagesListCommand(e *entrance) *cobra.Command {
-	var f gateway.MessageFilter
+	var f filtering
 	var g paging
-	var since, until moment
-	var metadata []string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List messages, newest first · 列出消息，最新的在前",
 		Example: "  kefu messages list --to oUser1\n  kefu messages list --state failed --since -24h --json", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.State != "" && !slices.Contains(gateway.States(), f.State) {
-				return usagef("there is no state %q", "没有状态 %q", f.State).then(fmt.Sprint("there are ", gateway.States()), fmt.Sprint("可选：", gateway.States()))
-			}
-			f.From, f.To, f.Metadata = since.Time, until.Time, map[string]string{}
-			for _, pair := range metadata {
-				name, value, ok := strings.Cut(pair, "=")
-				if !ok {
-					return usagef("--metadata %q is not of the form NAME=VALUE", "--metadata %q 的格式应为 名=值", pair)
-				}
-				f.Metadata[name] = value
+			if err := f.read(); err != nil {
+				return err
 			}
 			c, err := e.open(cmd.Context(), p)
 			if err != nil {
 				return err
 			}
-			page, err := c.Messages(cmd.Context(), f, g.cursor, g.limit)
+			page, err := c.Messages(cmd.Context(), f.MessageFilter, g.cursor, g.limit)
 			if err != nil {
 				return c.explained(err)
 			}
@@ -96,12 +118,7 @@ func (p *program) messagesListCommand(e *entrance) *cobra.Command {
 	fs := cmd.Flags()
 	g.flags(fs)
 	fs.StringArrayVar(&f.Accounts, "account", nil, "appid; may be repeated")
-	fs.StringVar(&f.OpenID, "to", "", "openid of the follower")
-	fs.StringVar((*string)(&f.State), "state", "", "queued, parked, sending, sent, failed, unknown, expired or canceled")
-	fs.IntVar(&f.ErrCode, "errcode", 0, "of the outcome")
-	fs.Var(&since, "since", "accepted at or after: RFC 3339, or a duration from now such as -2h")
-	fs.Var(&until, "until", "accepted before")
-	fs.StringArrayVar(&metadata, "metadata", nil, "a member of its metadata, NAME=VALUE; may be repeated")
+	f.flags(fs)
 	return cmd
 }
 
@@ -116,6 +133,12 @@ func outcomeLine(m gateway.Message) string {
 	}
 	if m.RetryAt != nil && m.State == gateway.Queued {
 		words = append(words, "again at "+stamp(*m.RetryAt))
+	}
+	if m.RetryAt != nil && m.State == gateway.Unknown {
+		words = append(words, "to be resent at "+stamp(*m.RetryAt))
+	}
+	if m.Parts > 0 {
+		words = append(words, fmt.Sprintf("%d of %d parts sent", m.PartsSent, m.Parts))
 	}
 	if m.PossibleDuplicate {
 		words = append(words, "possible duplicate")
@@ -170,6 +193,9 @@ func (p *program) messagesShowCommand(e *entrance) *cobra.Command {
 				row(m.MsgType, inert(said(m.Message)))
 				for _, a := range attempts {
 					line := fmt.Sprintf("%s at %s, took %d ms", a.Outcome, stamp(a.At), a.TookMS)
+					if a.Part > 0 {
+						line = fmt.Sprintf("part %d: %s", a.Part, line)
+					}
 					if a.ErrCode != 0 {
 						line += fmt.Sprintf(", errcode %d %s", a.ErrCode, a.ErrMsg)
 					}
@@ -232,20 +258,21 @@ func (p *program) acting(e *entrance, use, en, zh string, args []string, do func
 }
 
 func (p *program) messagesCancelCommand(e *entrance) *cobra.Command {
-	return p.acting(e, "cancel ID", "Cancel a message that is queued or parked", "取消排队或搁置的消息", []string{"ID"},
+	one := p.acting(e, "cancel ID", "Cancel messages that are queued or parked", "取消排队或搁置的消息", []string{"ID"},
 		func(cmd *cobra.Command, c *caller, args []string) (gateway.Message, error) {
 			return c.Cancel(cmd.Context(), args[0])
 		})
+	return p.selecting(e, one, "--to oUser1", (*gateway.Client).CancelAll)
 }
 
 func (p *program) messagesRetryCommand(e *entrance) *cobra.Command {
 	var o gateway.SendOptions
-	cmd := p.acting(e, "retry ID", "Send a message once more that failed, expired, was canceled or is unknown", "把失败、过期、取消或未知的消息再发一次", []string{"ID"},
+	one := p.acting(e, "retry ID", "Send messages once more that failed, expired, were canceled or are unknown", "把失败、过期、取消或未知的消息再发一次", []string{"ID"},
 		func(cmd *cobra.Command, c *caller, args []string) (gateway.Message, error) {
 			return c.Retry(cmd.Context(), args[0], o)
 		})
-	cmd.Flags().StringVar(&o.IdempotencyKey, "idempotency-key", "", "makes a repeat of this command answer the same message")
-	return cmd
+	one.Flags().StringVar(&o.IdempotencyKey, "idempotency-key", "", "of one message: makes a repeat of this command answer the same message")
+	return p.selecting(e, one, "--state failed --since -24h", (*gateway.Client).RetryAll)
 }
 
 func (p *program) messagesResolveCommand(e *entrance) *cobra.Command {

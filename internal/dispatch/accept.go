@@ -152,7 +152,7 @@ func draft(s *gateway.Submission, a gateway.Account, now time.Time) store.Draft 
 	if m.ExpiresAt.IsZero() {
 		m.ExpiresAt = gateway.At(from.Add(a.ExpiresAfter.Duration()))
 	}
-	return store.Draft{Message: m, IdempotencyKey: s.IdempotencyKey, Fingerprint: s.Fingerprint}
+	return store.Draft{Message: m, Cuts: s.Parts, RetryOnce: s.RetryOnce, IdempotencyKey: s.IdempotencyKey, Fingerprint: s.Fingerprint}
 }
 
 // problem is a store's error in the words of the API; faults stay what they are.

@@ -285,7 +285,8 @@ func effect(f follower, seq int64, r Ruling, now time.Time) (_ follower, release
 func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
 	n := 0
 	if len(l.parked) > 0 {
-		n = max(0, min(l.talk.Release(d.policy(l.account), now)-l.ahead(gateway.Normal), len(l.parked), mostMoves))
+		free, _ := l.talk.Release(d.policy(l.account), now)
+		n = max(0, min(free-l.ahead(gateway.Normal), len(l.parked), mostMoves))
 	}
 	out := slices.Clone(l.parked[:n])
 	moves := make([]store.Move, n)

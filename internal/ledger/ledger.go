@@ -97,6 +97,7 @@ type Asking struct {
 	Priority   gateway.Priority
 	Try        bool      // when_closed: try
 	AcceptedAt time.Time // when it joined its lane: accepted, or let in at its not_before
+	Slots      int       // how many it takes: the parts of a long text that have not left; 0 means 1
 	Parked     bool      // it is the oldest parked one, and asks whether to be tried
 	Resend     bool      // of unknown outcome: goes only where the window is open or unknown
 }
@@ -213,11 +214,11 @@ func (c Conversation) Foresee(p Policy, now time.Time, ahead int, m Asking) Verd
 		free = s.free(ahead + s.keep)
 	}
 	switch {
-	case s.next >= 0 && (free > 0 || m.Try):
+	case s.next >= 0 && (free >= max(m.Slots, 1) || m.Try):
 		return Verdict{Act: Send, Until: s.open[s.next].closesAt(p)}
 	case m.Try, s.state == gateway.WindowUnknown:
 		return Verdict{Act: Try}
-	case s.left != 0: // for those before it, or kept
+	case s.left != 0: // for those before it, or kept, or too few for all of its parts
 		return Verdict{Code: AllowanceSpent}
 	case !s.belief:
 		return Verdict{Code: s.code}
@@ -227,8 +228,8 @@ func (c Conversation) Foresee(p Policy, now time.Time, ahead int, m Asking) Verd
 	return Verdict{Act: Try}
 }
 
-// Take decides as [Conversation.Foresee] does at the message's turn, and takes the
-// slot for an attempt. A message that is tried may have no bucket to take from: its
+// Take decides as [Conversation.Foresee] does at the message's turn, and takes one
+// slot for an attempt, also where it asked for those of several parts. A message that is tried may have no bucket to take from: its
 // slot is of nothing.
 func (c Conversation) Take(p Policy, now time.Time, m Asking) (Conversation, Slot, Verdict) {
 	v := c.Foresee(p, now, 0, m)
@@ -309,17 +310,18 @@ func (c Conversation) refused(slot Slot, code int, now time.Time) Conversation {
 	return c
 }
 
-// Release is how many parked messages may come out when a bucket was opened, or when
+// Release is how many slots parked messages may take when a bucket was opened, or when
 // a message was accepted against belief: the free slots without those that are kept.
-// The caller takes off what is queued already. An unknown window counts as after a
+// all counts the kept ones too, which a long text that was parked whole may take. The
+// caller takes off what is queued already. An unknown window counts as after a
 // user_message.
-func (c Conversation) Release(p Policy, now time.Time) int {
+func (c Conversation) Release(p Policy, now time.Time) (n, all int) {
 	s := c.see(p, now)
 	if s.state == gateway.WindowUnknown {
 		s.left = p.Rules[kefu.UserMessage].Max
 		s.keep = p.keep(s.left)
 	}
-	return s.free(s.keep)
+	return s.free(s.keep), s.free(0)
 }
 
 // closesAt is the end of b with the guard taken off.

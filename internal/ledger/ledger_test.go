@@ -315,6 +315,7 @@ func TestForesee(t *testing.T) {
 	human := Asking{Priority: gateway.Human, AcceptedAt: start}
 	try := Asking{Try: true}
 	resend := Asking{Resend: true, AcceptedAt: start.Add(365 * day)}
+	parts := func(n int) Asking { return Asking{Slots: n, AcceptedAt: start} }
 	for _, tt := range []struct {
 		name  string
 		steps []step
@@ -344,6 +345,18 @@ func TestForesee(t *testing.T) {
 		{"accepted when it was over", []step{refused(45015), at(time.Hour)}, 0, Asking{AcceptedAt: start.Add(time.Minute)}, "try"},
 		{"accepted before the callbacks were missed", []step{on(kefu.Menu), missed(time.Hour), at(time.Hour)}, 0, Asking{AcceptedAt: start.Add(time.Hour - 1)}, "45015"},
 		{"accepted after", []step{on(kefu.Menu), missed(time.Hour), at(time.Hour)}, 0, Asking{AcceptedAt: start.Add(time.Hour)}, "try"},
+
+		{"all parts find a slot", []step{on(kefu.UserMessage)}, 0, parts(5), "send"},
+		{"one part does not", []step{on(kefu.UserMessage), sent(1)}, 0, parts(5), "45047"},
+		{"the parts come after those before them", []step{on(kefu.UserMessage)}, 2, parts(4), "45047"},
+		{"parts take kept slots", []step{on(kefu.UserMessage), sent(2)}, 0, parts(3), "send"},
+		{"parts of bulk do not", []step{on(kefu.UserMessage), sent(1)}, 0, Asking{Slots: 3, Priority: gateway.Bulk, AcceptedAt: start}, "45047"},
+		{"parts of bulk that find enough", []step{on(kefu.UserMessage)}, 0, Asking{Slots: 3, Priority: gateway.Bulk, AcceptedAt: start}, "send"},
+		{"parts from two buckets", []step{on(kefu.UserMessage), on(kefu.Menu)}, 0, parts(8), "send"},
+		{"parts without limit", []step{on(kefu.Payment)}, 0, parts(100), "send"},
+		{"parts in an unknown window are tried", nil, 0, parts(100), "try"},
+		{"parts in a closed window", []step{on(kefu.Unfollow)}, 0, parts(2), "45015"},
+		{"parts that are tried", []step{on(kefu.UserMessage)}, 0, Asking{Slots: 9, Try: true}, "send"},
 
 		{"resend: open with a free slot", []step{on(kefu.UserMessage)}, 0, resend, "send"},
 		{"resend: empty", []step{on(kefu.UserMessage), sent(5)}, 0, resend, "45047"},
@@ -414,39 +427,66 @@ func TestUntil(t *testing.T) {
 	}
 }
 
-// How many parked messages come out: free slots - keep_free.
+// How many slots parked messages may take: the free ones - keep_free; long texts all.
 func TestRelease(t *testing.T) {
 	keep := func(n int) step { return func(x *talk) { x.p.KeepFree = &n } }
 	for _, tt := range []struct {
 		name  string
 		steps []step
 		want  int
+		all   int
 	}{
-		{"of 5 keep 2", []step{on(kefu.UserMessage)}, 3},
-		{"of 3 keep 1", []step{on(kefu.Menu)}, 2},
-		{"of 4 keep 2", []step{allow(kefu.Menu, 4), on(kefu.Menu)}, 2},
-		{"of 6 keep a third", []step{allow(kefu.Menu, 6), on(kefu.Menu)}, 4},
-		{"of 20 keep a third", []step{allow(kefu.Menu, 20), on(kefu.Menu)}, 14},
-		{"of 1 keep 1", []step{allow(kefu.Menu, 1), on(kefu.Menu)}, 0},
-		{"without limit keep 0", []step{on(kefu.Payment)}, math.MaxInt},
-		{"without limit beside a limit", []step{on(kefu.UserMessage), on(kefu.Payment)}, math.MaxInt},
-		{"the account's setting", []step{keep(0), on(kefu.UserMessage)}, 5},
-		{"the account's setting is more than there is", []step{keep(9), on(kefu.UserMessage)}, 0},
-		{"slots that are used are not free", []step{on(kefu.UserMessage), sent(1), begin}, 1},
-		{"never below 0", []step{on(kefu.UserMessage), sent(4)}, 0},
-		{"of all open buckets, less the most that one keeps", []step{on(kefu.UserMessage), on(kefu.Menu)}, 6},
-		{"an empty bucket keeps nothing", []step{on(kefu.UserMessage), sent(5), on(kefu.Menu)}, 2},
-		{"closed", []step{on(kefu.Menu), at(time.Hour)}, 0},
-		{"believed closed", []step{refused(45015)}, 0},
-		{"unknown again: as after a user_message", []step{refused(45015), sent(1)}, 3},
-		{"unknown again, without limit", []step{unlimited(kefu.UserMessage), refused(45015), sent(1)}, math.MaxInt},
+		{"of 5 keep 2", []step{on(kefu.UserMessage)}, 3, 5},
+		{"of 3 keep 1", []step{on(kefu.Menu)}, 2, 3},
+		{"of 4 keep 2", []step{allow(kefu.Menu, 4), on(kefu.Menu)}, 2, 4},
+		{"of 6 keep a third", []step{allow(kefu.Menu, 6), on(kefu.Menu)}, 4, 6},
+		{"of 20 keep a third", []step{allow(kefu.Menu, 20), on(kefu.Menu)}, 14, 20},
+		{"of 1 keep 1", []step{allow(kefu.Menu, 1), on(kefu.Menu)}, 0, 1},
+		{"without limit keep 0", []step{on(kefu.Payment)}, math.MaxInt, math.MaxInt},
+		{"without limit beside a limit", []step{on(kefu.UserMessage), on(kefu.Payment)}, math.MaxInt, math.MaxInt},
+		{"the account's setting", []step{keep(0), on(kefu.UserMessage)}, 5, 5},
+		{"the account's setting is more than there is", []step{keep(9), on(kefu.UserMessage)}, 0, 5},
+		{"slots that are used are not free", []step{on(kefu.UserMessage), sent(1), begin}, 1, 3},
+		{"never below 0", []step{on(kefu.UserMessage), sent(4)}, 0, 1},
+		{"of all open buckets, less the most that one keeps", []step{on(kefu.UserMessage), on(kefu.Menu)}, 6, 8},
+		{"an empty bucket keeps nothing", []step{on(kefu.UserMessage), sent(5), on(kefu.Menu)}, 2, 3},
+		{"closed", []step{on(kefu.Menu), at(time.Hour)}, 0, 0},
+		{"believed closed", []step{refused(45015)}, 0, 0},
+		{"unknown again: as after a user_message", []step{refused(45015), sent(1)}, 3, 5},
+		{"unknown again, without limit", []step{unlimited(kefu.UserMessage), refused(45015), sent(1)}, math.MaxInt, math.MaxInt},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			x := play(t, tt.steps)
-			if got := x.c.Release(x.p, x.now); got != tt.want {
-				t.Errorf("%d come out, want %d", got, tt.want)
+			if got, all := x.c.Release(x.p, x.now); got != tt.want || all != tt.all {
+				t.Errorf("%d come out and %d for texts, want %d and %d", got, all, tt.want, tt.all)
 			}
 		})
+	}
+}
+
+// A text of more parts than this is never kept to wait.
+func TestMost(t *testing.T) {
+	none, two, nine := 0, 2, 9
+	for _, tt := range []struct {
+		name         string
+		a            gateway.Account
+		normal, bulk int
+	}{
+		{"a payment can't be waited for", gateway.Account{}, 5, 3},
+		{"subscription", gateway.Account{Profile: "subscription_current"}, 5, 3},
+		{"legacy", gateway.Account{Profile: "legacy_2021"}, 20, 14},
+		{"a cell of the account's own", gateway.Account{Rules: map[kefu.Trigger]gateway.Allowance{kefu.Menu: {Max: &nine, Seconds: 60}}}, 9, 6},
+		{"nothing is kept", gateway.Account{KeepFree: &none}, 5, 5},
+		{"two are kept", gateway.Account{KeepFree: &two}, 5, 3},
+		{"no limit", gateway.Account{Rules: map[kefu.Trigger]gateway.Allowance{kefu.Menu: {Seconds: 60}}}, kefu.Unlimited, kefu.Unlimited},
+	} {
+		p, err := PolicyOf(tt.a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, b := p.Most(gateway.Normal), p.Most(gateway.Bulk); n != tt.normal || b != tt.bulk {
+			t.Errorf("%s: %d and %d for bulk, want %d and %d", tt.name, n, b, tt.normal, tt.bulk)
+		}
 	}
 }
 

@@ -281,7 +281,7 @@ func (h *history) foresee(now time.Time, ahead int, m Asking) string {
 		kept = j.keep
 	}
 	switch {
-	case j.total == kefu.Unlimited || j.total > ahead+kept || j.total > 0 && m.Try:
+	case j.total == kefu.Unlimited || j.total >= ahead+kept+max(m.Slots, 1) || j.total > 0 && m.Try:
 		return "send"
 	case m.Try:
 		return "try"
@@ -462,6 +462,7 @@ func agree(t *testing.T, seed uint64, seen map[string]int) {
 		}
 		for _, m := range []Asking{
 			{AcceptedAt: now}, {Priority: gateway.Bulk, AcceptedAt: now}, {Try: true}, {Parked: true}, {Resend: true, AcceptedAt: now},
+			{Slots: 1 + r.IntN(6), AcceptedAt: now}, {Slots: 1 + r.IntN(6), Priority: gateway.Bulk, AcceptedAt: now},
 			{AcceptedAt: now.Add(-time.Duration(r.Int64N(int64(3 * time.Minute))))},
 		} {
 			ahead := r.IntN(4) * r.IntN(3)

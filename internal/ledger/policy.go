@@ -78,6 +78,25 @@ func (p Policy) keep(allowance int) int {
 	return allowance / 3
 }
 
+// Most is how many messages the largest allowance gives that a follower opens by
+// something that can be waited for, which payments and disputes are not; for bulk
+// without the slots that are kept. [kefu.Unlimited] if one is without limit.
+func (p Policy) Most(priority gateway.Priority) (most int) {
+	for t, a := range p.Rules {
+		n := a.Max
+		switch {
+		case t == kefu.Payment || t == kefu.Rights:
+			continue
+		case n == kefu.Unlimited:
+			return n
+		case priority == gateway.Bulk:
+			n -= p.keep(n)
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
 // longest is the life of the longest window that these rules can open.
 func (p Policy) longest() (life time.Duration) {
 	for _, a := range p.Rules {

@@ -161,7 +161,7 @@ func TestLedgerIsWeChat(t *testing.T) {
 			t.Parallel()
 			decided := map[string]int{}
 			eachHistory(t, profile, histories(2_000, 1_000_000), func(x *rival) { x.agree(decided) })
-			for _, d := range []string{"send", "try", "45015", "45047"} {
+			for _, d := range []string{"send", "try", "45015", "45047", "parts ", "parts bulk"} {
 				if decided[d] == 0 && !race {
 					t.Errorf("never decided: %s", d)
 				}
@@ -198,6 +198,10 @@ func (x *rival) agree(decided map[string]int) {
 // would have refused that with the code that the ledger foresaw.
 func (x *rival) send(decided map[string]int) {
 	now := x.wechat.Now()
+	if x.r.IntN(6) == 0 {
+		x.several(decided)
+		return
+	}
 	m := Asking{AcceptedAt: now, Try: x.r.IntN(3) == 0}
 	if x.r.IntN(8) == 0 {
 		x.wechat.Fail(kefutest.ErrCode(-1)) // of the next
@@ -228,6 +232,47 @@ func (x *rival) send(decided map[string]int) {
 	}
 	if v.Act != Withhold && foreseen.Act != Try {
 		x.answered(slot, errcode)
+	}
+}
+
+// several sends what takes more than one slot: a long text in parts, bulk, or a long
+// text in bulk. What the ledger lets out WeChat takes whole, and bulk leaves as many
+// slots as are kept. Short of that many nothing leaves.
+func (x *rival) several(decided map[string]int) {
+	now := x.wechat.Now()
+	n, m := 1+x.r.IntN(6), Asking{AcceptedAt: now}
+	if x.r.IntN(2) == 0 {
+		m.Priority = gateway.Bulk
+	}
+	left, keep := x.wechat.Window(x.openid), 0
+	for _, b := range left.Buckets {
+		if b.Remaining != 0 && m.Priority == gateway.Bulk {
+			keep = max(keep, x.p.keep(b.Max))
+		}
+	}
+	m.Slots = n
+	v := x.c.Foresee(x.p, now, 0, m)
+	if x.acted && (left.Remaining == kefu.Unlimited || left.Remaining >= n+keep) != (v.Act == Send) {
+		x.fail("%d parts, %d kept, %d left: %s", n, keep, left.Remaining, short(v))
+	}
+	if v.Act != Send {
+		return
+	}
+	decided[fmt.Sprint("parts ", m.Priority)]++
+	for ; m.Slots > 0; m.Slots-- { // no time passes between them here
+		c, slot, v := x.c.Take(x.p, x.wechat.Now(), m)
+		if v.Act != Send {
+			x.fail("%d parts are left, and %s", m.Slots, short(v))
+		}
+		x.c = c
+		errcode, _ := x.post()
+		if errcode != 0 {
+			x.fail("%d parts were let out; with %d left errcode %d", n, m.Slots, errcode)
+		}
+		x.answered(slot, errcode)
+	}
+	if now := x.wechat.Window(x.openid); now.Remaining != kefu.Unlimited && now.Remaining < keep {
+		x.fail("bulk left %d, %d are kept", now.Remaining, keep)
 	}
 }
 

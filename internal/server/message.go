@@ -469,16 +469,9 @@ func (s *Server) retryMessage(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	sub := gateway.Submission{
-		Account: m.Account, OpenID: m.OpenID, MsgType: m.MsgType, Message: m.Message,
-		WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, Priority: m.Priority,
-		Source: c.source(), Metadata: m.Metadata, Warnings: m.Warnings,
-		RetryOf: m.ID, PossibleDuplicate: m.State == gateway.Unknown,
-		IdempotencyKey: key, Fingerprint: sha256.Sum256([]byte("retry " + m.ID)),
-	}
-	switch m.State {
-	case gateway.Failed, gateway.Expired, gateway.Canceled, gateway.Unknown:
-	default:
+	sub := c.repeat(m)
+	sub.IdempotencyKey, sub.Fingerprint = key, sha256.Sum256([]byte("retry "+m.ID))
+	if !slices.Contains(repeatable, m.State) {
 		refused := inState(gateway.NotRetryable, c.withWindow(m))
 		if key == "" {
 			return 0, nil, refused
@@ -487,4 +480,18 @@ func (s *Server) retryMessage(c *call) (int, any, error) {
 		sub.Refused = &p
 	}
 	return c.accept(sub, wait)
+}
+
+// repeatable are the states from which a message can be sent once more.
+var repeatable = []gateway.State{gateway.Failed, gateway.Expired, gateway.Canceled, gateway.Unknown}
+
+// repeat is what makes a new message of an old one: all of it, also if parts of a
+// long text were sent.
+func (c *call) repeat(m gateway.Message) gateway.Submission {
+	return gateway.Submission{
+		Account: m.Account, OpenID: m.OpenID, MsgType: m.MsgType, Message: m.Message,
+		WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, Priority: m.Priority,
+		Source: c.source(), Metadata: m.Metadata, Warnings: m.Warnings,
+		RetryOf: m.ID, PossibleDuplicate: m.State == gateway.Unknown,
+	}
 }

@@ -59,6 +59,12 @@ func routes() []route {
 		{"GET", "/v1/messages/{id}", readers, (*Server).getMessage, doc{says: "Show a message", out: out{200: message{}}, codes: "not-found"}},
 		{"GET", "/v1/messages/{id}/attempts", readers, (*Server).listAttempts, doc{
 			says: "List the attempts to deliver a message, oldest first", out: out{200: gateway.Page[gateway.Attempt]{}}, codes: "not-found"}},
+		{"POST", "/v1/messages/cancel", senders, (*Server).cancelMessages, doc{
+			says: "Cancel the messages of a selection, up to 1,000 in one call", in: gateway.Selection{}, out: out{200: gateway.Selected{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
+		{"POST", "/v1/messages/retry", senders, (*Server).retryMessages, doc{
+			says: "Repeat the messages of a selection, each once, up to 1,000 in one call", params: "Kefu-Source", in: gateway.Selection{}, out: out{200: gateway.Selected{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
 		{"POST", "/v1/messages/{id}/cancel", senders, (*Server).cancelMessage, doc{
 			says: "Cancel a message that is queued or parked", out: out{200: message{}}, codes: "not-found not-cancelable"}},
 		{"POST", "/v1/messages/{id}/retry", senders, (*Server).retryMessage, doc{

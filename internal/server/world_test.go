@@ -156,7 +156,7 @@ func (w *world) acceptOne(s gateway.Submission) gateway.Accepted {
 	}
 	if s.RetryOf != "" {
 		for _, m := range w.messages {
-			if m.RetryOf == s.RetryOf && !m.State.Final() && s.IdempotencyKey == "" {
+			if m.RetryOf == s.RetryOf && (s.RetryOnce || !m.State.Final()) && s.IdempotencyKey == "" {
 				return gateway.Accepted{Message: m, Replayed: true}
 			}
 		}
@@ -203,6 +203,11 @@ func (w *world) Cancel(_ context.Context, id string) (gateway.Message, error) {
 	case gateway.Queued, gateway.Parked, gateway.Canceled:
 		m.State = gateway.Canceled
 		return *m, nil
+	case gateway.Unknown:
+		if m.RetryAt != nil {
+			m.RetryAt = nil
+			return *m, nil
+		}
 	}
 	return *m, &gateway.Problem{Code: gateway.NotCancelable, Message: m}
 }

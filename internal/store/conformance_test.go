@@ -33,6 +33,8 @@ var promises = []struct {
 	{"IdempotencyJoins", idempotencyJoins},
 	{"IdempotencyKeysLiveSevenDays", idempotencyKeysLiveSevenDays},
 	{"RetryJoinsTheUnfinishedOne", retryJoinsTheUnfinishedOne},
+	{"RetryOnceJoinsForGood", retryOnceJoinsForGood},
+	{"PartsSentStay", partsSentStay},
 	{"DuplicateCallbackIsDropped", duplicateCallbackIsDropped},
 	{"StateIsCheckedOnMove", stateIsCheckedOnMove},
 	{"MovesAreAllOrNone", movesAreAllOrNone},

@@ -41,7 +41,7 @@ func (t *tx) append(now time.Time, entries []Entry) error {
 
 // feedQuery reads lines, f, with the messages, m, that they tell of.
 const feedQuery = `SELECT f.cursor, f.at, f.account, f.openid, f.type, f.seq, f.attempts, f.duplicate, f.retry_at, f.data,
-		m.id, m.msgtype, m.priority, m.source, m.retry_of, m.metadata, CASE WHEN f.type = 'message.accepted' THEN m.body END
+		f.parts_sent, m.id, m.msgtype, m.priority, m.source, m.retry_of, m.metadata, m.parts, CASE WHEN f.type = 'message.accepted' THEN m.body END
 	FROM feed f LEFT JOIN messages m ON m.seq = f.seq`
 
 // told is the data of an entry about a message: what has changed, and by what to
@@ -57,6 +57,8 @@ type told struct {
 	Outcome           *gateway.Outcome `json:"outcome,omitempty"`
 	PossibleDuplicate bool             `json:"possible_duplicate"`
 	RetryOf           string           `json:"retry_of,omitempty"`
+	Parts             int64            `json:"parts,omitempty"`
+	PartsSent         int64            `json:"parts_sent,omitempty"`
 	Source            gateway.Source   `json:"source"`
 	Metadata          json.RawMessage  `json:"metadata,omitempty"`
 }
@@ -66,12 +68,12 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 	var (
 		cursor, at                                                 int64
 		openid, data, msgtype, priority, source, metadata, content sql.NullString
-		message, attempts, retryAt                                 sql.NullInt64
+		message, attempts, retryAt, sent, parts                    sql.NullInt64
 		duplicate                                                  sql.NullBool
 		id, retryOf                                                []byte
 	)
 	if err := row.Scan(&cursor, &at, &e.Account, &openid, &e.Type, &message, &attempts, &duplicate, &retryAt, &data,
-		&id, &msgtype, &priority, &source, &retryOf, &metadata, &content); err != nil {
+		&sent, &id, &msgtype, &priority, &source, &retryOf, &metadata, &parts, &content); err != nil {
 		return e, 0, fmt.Errorf("read feed: %w", err)
 	}
 	e.Cursor, e.At, e.OpenID = formatCursor(cursor), gateway.At(fromMS(at)), openid.String
@@ -84,6 +86,7 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 	d := told{
 		ID: formatID([16]byte(id)), MsgType: msgtype.String, State: stateOf(e.Type), Priority: gateway.Priority(priority.String),
 		RetryAt: timeOf(retryAt), Attempts: attempts.Int64, PossibleDuplicate: duplicate.Bool, Source: gateway.Source(source.String),
+		Parts: parts.Int64, PartsSent: sent.Int64,
 	}
 	if content.Valid {
 		d.Message = json.RawMessage(content.String)
@@ -106,8 +109,8 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 // which moves also past what was not selected. Errors: ErrCursor, ErrCursorGone.
 //
 // The data of a "message.…" entry has the id, msgtype, state, attempts, outcome,
-// retry_at, possible_duplicate, priority, source, retry_of and metadata of the
-// message as of then, and in "message.accepted" its content.
+// retry_at, possible_duplicate, parts, parts_sent, priority, source, retry_of and
+// metadata of the message as of then, and in "message.accepted" its content.
 func (s *Store) Feed(ctx context.Context, cursor string, limit int, accounts []string) (entries []gateway.FeedEntry, next string, err error) {
 	after, err := parseCursor(cursor, 0)
 	if err != nil {

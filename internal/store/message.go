@@ -30,6 +30,9 @@ type Message struct {
 	Number int64
 	// Resent: it has had the one resend that on_unknown: resend grants.
 	Resent bool
+	// Cuts are the bytes of its content that each part of a long text has; nil for
+	// every other message. Parts is their number.
+	Cuts [][2]int
 }
 
 // A Draft is a message that is to be kept.
@@ -38,6 +41,13 @@ type Draft struct {
 	// after now, which is in no lane yet) or Parked, with an Outcome that says
 	// why. ID and AcceptedAt are set by Enqueue, an ID that is there is kept.
 	gateway.Message
+
+	// Cuts are the parts of a long text; they set Parts.
+	Cuts [][2]int
+
+	// RetryOnce, with RetryOf and without a key: the draft joins the message that an
+	// earlier one with this RetryOf made, also when that is final.
+	RetryOnce bool
 
 	// IdempotencyKey, if not "", makes a second draft with the same key and
 	// fingerprint answer with the message of the first.
@@ -93,6 +103,7 @@ type enqueue struct {
 	retryOf  any
 	outcome  any
 	warnings any
+	cuts     any
 }
 
 func (e *enqueue) prepare() (err error) {
@@ -117,6 +128,11 @@ func (e *enqueue) prepare() (err error) {
 	}
 	if e.outcome, err = textOf(d.Outcome); err != nil {
 		return err
+	}
+	if len(e.draft.Cuts) > 0 {
+		if e.cuts, err = textOf(&e.draft.Cuts); err != nil {
+			return err
+		}
 	}
 	if len(d.Warnings) > 0 {
 		e.warnings, err = textOf(&d.Warnings)
@@ -148,8 +164,8 @@ func (e *enqueue) run(t *tx) error {
 		var seq int64
 		err := t.row(`SELECT m.seq FROM messages m
 			JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)
-			WHERE m.retry_of = $1 AND f.type NOT IN ('message.sent', 'message.failed', 'message.expired', 'message.canceled')
-			ORDER BY m.seq LIMIT 1`, e.retryOf).Scan(&seq)
+			WHERE m.retry_of = $1 AND ($2 = 1 OR f.type NOT IN ('message.sent', 'message.failed', 'message.expired', 'message.canceled'))
+			ORDER BY m.seq LIMIT 1`, e.retryOf, bit(e.draft.RetryOnce)).Scan(&seq)
 		switch {
 		case err == nil:
 			return e.join(t, seq)
@@ -160,10 +176,11 @@ func (e *enqueue) run(t *tx) error {
 
 	seq := t.draw()
 	if _, err := t.exec(`INSERT INTO messages (seq, id, account, openid, msgtype, body, accepted_at, not_before, expires_at,
-			when_closed, on_unknown, priority, source, retry_of, metadata, warnings)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+			when_closed, on_unknown, priority, source, retry_of, metadata, warnings, parts, cuts)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
 		seq, e.id[:], d.Account, d.OpenID, d.MsgType, string(d.Message), ms(e.now), msOf(d.NotBefore), ms(d.ExpiresAt.Time),
 		string(d.WhenClosed), string(d.OnUnknown), string(d.Priority), string(d.Source), e.retryOf, nullable(d.Metadata), e.warnings,
+		len(e.draft.Cuts), e.cuts,
 	); err != nil {
 		return err
 	}
@@ -190,9 +207,9 @@ func (e *enqueue) run(t *tx) error {
 			return err
 		}
 	}
-	*e.kept = Kept{Message: Message{Message: *d, Seq: seq, Number: number}}
+	*e.kept = Kept{Message: Message{Message: *d, Seq: seq, Number: number, Cuts: e.draft.Cuts}}
 	m := &e.kept.Message
-	m.ID, m.AcceptedAt, m.Attempts = formatID(e.id), gateway.At(e.now), 0
+	m.ID, m.AcceptedAt, m.Attempts, m.Parts = formatID(e.id), gateway.At(e.now), 0, len(m.Cuts)
 	if d.State == gateway.Queued {
 		m.Outcome = nil
 	}
@@ -209,8 +226,8 @@ func (e *enqueue) join(t *tx, seq int64) error {
 
 // messageQuery reads messages, m, with their latest line, f.
 const messageQuery = `SELECT m.seq, m.id, m.account, m.openid, m.msgtype, m.body, m.priority, m.accepted_at, m.not_before, m.expires_at,
-		m.when_closed, m.on_unknown, m.source, m.retry_of, m.metadata, m.warnings,
-		f.type, f.number, f.attempts, f.duplicate, f.resent, f.retry_at, f.data
+		m.when_closed, m.on_unknown, m.source, m.retry_of, m.metadata, m.warnings, m.parts, m.cuts,
+		f.type, f.number, f.attempts, f.duplicate, f.resent, f.retry_at, f.data, f.parts_sent
 	FROM messages m JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)`
 
 func scanMessage(row scanner) (Message, error) {
@@ -219,18 +236,19 @@ func scanMessage(row scanner) (Message, error) {
 		id, retryOf                 []byte
 		body, kind                  string
 		metadata, warnings, outcome sql.NullString
+		cuts                        sql.NullString
 		accepted, expires           int64
-		notBefore, retryAt          sql.NullInt64
+		notBefore, retryAt, sent    sql.NullInt64
 	)
 	err := row.Scan(&m.Seq, &id, &m.Account, &m.OpenID, &m.MsgType, &body, &m.Priority, &accepted, &notBefore, &expires,
-		&m.WhenClosed, &m.OnUnknown, &m.Source, &retryOf, &metadata, &warnings,
-		&kind, &m.Number, &m.Attempts, &m.PossibleDuplicate, &m.Resent, &retryAt, &outcome)
+		&m.WhenClosed, &m.OnUnknown, &m.Source, &retryOf, &metadata, &warnings, &m.Parts, &cuts,
+		&kind, &m.Number, &m.Attempts, &m.PossibleDuplicate, &m.Resent, &retryAt, &outcome, &sent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Message{}, ErrNotFound
 	} else if err != nil {
 		return Message{}, fmt.Errorf("read message: %w", err)
 	}
-	m.ID, m.State = formatID([16]byte(id)), stateOf(kind)
+	m.ID, m.State, m.PartsSent = formatID([16]byte(id)), stateOf(kind), int(sent.Int64)
 	if retryOf != nil {
 		m.RetryOf = formatID([16]byte(retryOf))
 	}
@@ -244,6 +262,11 @@ func scanMessage(row scanner) (Message, error) {
 	}
 	if warnings.Valid {
 		if err := json.Unmarshal([]byte(warnings.String), &m.Warnings); err != nil {
+			return Message{}, fmt.Errorf("read message: %w", err)
+		}
+	}
+	if cuts.Valid {
+		if err := json.Unmarshal([]byte(cuts.String), &m.Cuts); err != nil {
 			return Message{}, fmt.Errorf("read message: %w", err)
 		}
 	}
@@ -432,7 +455,7 @@ func (s *Store) numbers(ctx context.Context, q string, args ...any) ([]int64, er
 // Unfinished yields every message for which something can still happen by itself:
 // queued (scheduled and retrying ones too), parked, and unknown with a RetryAt for
 // its resend; first those in no lane yet (Number 0), then in order of Number.
-// They come without content (Message, Metadata, Warnings): Load it when a message
+// They come without content (Message, Metadata, Warnings, Cuts): Load it when a message
 // has its turn. Messages that are kept after the call began are not among them.
 // Call it after Recover.
 func (s *Store) Unfinished(ctx context.Context) iter.Seq2[Message, error] {
@@ -473,8 +496,8 @@ type unfinished struct {
 
 func (s *Store) unfinished(ctx context.Context, number, seq, head int64) ([]unfinished, error) {
 	rows, err := s.rows(ctx, `SELECT l.number, m.seq, m.id, m.account, m.openid, m.msgtype, '', m.priority, m.accepted_at, m.not_before, m.expires_at,
-			m.when_closed, m.on_unknown, m.source, m.retry_of, NULL, NULL,
-			f.type, f.number, f.attempts, f.duplicate, f.resent, f.retry_at, f.data
+			m.when_closed, m.on_unknown, m.source, m.retry_of, NULL, NULL, m.parts, NULL,
+			f.type, f.number, f.attempts, f.duplicate, f.resent, f.retry_at, f.data, f.parts_sent
 		FROM listing l JOIN messages m ON m.seq = l.seq JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)
 		WHERE l.state IN ('queued', 'parked', 'sending', 'unknown') AND (l.number, l.seq) > ($1, $2) AND l.number <= $3
 		ORDER BY l.number, l.seq LIMIT $4`, number, seq, head, largestPage)

@@ -41,10 +41,11 @@ func (s *Store) Begin(ctx context.Context, now time.Time, b Begin) error {
 type Finish struct {
 	Seq               int64
 	Attempt           gateway.Attempt
-	State             gateway.State    // Sent, Failed, Unknown, Queued (a retry) or Parked
+	State             gateway.State    // Sent, Failed, Unknown, Queued (a retry, or the next part) or Parked
 	Outcome           *gateway.Outcome // nil for Sent
 	RetryAt           time.Time        // of Queued, and of Unknown that is to be resent
 	PossibleDuplicate bool             // stays on the message
+	PartsSent         int              // of a long text; never less than before
 	Conversation      *Conversation    // with the slot given back, say; nil: as it is
 }
 
@@ -66,7 +67,7 @@ func (s *Store) Finish(ctx context.Context, now time.Time, f Finish) error {
 		err := t.pass(now, passage{
 			seq: f.Seq, from: gateway.Sending, to: f.State,
 			attempts: f.Attempt.N, duplicate: f.PossibleDuplicate || f.Attempt.PossibleDuplicate,
-			retryAt: f.RetryAt, outcome: outcome, errcode: errcodeOf(f.Outcome), attempt: attempt,
+			retryAt: f.RetryAt, outcome: outcome, errcode: errcodeOf(f.Outcome), attempt: attempt, partsSent: f.PartsSent,
 		})
 		if err != nil {
 			return err
@@ -88,6 +89,7 @@ type Move struct {
 	Outcome           *gateway.Outcome // why; nil keeps the one it has
 	RetryAt           time.Time        // zero: none (any more)
 	PossibleDuplicate bool             // stays on the message
+	PartsSent         int              // of a long text; never less than before
 	Conversation      *Conversation    // nil: as it is
 }
 
@@ -112,6 +114,7 @@ func (s *Store) Move(ctx context.Context, now time.Time, moves ...Move) error {
 			outcome: outcome, errcode: errcodeOf(m.Outcome), keepOutcome: m.Outcome == nil,
 			resent:    m.From == gateway.Unknown && m.To == gateway.Queued,
 			duplicate: m.PossibleDuplicate || m.From == gateway.Unknown && m.To == gateway.Queued,
+			partsSent: m.PartsSent,
 		}
 		if m.From == gateway.Sending {
 			passages[i].attempts = oneAttemptLess
@@ -150,6 +153,7 @@ type passage struct {
 	errcode     int
 	keepOutcome bool
 	attempt     any // JSON or nil
+	partsSent   int
 }
 
 const (
@@ -183,7 +187,7 @@ func (t *tx) pass(now time.Time, p passage) error {
 	default:
 		l.attempts = p.attempts
 	}
-	l.duplicate, l.resent = l.duplicate || p.duplicate, l.resent || p.resent
+	l.duplicate, l.resent, l.partsSent = l.duplicate || p.duplicate, l.resent || p.resent, max(l.partsSent, p.partsSent)
 	if !p.keepOutcome {
 		l.errcode, l.outcome = p.errcode, p.outcome
 	}
@@ -201,17 +205,21 @@ type line struct {
 	resent          bool
 	errcode         int
 	outcome         any // JSON or nil
+	partsSent       int
 }
 
 // write appends a line about a message.
 func (t *tx) write(cursor int64, now time.Time, kind string, seq int64, l line, retryAt time.Time, attempt any) error {
-	var retry any
+	var retry, sent any
 	if !retryAt.IsZero() {
 		retry = ms(retryAt)
 	}
-	_, err := t.exec(`INSERT INTO feed (cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, retry_at, data, attempt)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		cursor, ms(now), l.account, l.openid, kind, seq, l.number, l.attempts, bit(l.duplicate), bit(l.resent), l.errcode, retry, l.outcome, attempt)
+	if l.partsSent > 0 {
+		sent = l.partsSent
+	}
+	_, err := t.exec(`INSERT INTO feed (cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, retry_at, data, attempt, parts_sent)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+		cursor, ms(now), l.account, l.openid, kind, seq, l.number, l.attempts, bit(l.duplicate), bit(l.resent), l.errcode, retry, l.outcome, attempt, sent)
 	if err != nil {
 		return err
 	}
@@ -238,16 +246,17 @@ func (t *tx) latest(seq int64) (line, error) {
 	var l line
 	var kind string
 	var outcome sql.NullString
-	err := t.row(`SELECT account, openid, type, number, attempts, duplicate, resent, errcode, data FROM feed
+	var sent sql.NullInt64
+	err := t.row(`SELECT account, openid, type, number, attempts, duplicate, resent, errcode, data, parts_sent FROM feed
 		WHERE cursor = (SELECT max(cursor) FROM feed WHERE seq = $1)`, seq).
-		Scan(&l.account, &l.openid, &kind, &l.number, &l.attempts, &l.duplicate, &l.resent, &l.errcode, &outcome)
+		Scan(&l.account, &l.openid, &kind, &l.number, &l.attempts, &l.duplicate, &l.resent, &l.errcode, &outcome, &sent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l, ErrNotFound
 	}
 	if outcome.Valid {
 		l.outcome = outcome.String
 	}
-	l.state = stateOf(kind)
+	l.state, l.partsSent = stateOf(kind), int(sent.Int64)
 	return l, err
 }
 
@@ -299,6 +308,7 @@ func (s *Store) crashed(ctx context.Context, now time.Time, seq int64, resendAt 
 		Seq: seq,
 		Attempt: gateway.Attempt{
 			N: m.Attempts, At: gateway.At(fromMS(began)), Outcome: string(gateway.Unknown), PossibleDuplicate: m.PossibleDuplicate,
+			Part: m.nextPart(),
 		},
 		State:   gateway.Unknown,
 		Outcome: &gateway.Outcome{Class: kefu.ErrUnknownOutcome, Reason: "crash", Advice: kefu.ErrUnknownOutcome.Advice("en")},
@@ -307,6 +317,14 @@ func (s *Store) crashed(ctx context.Context, now time.Time, seq int64, resendAt 
 		f.RetryAt = resendAt(m)
 	}
 	return s.Finish(ctx, now, f)
+}
+
+// nextPart is the part of a long text that an attempt is about; 0 for other messages.
+func (m Message) nextPart() int {
+	if m.Parts == 0 {
+		return 0
+	}
+	return m.PartsSent + 1
 }
 
 func parseAttempt(text string) (a gateway.Attempt, err error) {
