@@ -19,6 +19,9 @@ type Account struct {
 
 	Profile      string                     `json:"profile"`
 	Rules        map[kefu.Trigger]Allowance `json:"rules,omitempty"` // override cells of the profile
+	Mixing       Mixing                     `json:"mixing"`          // default [SideBySide]
+	MenuTap      kefu.Trigger               `json:"msgmenu_tap"`     // what a tap on a msgmenu counts as: menu (default) or user_message
+	ScanFollow   kefu.Trigger               `json:"scan_follow"`     // what following by a QR code counts as: follow (default) or scan
 	Callbacks    string                     `json:"callbacks"`       // "here" (default) or "elsewhere"
 	WhenClosed   WhenClosed                 `json:"when_closed"`     // default of messages
 	OnUnknown    OnUnknown                  `json:"on_unknown"`      // default of messages
@@ -33,6 +36,21 @@ type Account struct {
 	State   string               `json:"state"`          // "active" or "paused"
 	Because string               `json:"because,omitempty"`
 }
+
+// A Mixing says how the windows of several triggers combine. No source tells; the
+// simulator has the same setting.
+type Mixing string
+
+const (
+	// SideBySide: each trigger has a bucket of its own, which it replaces; a send
+	// takes from the open one that ends soonest and has some left.
+	SideBySide Mixing = "side_by_side"
+	// LatestWins: there is one bucket, of the latest trigger.
+	LatestWins Mixing = "single_bucket_latest_wins"
+	// MaxOfBoth: there is one bucket; a trigger leaves it the longer life and the
+	// larger number.
+	MaxOfBoth Mixing = "max_of_both"
+)
 
 // An Allowance is a cell of the rules in the API.
 type Allowance struct {
@@ -61,6 +79,9 @@ func (a Account) WithDefaults() Account {
 		}
 	}
 	a.Profile = orDefault(a.Profile, kefu.DefaultProfile)
+	a.Mixing = orDefault(a.Mixing, SideBySide)
+	a.MenuTap = orDefault(a.MenuTap, kefu.Menu)
+	a.ScanFollow = orDefault(a.ScanFollow, kefu.Follow)
 	a.Callbacks = orDefault(a.Callbacks, "here")
 	a.WhenClosed = orDefault(a.WhenClosed, Park)
 	a.OnUnknown = orDefault(a.OnUnknown, Hold)

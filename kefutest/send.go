@@ -68,15 +68,8 @@ func sendMessage(c *call) reply {
 	if code != 0 {
 		return refuse(code)
 	}
-	i, code := f.buckets.next(c.now)
-	switch {
-	case code != 0:
+	if code := f.take(c.now); code != 0 {
 		return refuse(code)
-	case f.Minor:
-		return refuse(70000)
-	case f.buckets[i].Max != kefu.Unlimited:
-		f.buckets = slices.Clone(f.buckets)
-		f.buckets[i].Remaining--
 	}
 	f.lastMessage, f.typingUntil = c.now, time.Time{}
 	line := Line{At: c.now, Dir: Out, Kind: msgtype, Message: body, State: "delivered", KFAccount: signer, Raw: string(c.body)}
@@ -228,16 +221,43 @@ func (c *call) recipient(openid string) (*follower, int) {
 		return nil, 40003
 	case f == nil && (openid[0] != 'o' || c.sim.knownElsewhere(c.account, openid)):
 		return nil, 40003
-	case f == nil || !f.Following:
-		return nil, c.NotFollowing
-	case f.BlockedBy == "account":
-		return nil, 43019
-	case f.BlockedBy == "follower":
-		return nil, 43006
-	case f.Refuses:
-		return nil, 48002
+	}
+	if code := c.reaches(f); code != 0 {
+		return nil, code
 	}
 	return f, 0
+}
+
+// reaches returns the errcode for a follower to whom nothing of the account goes;
+// nil is one whom nobody knows.
+func (a *account) reaches(f *follower) (errcode int) {
+	switch {
+	case f == nil || !f.Following:
+		return a.NotFollowing
+	case f.BlockedBy == "account":
+		return 43019
+	case f.BlockedBy == "follower":
+		return 43006
+	case f.Refuses:
+		return 48002
+	}
+	return 0
+}
+
+// take takes one message at now from what the follower's acts permit, or returns the
+// errcode with which it is refused.
+func (f *follower) take(now time.Time) (errcode int) {
+	i, errcode := f.buckets.next(now)
+	switch {
+	case errcode != 0:
+		return errcode
+	case f.Minor:
+		return 70000
+	case f.buckets[i].Max != kefu.Unlimited:
+		f.buckets = slices.Clone(f.buckets)
+		f.buckets[i].Remaining--
+	}
+	return 0
 }
 
 // knownElsewhere reports whether the openid is of another account's follower.

@@ -103,12 +103,16 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 	if head.CreateTime.IsZero() || at.After(now) { // WeChat's clock may be ahead of ours
 		at = now
 	}
+	l.account.mu.Lock()
+	given := l.account.given
+	l.account.mu.Unlock()
+	trigger := counts(given, e)
 	data, err := json.Marshal(struct {
 		MsgType string         `json:"msgtype"`
 		Event   string         `json:"event,omitempty"`
 		Trigger kefu.Trigger   `json:"trigger,omitempty"`
 		Push    callback.Event `json:"push"`
-	}{head.MsgType, head.Event, e.Trigger(), e})
+	}{head.MsgType, head.Event, trigger, e})
 	if err != nil {
 		return err
 	}
@@ -117,7 +121,7 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 		kind = "follower.event"
 	}
 	policy := d.policy(l.account)
-	talk, opened := seen(l.talk, policy, e, at)
+	talk, opened := seen(l.talk, policy, e, trigger, at)
 	duplicate, err := d.Store.Receive(ctx, now, store.Callback{
 		Entry:     store.Entry{Account: appid, OpenID: l.openid, Type: kind, Data: data},
 		DedupeKey: e.Key(),
@@ -132,15 +136,31 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 	return nil
 }
 
-// seen is the ledger after an event.
-func seen(f follower, policy ledger.Policy, e callback.Event, at time.Time) (_ follower, opened bool) {
+// counts is the trigger that a push counts as for the account: of two no source
+// tells, so they are its settings.
+func counts(a gateway.Account, e callback.Event) kefu.Trigger {
+	switch e := e.(type) {
+	case callback.TextMessage:
+		if e.MenuID != "" {
+			return a.MenuTap
+		}
+	case callback.SubscribeEvent:
+		if e.Scene != "" {
+			return a.ScanFollow
+		}
+	}
+	return e.Trigger()
+}
+
+// seen is the ledger after an event, which counts as t.
+func seen(f follower, policy ledger.Policy, e callback.Event, t kefu.Trigger, at time.Time) (_ follower, opened bool) {
 	switch e.(type) {
 	case callback.KfCreateSessionEvent:
 		f.Conversation = f.Session(true, at)
 	case callback.KfCloseSessionEvent:
 		f.Conversation = f.Session(false, at)
 	}
-	if t := e.Trigger(); t != "" {
+	if t != "" {
 		f.Conversation, opened = f.Conversation.Trigger(policy, t, at)
 	}
 	return f, opened

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -378,6 +379,44 @@ func TestCancel(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// What no source tells is a setting, of the gateway as of the simulator.
+func TestMixingIsASetting(t *testing.T) {
+	for _, tt := range []struct {
+		tap, follow kefu.Trigger
+		mixing      gateway.Mixing
+		buckets     []kefu.Trigger
+		left        int
+	}{
+		{"", "", "", []kefu.Trigger{kefu.Menu, kefu.Follow, kefu.UserMessage}, 3 + 3 + 5},
+		{kefu.UserMessage, kefu.Scan, "", []kefu.Trigger{kefu.Scan, kefu.UserMessage}, 3 + 5},
+		{"", "", gateway.LatestWins, []kefu.Trigger{kefu.Follow}, 3},
+		{"", "", gateway.MaxOfBoth, []kefu.Trigger{kefu.Follow}, 5},
+	} {
+		t.Run(fmt.Sprint(tt.tap, tt.follow, tt.mixing), func(t *testing.T) {
+			bubble(t, func(g *gateway.Account, a *kefutest.Account) {
+				g.MenuTap, g.ScanFollow, g.Mixing = tt.tap, tt.follow, tt.mixing
+				a.MenuTap, a.ScanFollow, a.Mixing = tt.tap, tt.follow, kefutest.Mixing(tt.mixing)
+			}, func(r *rig) {
+				r.wechat.UserSends("oUser1")
+				time.Sleep(time.Second)
+				for _, action := range []string{"menu-tap", "subscribe"} {
+					if _, err := r.wechat.Does("oUser1", action, kefutest.Details{Scene: "7"}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w, err := r.d.Window(t.Context(), appid, "oUser1")
+				var opened []kefu.Trigger
+				for _, b := range w.Buckets {
+					opened = append(opened, b.Trigger)
+				}
+				if err != nil || !slices.Equal(opened, tt.buckets) || *w.Remaining != tt.left || r.wechat.Window("oUser1").Remaining != tt.left {
+					t.Errorf("%v with %v left, %v; WeChat: %+v", opened, w.Remaining, err, r.wechat.Window("oUser1"))
+				}
+			})
+		})
+	}
 }
 
 func TestUnfollowClosesTheWindow(t *testing.T) {

@@ -16,7 +16,7 @@
 //		c = c.GiveBack(slot)                // every other refusal, and what never left
 //	}                                           // an unknown outcome keeps the slot
 //
-// Each trigger has a bucket. A bucket's generation is the number of the trigger that
+// Each trigger has a bucket; by [Policy.Mixing] all may share one. A bucket's generation is the number of the trigger that
 // opened it, counted per follower. What an answer corrects are the buckets of the
 // generations that were there when its message left, never one that a later trigger
 // opened.
@@ -122,23 +122,69 @@ type Verdict struct {
 
 // Trigger is what a callback tells: t was made at at, the lesser of its CreateTime
 // and its receipt. It replaces t's own bucket, with all of the allowance and a new
-// end, unless at is older than that bucket or than the last unfollow. [kefu.Unfollow]
-// closes the buckets that are not later. opened reports whether a bucket was opened:
-// parked messages may come out, see [Conversation.Release].
+// end, unless at is older than that bucket or than the last unfollow; where there is
+// one bucket for all, see [gateway.Mixing]. [kefu.Unfollow] closes the buckets that
+// are not later. opened reports whether a bucket was opened: parked messages may
+// come out, see [Conversation.Release].
 func (c Conversation) Trigger(p Policy, t kefu.Trigger, at time.Time) (_ Conversation, opened bool) {
 	at = plain(at)
 	if t == kefu.Unfollow {
-		return c.unfollow(at), false
+		return c.unfollow(p, at), false
 	}
 	allowed := p.Rules[t]
-	if allowed.Max == 0 || allowed.For <= 0 || at.Before(c.Unfollowed) || at.Before(c.openedAt(t)) {
+	late := at.Before(c.openedAt(p, t)) && p.Mixing != gateway.MaxOfBoth
+	if allowed.Max == 0 || allowed.For <= 0 || at.Before(c.Unfollowed) || late {
 		return c, false
 	}
 	c = c.heard(at)
-	c.Buckets = append(c.without(func(b Bucket) bool { return b.Trigger == t }), Bucket{
-		Trigger: t, Generation: c.Triggers, Max: allowed.Max, OpenedAt: at, EndsAt: at.Add(allowed.For),
-	})
+	fresh := Bucket{Trigger: t, Generation: c.Triggers, Max: allowed.Max, OpenedAt: at, EndsAt: at.Add(allowed.For)}
+	switch p.Mixing {
+	case gateway.LatestWins:
+		c.Buckets = []Bucket{fresh}
+	case gateway.MaxOfBoth:
+		for _, b := range c.Buckets {
+			fresh = b.joined(fresh)
+		}
+		c.Buckets = []Bucket{fresh}
+	default:
+		c.Buckets = append(c.without(func(b Bucket) bool { return b.Trigger == t }), fresh)
+	}
 	return c, true
+}
+
+// joined is the one bucket of MaxOfBoth after fresh: the longer life and the larger
+// number, as long as the earlier of the two was open when the later was opened. It
+// may be less than WeChat has, never more: of triggers that are heard in another
+// order than they were made, and of a slot taken before, which is not given back.
+func (b Bucket) joined(fresh Bucket) Bucket {
+	earlier, later := b, fresh
+	if fresh.OpenedAt.Before(b.OpenedAt) {
+		earlier, later = fresh, b
+	}
+	later.Generation = fresh.Generation
+	if earlier.shut() || !later.OpenedAt.Before(earlier.EndsAt) {
+		return later
+	}
+	if earlier.EndsAt.After(later.EndsAt) {
+		later.EndsAt = earlier.EndsAt
+	}
+	left := earlier.left()
+	if left == kefu.Unlimited || later.Max != kefu.Unlimited && left > later.left() {
+		later.Max, later.Used = earlier.Max, earlier.Used
+	}
+	return later
+}
+
+// alone is b with no more than its own trigger permits.
+func (b Bucket) alone(p Policy) Bucket {
+	allowed := p.Rules[b.Trigger]
+	if end := b.OpenedAt.Add(allowed.For); end.Before(b.EndsAt) {
+		b.EndsAt = end
+	}
+	if allowed.Max != kefu.Unlimited && (b.Max == kefu.Unlimited || b.Max > allowed.Max) {
+		b.Max = allowed.Max
+	}
+	return b
 }
 
 // Told is what POST /v1/triggers tells: as [Conversation.Trigger], with at cut to
@@ -150,18 +196,21 @@ func (c Conversation) Told(p Policy, t kefu.Trigger, at, now time.Time) (_ Conve
 	}
 	at = at.Truncate(time.Second)
 	life := p.Rules[t].For
-	if t != kefu.Unfollow && (!at.After(c.openedAt(t)) || !now.Before(at.Add(life-p.guard(life)))) {
+	if t != kefu.Unfollow && (!at.After(c.openedAt(p, t)) || !now.Before(at.Add(life-p.guard(life)))) {
 		return c, false
 	}
 	return c.Trigger(p, t, at)
 }
 
-func (c Conversation) unfollow(at time.Time) Conversation {
+func (c Conversation) unfollow(p Policy, at time.Time) Conversation {
 	if at.Before(c.Unfollowed) {
 		return c
 	}
 	c = c.heard(at)
 	c.Buckets = c.without(func(b Bucket) bool { return !b.OpenedAt.After(at) })
+	if p.Mixing == gateway.MaxOfBoth { // what is later may have taken over something that is not
+		c = c.each(func(b *Bucket) { *b = b.alone(p) })
+	}
 	c.Unfollowed = at
 	return c
 }
@@ -176,14 +225,15 @@ func (c Conversation) heard(at time.Time) Conversation {
 	return c
 }
 
-// openedAt is when t's bucket was opened; zero: it has none.
-func (c Conversation) openedAt(t kefu.Trigger) time.Time {
+// openedAt is when the bucket that t opens was opened last; zero: there is none.
+func (c Conversation) openedAt(p Policy, t kefu.Trigger) (at time.Time) {
+	shared := p.Mixing == gateway.LatestWins || p.Mixing == gateway.MaxOfBoth
 	for _, b := range c.Buckets {
-		if b.Trigger == t {
-			return b.OpenedAt
+		if (b.Trigger == t || shared) && b.OpenedAt.After(at) {
+			at = b.OpenedAt
 		}
 	}
-	return time.Time{}
+	return at
 }
 
 // without returns a copy of the buckets without those that are to go.

@@ -19,6 +19,7 @@ const NoGuard = -1
 // A Policy is what an account's settings say about windows; see [PolicyOf].
 type Policy struct {
 	Rules     map[kefu.Trigger]kefu.Allowance // what each trigger permits; a missing one: nothing
+	Mixing    gateway.Mixing                  // how buckets combine; default [gateway.SideBySide]
 	Elsewhere bool                            // callbacks go to another system
 	KeepFree  *int                            // slots kept from parked messages and bulk; nil: by the allowance
 	Relearn   time.Duration                   // how long a belief withholds; default 60 s
@@ -48,7 +49,7 @@ func PolicyOf(a gateway.Account) (Policy, error) {
 		rules.Allowances[t] = allowed
 	}
 	return Policy{
-		Rules: rules.Allowances, Elsewhere: a.Callbacks == "elsewhere", KeepFree: a.KeepFree, Relearn: a.Relearn.Duration(),
+		Rules: rules.Allowances, Mixing: a.Mixing, Elsewhere: a.Callbacks == "elsewhere", KeepFree: a.KeepFree, Relearn: a.Relearn.Duration(),
 	}, nil
 }
 
