@@ -99,6 +99,18 @@ func AllowanceSource(profile string, t Trigger) (source, date string) {
 	return "", ""
 }
 
+// A DailyQuota is how often a call may be made on one day in Beijing.
+type DailyQuota struct {
+	Call   string // "message/custom/send"
+	Max    int
+	Source string
+	Date   string
+}
+
+// DailyLimit returns the daily quota of a call; a zero Max if none is known.
+// WeChat raises it for accounts with many followers: quota/get tells the real one.
+func DailyLimit(call string) DailyQuota { return tables().daily[call] }
+
 func mediaLimit(call string, kind MediaKind) (MediaLimit, bool) {
 	for _, m := range tables().media {
 		if m.Call == call && m.Kind == kind {
@@ -112,10 +124,11 @@ type ruleTables struct {
 	order    []string
 	profiles map[string]Rules
 	media    []MediaLimit
+	daily    map[string]DailyQuota
 }
 
 var tables = sync.OnceValue(func() ruleTables {
-	t := ruleTables{profiles: map[string]Rules{}}
+	t := ruleTables{profiles: map[string]Rules{}, daily: map[string]DailyQuota{}}
 	var limits []Limit
 	for row := range rows("limits") {
 		limits = append(limits, Limit{
@@ -149,6 +162,9 @@ var tables = sync.OnceValue(func() ruleTables {
 			Formats: strings.Split(row["formats"], ","), MaxLength: time.Duration(number(row["max_seconds"])) * time.Second,
 			CodeSize: number(row["code_size"]), CodeFormat: number(row["code_format"]), Source: row["source"], Date: row["date"],
 		})
+	}
+	for row := range rows("quotas") {
+		t.daily[row["call"]] = DailyQuota{Call: row["call"], Max: number(row["daily"]), Source: row["source"], Date: row["date"]}
 	}
 	return t
 })

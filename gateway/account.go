@@ -35,6 +35,29 @@ type Account struct {
 	Rate    float64              `json:"rate,omitempty"` // most posts a second; 0: no limit
 	State   string               `json:"state"`          // "active" or "paused"
 	Because string               `json:"because,omitempty"`
+
+	// Daily is how many customer messages WeChat takes a day from this account;
+	// default: what its rules say, 500,000. At 80 % the gateway warns.
+	Daily int `json:"daily,omitempty"`
+	// Standing is how the account stands with WeChat at the answer; it is not written.
+	Standing *Standing `json:"standing,omitempty"`
+}
+
+// DailyLimit is Daily, or what the rules say.
+func (a Account) DailyLimit() int {
+	if a.Daily > 0 {
+		return a.Daily
+	}
+	return kefu.DailyLimit("message/custom/send").Max
+}
+
+// A Standing is how an account stands with WeChat.
+type Standing struct {
+	Because   string  `json:"because,omitempty"` // why no message leaves; empty: they do
+	Until     *Time   `json:"until,omitempty"`   // when the next one does; left out: when somebody resumes the account
+	Rate      float64 `json:"rate,omitempty"`    // posts a second, while WeChat says "too fast"; 0: as the account is set
+	UsedToday int     `json:"used_today"`        // posts of customer messages since midnight in Beijing
+	Daily     int     `json:"daily"`             // how many WeChat takes
 }
 
 // A Mixing says how the windows of several triggers combine. No source tells; the

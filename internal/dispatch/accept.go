@@ -86,7 +86,7 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 			l.add(newItem(r.Message))
 		}
 	}
-	window := l.talk.Window(policy, now, l.ahead(gateway.Normal))
+	window := d.window(l, now)
 	for _, i := range kept {
 		out[i].Message.Window = &window
 	}

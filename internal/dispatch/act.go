@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -186,7 +187,7 @@ func (d *Dispatcher) Trigger(ctx context.Context, appid, openid string, t kefu.T
 		l.letOut = l.letOut || opened
 		d.agenda.poke(l, l.priority())
 	}
-	return opened, l.talk.Window(policy, now, l.ahead(gateway.Normal)), nil
+	return opened, d.window(l, now), nil
 }
 
 // Window returns the permission to write to a follower.
@@ -196,8 +197,20 @@ func (d *Dispatcher) Window(ctx context.Context, appid, openid string) (gateway.
 		return gateway.Window{}, err
 	}
 	defer d.leave(l)
-	policy := d.policy(l.account)
-	return l.talk.Window(policy, d.Now(), l.ahead(gateway.Normal)), nil
+	return d.window(l, d.Now()), nil
+}
+
+// window is the permission to write to the lane's follower; because also says why
+// nothing of the account leaves, if that is so.
+func (d *Dispatcher) window(l *lane, now time.Time) gateway.Window {
+	w := l.talk.Window(d.policy(l.account), now, l.ahead(gateway.Normal))
+	if why, until := l.account.waits(now); why != "" {
+		if !until.IsZero() {
+			why += " until " + until.UTC().Format(time.RFC3339)
+		}
+		w.Because = why + "; " + w.Because
+	}
+	return w
 }
 
 // Typing shows or ends "typing…".
@@ -210,16 +223,6 @@ func (d *Dispatcher) Typing(ctx context.Context, appid, openid string, on bool) 
 		return c.Typing(ctx, openid)
 	}
 	return c.CancelTyping(ctx, openid)
-}
-
-// CheckAccount asks WeChat for a token.
-func (d *Dispatcher) CheckAccount(ctx context.Context, appid string) error {
-	c := d.clientOf(appid)
-	if c == nil {
-		return &gateway.Problem{Code: gateway.UnknownAccount}
-	}
-	_, err := c.Tokens.Token(ctx)
-	return err
 }
 
 func (d *Dispatcher) clientOf(appid string) *kefu.Client {
@@ -252,14 +255,22 @@ func (d *Dispatcher) PutAccount(ctx context.Context, a gateway.Account) (gateway
 	if stored, err := d.Store.Account(ctx, a.AppID); err == nil && a.AESKey == "" && stored.AESKey != "" && !modeGiven {
 		a.Mode = stored.Mode // the key stays, and so does the mode: nobody talks it down by leaving the key out
 	}
-	if err := d.Store.PutAccount(ctx, d.Now(), a); err != nil {
+	return d.replace(ctx, a)
+}
+
+// replace keeps an account and takes it up. The caller holds d.changing.
+func (d *Dispatcher) replace(ctx context.Context, a gateway.Account) (gateway.Account, error) {
+	stored, err := d.Store.Account(ctx, a.AppID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return gateway.Account{}, err
 	}
-	a, err := d.Store.Account(ctx, a.AppID) // with the secrets that it kept
-	if err != nil {
+	if err := d.Store.PutAccount(ctx, d.Now(), a, turned(stored, a)...); err != nil {
 		return gateway.Account{}, err
 	}
-	if err := d.setAccount(a); err != nil {
+	if a, err = d.Store.Account(ctx, a.AppID); err != nil { // with the secrets that it kept
+		return gateway.Account{}, err
+	}
+	if err := d.setAccount(ctx, a); err != nil {
 		return gateway.Account{}, err
 	}
 	a.Secret, a.Token, a.AESKey = "", "", ""
@@ -293,7 +304,7 @@ func (d *Dispatcher) DeleteAccount(ctx context.Context, appid string) error {
 }
 
 // setAccount takes up an account's settings.
-func (d *Dispatcher) setAccount(given gateway.Account) error {
+func (d *Dispatcher) setAccount(ctx context.Context, given gateway.Account) error {
 	policy, err := ledger.PolicyOf(given)
 	if err != nil {
 		return err
@@ -302,9 +313,13 @@ func (d *Dispatcher) setAccount(given gateway.Account) error {
 	if err != nil {
 		return err
 	}
-	var limiter *rate.Limiter
-	if given.Rate > 0 {
-		limiter = rate.NewLimiter(rate.Limit(given.Rate), max(1, int(given.Rate)))
+	var stood kept
+	if text, err := d.Store.Standing(ctx, given.AppID); err != nil {
+		return err
+	} else if text != nil {
+		if err := json.Unmarshal(text, &stood); err != nil {
+			return fmt.Errorf("how the account %s stands can't be read: %w", given.AppID, err)
+		}
 	}
 	d.mu.Lock()
 	a := d.accounts[given.AppID]
@@ -315,7 +330,15 @@ func (d *Dispatcher) setAccount(given gateway.Account) error {
 	d.mu.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.given, a.rate, a.gone = given, limiter, false
+	switch {
+	case a.client == nil || a.gone: // new here: as the store has it
+		a.standing, a.saved = standing{kept: stood, trial: !stood.Held.IsZero()}, stood
+	case a.given.State == paused && given.State == active:
+		a.standing.resume()
+		d.agenda.open(given.AppID)
+	}
+	a.given, a.gone = given, false
+	a.rate = rate.NewLimiter(a.speed(d.Now()), burst(a.speed(d.Now())))
 	a.policy = policy
 	a.tries = tries
 	a.client = &kefu.Client{Tokens: d.Tokens(given), BaseURL: d.BaseURL, HTTP: &http.Client{Transport: d.clock}, NoCheck: true}
@@ -325,15 +348,11 @@ func (d *Dispatcher) setAccount(given gateway.Account) error {
 // Healthy says what an operator should know, and an error while messages can't be
 // taken.
 func (d *Dispatcher) Healthy(context.Context) (notes []string, err error) {
+	now := d.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, appid := range slices.Sorted(maps.Keys(d.accounts)) {
-		a := d.accounts[appid]
-		a.mu.Lock()
-		if !a.gone && a.given.State == "paused" {
-			notes = append(notes, fmt.Sprintf("account %s is paused: %s", appid, a.given.Because))
-		}
-		a.mu.Unlock()
+		notes = append(notes, d.accounts[appid].notes(now)...)
 	}
 	if ahead := d.clock.offset(); ahead.Abs() > offsetNews {
 		notes = append(notes, fmt.Sprintf("WeChat's clock is %v ahead of this machine's; set the machine's clock (windows are corrected for it)", ahead))

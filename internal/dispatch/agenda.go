@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"container/heap"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,8 @@ type accountLine struct {
 	lines [3][]*lane // human, normal, bulk
 	busy  int
 	hold  time.Time // its rate is used up until then; zero: it is not
+	gated []*lane   // have something to post, which the account's standing forbids
+	opens time.Time // when some of them are looked at again; zero: when open is called
 }
 
 func newAgenda(slots int) *agenda {
@@ -47,6 +50,8 @@ func rank(p gateway.Priority) int {
 	}
 	return 1
 }
+
+var priorities = [...]gateway.Priority{gateway.Human, gateway.Normal, gateway.Bulk} // by rank
 
 // poke puts l in line, unless it stands there already or is being looked at: then
 // it is looked at once more.
@@ -95,6 +100,40 @@ func (a *agenda) holdAccount(appid string, t time.Time) {
 	}
 }
 
+// gate has l wait for the account's standing: until a moment, or with a zero one
+// until open is called.
+func (a *agenda) gate(l *lane, until time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	line := a.lineOf(l.account.appid)
+	if !l.gated {
+		l.gated = true
+		line.gated = append(line.gated, l)
+	}
+	if line.opens = until; !until.IsZero() {
+		a.wakeTimer()
+	}
+}
+
+// open has every lane that waits for the account's standing looked at.
+func (a *agenda) open(appid string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.openLocked(a.lineOf(appid), math.MaxInt)
+}
+
+// openLocked has the first n lanes at the gate looked at. Those behind follow a
+// second later, unless one that was looked at says when.
+func (a *agenda) openLocked(line *accountLine, n int) {
+	n = min(n, len(line.gated))
+	for _, l := range line.gated[:n] {
+		l.gated = false
+		a.pokeLocked(l, priorities[l.rank])
+	}
+	line.gated = slices.Delete(line.gated, 0, n)
+	line.opens = time.Time{}
+}
+
 // wakeTimer tells who waits for the next moment that it may have come nearer.
 func (a *agenda) wakeTimer() {
 	select {
@@ -130,6 +169,16 @@ func (a *agenda) due(now time.Time) (next time.Time) {
 			line.hold = time.Time{}
 			a.cond.Signal()
 		}
+		switch {
+		case line.opens.IsZero():
+		case now.Before(line.opens):
+			next = earlier(next, line.opens)
+		default:
+			if a.openLocked(line, a.slots); len(line.gated) > 0 {
+				line.opens = now.Add(time.Second)
+				next = earlier(next, line.opens)
+			}
+		}
 	}
 	for len(a.later) > 0 {
 		t := a.later[0]
@@ -139,7 +188,7 @@ func (a *agenda) due(now time.Time) (next time.Time) {
 		heap.Pop(&a.later)
 		if t.lane.wake.Equal(t.at) { // else an earlier moment has replaced it
 			t.lane.wake = time.Time{}
-			a.pokeLocked(t.lane, [...]gateway.Priority{gateway.Human, gateway.Normal, gateway.Bulk}[t.lane.rank])
+			a.pokeLocked(t.lane, priorities[t.lane.rank])
 		}
 	}
 	return next

@@ -54,7 +54,7 @@ func (d *Dispatcher) look(l *lane) gateway.Priority {
 			return gateway.Normal
 		}
 		it, _ := l.head(now)
-		if it == nil {
+		if why, _ := l.account.waits(now); it == nil && why == "" {
 			it = d.oldestParked(ctx, l, now)
 		}
 		if it == nil {
@@ -137,7 +137,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	policy := d.policy(l.account)
 	a := l.account
 	a.mu.Lock()
-	limiter, client, given, tries, gone := a.rate, a.client, a.given, a.tries, a.gone
+	limiter, client, gone := a.rate, a.client, a.gone
 	a.mu.Unlock()
 	if gone {
 		out := &gateway.Outcome{Class: kefu.ErrAccountConfig, Reason: "the account was removed from the gateway"}
@@ -154,7 +154,17 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		}
 		return false, d.move(ctx, l, it, now, store.Move{To: to, Outcome: withheld(verdict.Code)})
 	}
-	if limiter != nil && !limiter.AllowN(now, 1) { // the account waits, and its lanes keep their places
+	pass, until, ok := a.ask(now)
+	if !ok { // the account is stopped, and its lanes keep their places
+		d.agenda.gate(l, until)
+		return false, false
+	}
+	defer func() {
+		if !posted {
+			a.unused(pass)
+		}
+	}()
+	if !limiter.AllowN(now, 1) { // the account waits, and its lanes keep their places
 		d.agenda.holdAccount(a.appid, now.Add(time.Duration((1-limiter.TokensAt(now))/float64(limiter.Limit())*float64(time.Second))+time.Microsecond))
 		d.agenda.poke(l, l.priority())
 		return false, false
@@ -173,6 +183,15 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		d.failed(l, it, "begin an attempt", err)
 		return false, false
 	}
+	began := d.Now()
+	until, warn, ok := a.leave(began, pass)
+	if !ok { // stopped meanwhile
+		back := store.Move{Seq: it.Seq, From: gateway.Sending, To: gateway.Queued, Conversation: conversation(l, l.talk)}
+		if err := d.Store.Move(ctx, began, back); err == nil {
+			d.agenda.gate(l, until)
+			return false, false
+		} // else it is refused like those before it, which does it no harm
+	}
 	l.talk = talk
 	l.remove(it)
 	it.State = gateway.Sending
@@ -181,12 +200,14 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	d.changed(it.ID)
 
 	l.mu.Unlock()
-	began := d.Now()
+	if warn {
+		d.learned(ctx, a, began, change{quota: true})
+	}
 	err := d.post(client, body)
 	took := d.Now().Sub(began)
 	l.mu.Lock()
 
-	d.finish(ctx, l, it, given, tries, began, took, err)
+	d.finish(ctx, l, it, pass, began, took, err)
 	return true, true
 }
 
@@ -200,8 +221,11 @@ func (d *Dispatcher) post(client *kefu.Client, body []byte) error {
 
 // finish decides what an attempt's result means and keeps that, however often the
 // store has to be asked.
-func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gateway.Account, tries Retries, began time.Time, took time.Duration, result error) {
-	now := d.Now()
+func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, p pass, began time.Time, took time.Duration, result error) {
+	now, a := d.Now(), l.account
+	a.mu.Lock()
+	given, tries := a.given, a.tries
+	a.mu.Unlock()
 	if class := kefu.ClassOf(result); it.Outcome == nil || it.Outcome.Class != class {
 		it.tries = 1
 	} else {
@@ -209,8 +233,16 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, given gatewa
 	}
 	r := Decide(result, Case{
 		Now: now, Tries: it.tries, WhenClosed: it.WhenClosed, OnUnknown: it.OnUnknown, Resent: it.Resent,
-		BusyHold: given.Busy == "unknown", Retries: tries,
+		BusyHold: given.Busy == "unknown", Retries: tries, CanRenew: d.Renew != nil && !it.renewed, Ahead: d.clock.offset(),
 	})
+	changed := d.learn(a, now, p, l.openid, r, result)
+	defer d.learned(ctx, a, now, changed)
+	if r.Renew {
+		l.mu.Unlock() // callbacks go on
+		r = d.renew(ctx, a, it, r)
+		l.mu.Lock()
+		now = d.Now()
+	}
 	attempt := gateway.Attempt{
 		N: it.Attempts, At: gateway.At(began), TookMS: took.Milliseconds(), Outcome: r.Attempt,
 		ErrCode: r.Outcome.ErrCode, ErrMsg: r.Outcome.ErrMsg, RID: r.Outcome.RID, PossibleDuplicate: it.PossibleDuplicate,

@@ -37,6 +37,10 @@ type Config struct {
 	SendTimeout time.Duration    // of one post; default 5 s
 	Retries     Retries          // default [DefaultRetries]
 	Heartbeat   time.Duration    // default 5 s; at most a third of [ledger.LongestGap]
+
+	// Renew makes a body with media that WeChat knows, for a message that it refused
+	// with media-invalid; it is asked once per message. nil: such a message fails.
+	Renew func(ctx context.Context, account string, m gateway.Message) (body json.RawMessage, err error)
 }
 
 // A Dispatcher delivers what the store keeps. Make one with [Start].
@@ -72,6 +76,9 @@ type account struct {
 	tries  Retries
 	rate   *rate.Limiter
 	gone   bool
+
+	standing standing
+	saved    kept // of it, what is on disk
 }
 
 // transport is the way to WeChat: that of client, or one that keeps a connection
@@ -127,7 +134,7 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 		return nil, fmt.Errorf("read the accounts: %w", err)
 	}
 	for _, a := range accounts {
-		if err := d.setAccount(a); err != nil {
+		if err := d.setAccount(ctx, a); err != nil {
 			return nil, err
 		}
 	}
@@ -176,6 +183,9 @@ func (d *Dispatcher) Stop() {
 	d.once.Do(func() { close(d.stop) })
 	d.agenda.close()
 	d.running.Wait()
+	if err := d.saveStandings(context.Background()); err != nil && !d.lost(err) {
+		d.Log.Error("how many posts were made today could not be kept", "error", err)
+	}
 	if err := d.Store.Heartbeat(context.Background(), d.Now()); err != nil {
 		d.Log.Error("the store can't be written", "error", err)
 	}
@@ -226,6 +236,7 @@ func (d *Dispatcher) beat() {
 				}
 			}
 		}
+		_ = d.saveStandings(context.Background()) // a failure shows below
 		switch err := d.Store.Heartbeat(context.Background(), d.Now()); {
 		case d.lost(err):
 			return

@@ -34,6 +34,7 @@ type lane struct {
 
 	// The agenda's own, guarded by its lock.
 	inLine, looking, again bool
+	gated                  bool
 	rank, lineRank         int // of the next message; of the line in which it stands
 	wake                   time.Time
 }
@@ -74,6 +75,7 @@ type item struct {
 	retryAt   time.Time
 	joined    time.Time // when it joined the lane
 	fromPark  bool      // let out as the oldest parked one, to be tried
+	renewed   bool      // its media were renewed; not remembered across a restart
 }
 
 // asks is what the ledger is asked at the item's turn.

@@ -76,6 +76,8 @@ type Ruling struct {
 	Effect    Effect
 	Attempt   string // the attempt's own outcome: "sent", "refused", "not-delivered", "unknown"
 	Duplicate bool   // another attempt may reach the follower twice
+	Pause     bool   // the account's set-up is wrong: nothing else may leave before a person has looked
+	Renew     bool   // its media are renewed before it is queued again; if that fails, so does it
 }
 
 // A Case is what Decide looks at besides the result.
@@ -84,8 +86,10 @@ type Case struct {
 	Tries      int // attempts of this class so far, this one included
 	WhenClosed gateway.WhenClosed
 	OnUnknown  gateway.OnUnknown
-	Resent     bool // it has had its one resend
-	BusyHold   bool // the account takes -1 for an unknown outcome
+	Resent     bool          // it has had its one resend
+	BusyHold   bool          // the account takes -1 for an unknown outcome
+	CanRenew   bool          // there is somebody to renew media, and it has not been asked yet
+	Ahead      time.Duration // of WeChat's clock, for its midnight
 	Retries    Retries
 	Jitter     func(time.Duration) time.Duration // default: full jitter
 }
@@ -122,8 +126,12 @@ func Decide(err error, c Case) Ruling {
 		}
 	case out.ErrCode == 43004:
 		effect = Unreachable
-	case out.ErrCode == 45009:
-		return Ruling{State: gateway.Queued, RetryAt: midnightInBeijing(c.Now), Outcome: out, Effect: effect, Attempt: attempt}
+	case out.ErrCode == dailyQuota:
+		return Ruling{State: gateway.Queued, RetryAt: quotaEnds(c.Now, c.Ahead), Outcome: out, Effect: effect, Attempt: attempt}
+	case class == kefu.ErrAccountConfig && !aboutOneMessage[out.ErrCode]:
+		return Ruling{State: gateway.Queued, Outcome: out, Effect: effect, Attempt: attempt, Pause: true}
+	case class == kefu.ErrMediaInvalid && c.CanRenew:
+		return Ruling{State: gateway.Queued, Outcome: out, Effect: effect, Attempt: attempt, Renew: true}
 	case class == kefu.ErrNotDelivered && !passes(err):
 	default:
 		if row, ok := c.Retries[class]; ok && (row.Tries == 0 || c.Tries < row.Tries) {
@@ -134,6 +142,20 @@ func Decide(err error, c Case) Ruling {
 		}
 	}
 	return Ruling{State: gateway.Failed, Outcome: out, Effect: effect, Attempt: attempt}
+}
+
+// aboutOneMessage are the errcodes of an account's set-up that another message may
+// not meet: the wrong kf_account in one, a kind that the account may not send.
+// They fail their message; pausing for them would let a sender stop an account.
+var aboutOneMessage = map[int]bool{
+	43009: true,                                        // a card with codes of its own
+	45064: true,                                        // a mini-program that is not linked
+	45094: true,                                        // a follower who just came in
+	48003: true,                                        // mass sends
+	48008: true,                                        // this kind of message
+	53500: true,                                        // publishing
+	61452: true, 65400: true, 65401: true, 65402: true, // this kf_account
+	88000: true, // comments
 }
 
 // passes reports whether the reason for which WeChat was not reached may be gone
@@ -171,12 +193,4 @@ func (c Case) jitter(d time.Duration) time.Duration {
 		return 0
 	}
 	return rand.N(d)
-}
-
-// beijing is where WeChat's quota day begins. (No summer time since 1991.)
-var beijing = time.FixedZone("Beijing", 8*3600)
-
-func midnightInBeijing(now time.Time) time.Time {
-	y, m, d := now.In(beijing).Date()
-	return time.Date(y, m, d+1, 0, 0, 0, 0, beijing).UTC()
 }

@@ -68,7 +68,12 @@ func TestDecide(t *testing.T) {
 		{"blocked", code("43006"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
 		{"dead media", code("40007"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
 		{"bad request", code("47001"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
-		{"account", code("48001"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
+		{"dead media, somebody can renew them", code("40007"), Case{CanRenew: true}, gateway.Queued, 0, GiveBack, "refused", false},
+		{"the account's rights: it is paused", code("48001"), Case{}, gateway.Queued, 0, GiveBack, "refused", false},
+		{"the account's IP list: it is paused", code("40164"), Case{Tries: 9}, gateway.Queued, 0, GiveBack, "refused", false},
+		{"a wrong kf_account is one message's fault", code("61452"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
+		{"a kind that the account may not send, too", code("48008"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
+		{"this month's quota", code("45040"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
 		{"unknown code", code("123456"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
 		{"HTTP 429", refusedConnection, Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "not-delivered", false},
 		{"HTTP 404 is not WeChat", failure(t, 404, ""), Case{Tries: 1}, gateway.Failed, 0, GiveBack, "not-delivered", false},
@@ -96,6 +101,55 @@ func TestDecide(t *testing.T) {
 				t.Error("no class")
 			}
 		})
+	}
+}
+
+// What pauses the account and what has media renewed; and no class is forgotten.
+func TestEveryClassHasARule(t *testing.T) {
+	met := map[kefu.Class]bool{}
+	for _, x := range kefu.Codes() {
+		if x.Code == 0 {
+			continue
+		}
+		met[x.Class] = true
+		err := &kefu.Error{Op: "message/custom/send", Code: x.Code}
+		r := Decide(err, Case{Now: time.Now(), Tries: 1, WhenClosed: gateway.Park, CanRenew: true, Retries: DefaultRetries()})
+		if want := x.Class == kefu.ErrAccountConfig && !aboutOneMessage[x.Code]; r.Pause != want {
+			t.Errorf("%d (%s): pause %v, want %v", x.Code, x.Class, r.Pause, want)
+		}
+		if want := x.Class == kefu.ErrMediaInvalid; r.Renew != want {
+			t.Errorf("%d (%s): renew %v, want %v", x.Code, x.Class, r.Renew, want)
+		}
+		want := gateway.Failed
+		switch x.Class {
+		case kefu.ErrToken, kefu.ErrBusy, kefu.ErrRateLimited, kefu.ErrMediaInvalid:
+			want = gateway.Queued
+		case kefu.ErrWindowClosed, kefu.ErrAllowanceSpent:
+			want = gateway.Parked
+		case kefu.ErrAccountConfig:
+			if r.Pause {
+				want = gateway.Queued
+			}
+		case kefu.ErrQuotaExhausted:
+			if x.Code == dailyQuota {
+				want = gateway.Queued
+			}
+		}
+		if r.State != want {
+			t.Errorf("%d (%s): %s, want %s", x.Code, x.Class, r.State, want)
+		}
+	}
+	for _, class := range []kefu.Class{kefu.ErrToken, kefu.ErrBusy, kefu.ErrRateLimited, kefu.ErrQuotaExhausted, kefu.ErrAllowanceSpent,
+		kefu.ErrWindowClosed, kefu.ErrRecipientUnreachable, kefu.ErrMediaInvalid, kefu.ErrBadRequest, kefu.ErrAccountConfig} {
+		if !met[class] {
+			t.Errorf("no errcode of class %s was tried", class)
+		}
+	}
+	// From the token call 40001 is a wrong secret, from a send a dead token.
+	for op, pause := range map[string]bool{"stable_token": true, "message/custom/send": false} {
+		if r := Decide(&kefu.Error{Op: op, Code: 40001}, Case{Tries: 1, Retries: DefaultRetries()}); r.Pause != pause || r.State != gateway.Queued {
+			t.Errorf("40001 of %s: %+v", op, r)
+		}
 	}
 }
 

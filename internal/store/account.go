@@ -89,8 +89,8 @@ func (s *Store) Accounts(ctx context.Context) ([]gateway.Account, error) {
 	return accounts, rows.Err()
 }
 
-// DeleteAccount forgets an account and its token; its messages stay. ErrNotFound
-// if there is none.
+// DeleteAccount forgets an account, its token and its standing; its messages stay.
+// ErrNotFound if there is none.
 func (s *Store) DeleteAccount(ctx context.Context, now time.Time, appid string) error {
 	return s.write(ctx, now, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM accounts WHERE appid = $1`, appid)
@@ -99,6 +99,9 @@ func (s *Store) DeleteAccount(ctx context.Context, now time.Time, appid string) 
 		}
 		if err == nil {
 			_, err = t.exec(`DELETE FROM tokens WHERE appid = $1`, appid)
+		}
+		if err == nil {
+			_, err = t.exec(`DELETE FROM standings WHERE appid = $1`, appid)
 		}
 		return err
 	})

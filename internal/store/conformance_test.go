@@ -53,6 +53,7 @@ var promises = []struct {
 	{"TokensAreSwappedNotOverwritten", tokensAreSwappedNotOverwritten},
 	{"TheLastToOpenWrites", theLastToOpenWrites},
 	{"TheLastCommitIsKnown", theLastCommitIsKnown},
+	{"StandingsAreKept", standingsAreKept},
 }
 
 func TestSQLite(t *testing.T) {

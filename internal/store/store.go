@@ -30,6 +30,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -49,6 +50,9 @@ type Options struct {
 	// Driver is the name of a database/sql driver for SQLite that understands
 	// _pragma and _txlock in its file: URI. Default "sqlite" (modernc.org/sqlite).
 	Driver string
+	// Gather is how long a transaction waits for as many callers as the last one had,
+	// so that they share its fsync; default 500 µs, below 0: not at all.
+	Gather time.Duration
 	// Params go into that URI besides, "vfs=recorder" for example; a _pragma
 	// among them takes the place of the store's own.
 	Params string
@@ -99,7 +103,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		dialect: d,
 		wake:    make(chan struct{}, 1), finished: make(chan struct{}),
 		changed: make(chan struct{}), seen: make(chan struct{}),
-		lines: map[int64]line{},
+		lines: map[int64]line{}, company: cmp.Or(o.Gather, gather),
 	}
 	s := &Store{writer: w}
 	if w.db, err = d.writer(); err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	gather       = 500 * time.Microsecond // how long a transaction waits for as many callers as the last one had
+	gather       = 500 * time.Microsecond // default of Options.Gather
 	largestBatch = 2048                   // callers in one transaction
 	mostWaiting  = 20_000                 // callers in line; more are turned away
 	probeEvery   = time.Second            // how often a store that could not be written is tried
@@ -31,6 +31,7 @@ type writer struct {
 	dialect dialect
 	db      *sql.DB
 	epoch   int64
+	company time.Duration // Options.Gather
 
 	wake     chan struct{} // has room for one: there is something to do
 	finished chan struct{}
@@ -121,10 +122,10 @@ func (w *writer) loop() {
 // gather waits a moment for the company that the last transaction had: its
 // callers are on their way back.
 func (w *writer) gather() {
-	if w.last < 2 {
+	if w.last < 2 || w.company < 0 {
 		return
 	}
-	t := time.NewTimer(gather)
+	t := time.NewTimer(w.company)
 	defer t.Stop()
 	for {
 		w.mu.Lock()
