@@ -88,7 +88,7 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 	a.Secret = cmp.Or(r.Secret, stored.Secret)
 	a.Token = cmp.Or(r.Token, stored.Token)
 	a.AESKey = cmp.Or(r.AESKey, stored.AESKey)
-	a.Because = ""
+	a.Because, a.Standing = "", nil
 	if a = a.WithDefaults(); a.State == stored.State {
 		a.Because = stored.Because
 	}
@@ -149,6 +149,7 @@ func checkAccount(a gateway.Account) (bad []field) {
 	add(a.ExpiresAfter < 1 || a.ExpiresAfter.Duration() > maxExpires, "expires_after", "must-range", 1, int(maxExpires/time.Second))
 	add(a.Relearn < 1 || a.Relearn > 86400, "relearn", "must-range", 1, 86400)
 	add(a.Rate < 0 || a.Rate > 1e5, "rate", "must-range", 0, 100_000)
+	add(a.Daily < 0 || a.Daily > 1e9, "daily", "must-range", 0, 1_000_000_000)
 	slices.SortStableFunc(bad, func(a, b field) int { return strings.Compare(a.location, b.location) })
 	return bad
 }
