@@ -83,7 +83,10 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 		i := kept[j]
 		out[i] = gateway.Accepted{Message: r.Message.Message, Replayed: r.Replayed, Err: problem(r.Err)}
 		if r.Err == nil && !r.Replayed {
-			l.add(newItem(r.Message))
+			it := newItem(r.Message.Waiting())
+			it.tries = 0
+			l.add(it)
+			l.keep(it, r.Message)
 		}
 	}
 	window := d.window(l, now)

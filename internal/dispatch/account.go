@@ -273,14 +273,21 @@ func (d *Dispatcher) forgetMidnight(ctx context.Context, appid string) error {
 			l.mu.Lock()
 			defer d.leave(l)
 			for _, line := range [...][]*item{l.main, l.bulk} {
-				if len(line) == 0 || line[0].Outcome == nil || line[0].Outcome.ErrCode != dailyQuota || line[0].retryAt.IsZero() {
+				if len(line) == 0 {
 					continue
 				}
 				it := line[0]
-				if err := d.Store.Move(ctx, d.Now(), store.Move{Seq: it.Seq, From: gateway.Queued, To: gateway.Queued}); err != nil {
+				m, err := d.message(ctx, l, it)
+				if err != nil {
 					return err
 				}
-				it.retryAt = time.Time{}
+				if it.retryAt == 0 || m.Outcome == nil || m.Outcome.ErrCode != dailyQuota {
+					continue
+				}
+				if err := d.Store.Move(ctx, d.Now(), store.Move{Seq: it.seq, From: gateway.Queued, To: gateway.Queued}); err != nil {
+					return err
+				}
+				it.retryAt = 0
 				d.agenda.poke(l, l.priority())
 			}
 			return nil
@@ -361,18 +368,17 @@ func (a *account) notes(now time.Time) (notes []string) {
 
 // renew has the media of a message renewed, if the ruling says so, and puts the new
 // body in the message's place. A failure to do so is the message's.
-func (d *Dispatcher) renew(ctx context.Context, a *account, it *item, r Ruling) Ruling {
+func (d *Dispatcher) renew(ctx context.Context, a *account, m *store.Message, r Ruling) Ruling {
 	if !r.Renew {
 		return r
 	}
-	it.renewed = true
-	body, err := d.Renew(ctx, a.appid, it.Message.Message)
+	body, err := d.Renew(ctx, a.appid, m.Message)
 	if err != nil {
 		r.State, r.Renew = gateway.Failed, false
 		r.Outcome.Reason = "its media could not be renewed: " + err.Error()
 		return r
 	}
-	it.Message.Message.Message = body
+	m.Message.Message = body
 	return r
 }
 

@@ -84,7 +84,7 @@ func (d *Dispatcher) decide(ctx context.Context, id string, act func(*lane, stor
 	if err := act(l, m, d.Now()); err != nil {
 		return gateway.Message{}, problem(err)
 	}
-	d.changed(id)
+	d.changed(m.Seq)
 	d.agenda.poke(l, l.priority())
 	m, err = d.Store.Message(ctx, id)
 	return m.Message, problem(err)
@@ -324,7 +324,7 @@ func (d *Dispatcher) setAccount(ctx context.Context, given gateway.Account) erro
 	d.mu.Lock()
 	a := d.accounts[given.AppID]
 	if a == nil {
-		a = &account{appid: given.AppID}
+		a = &account{appid: given.AppID, kept: &d.kept}
 		d.accounts[given.AppID] = a
 	}
 	d.mu.Unlock()

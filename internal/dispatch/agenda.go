@@ -28,11 +28,12 @@ type agenda struct {
 
 // An accountLine is what one account has ready.
 type accountLine struct {
-	lines [3][]*lane // human, normal, bulk
-	busy  int
-	hold  time.Time // its rate is used up until then; zero: it is not
-	gated []*lane   // have something to post, which the account's standing forbids
-	opens time.Time // when some of them are looked at again; zero: when open is called
+	lines   [3][]*lane // human, normal, bulk; a lane that moved up leaves its old place, which counts no more
+	waiting int        // lanes in line
+	busy    int
+	hold    time.Time // its rate is used up until then; zero: it is not
+	gated   []*lane   // have something to post, which the account's standing forbids
+	opens   time.Time // when some of them are looked at again; zero: when open is called
 }
 
 func newAgenda(slots int) *agenda {
@@ -68,12 +69,11 @@ func (a *agenda) pokeLocked(l *lane, p gateway.Priority) {
 		return
 	}
 	line := a.lineOf(l.account.appid)
-	if l.inLine {
-		if l.rank >= l.lineRank {
-			return
-		}
-		old := line.lines[l.lineRank]
-		line.lines[l.lineRank] = slices.DeleteFunc(old, func(o *lane) bool { return o == l })
+	if l.inLine && l.rank >= l.lineRank {
+		return
+	}
+	if !l.inLine {
+		line.waiting++
 	}
 	l.inLine, l.lineRank = true, l.rank
 	line.lines[l.rank] = append(line.lines[l.rank], l)
@@ -216,22 +216,27 @@ func (a *agenda) takeLocked() *lane {
 	}
 	waiting := 0
 	for _, line := range a.ready {
-		if line.waiting() && line.hold.IsZero() {
+		if line.waiting > 0 && line.hold.IsZero() {
 			waiting++
 		}
 	}
 	for i := range a.order {
 		at := (a.turn + i) % len(a.order)
 		line := a.ready[a.order[at]]
-		if !line.waiting() || !line.hold.IsZero() || waiting > 1 && line.busy >= max(1, a.slots/2) {
+		if line.waiting == 0 || !line.hold.IsZero() || waiting > 1 && line.busy >= max(1, a.slots/2) {
 			continue
 		}
 		a.turn = at + 1
 		for r := range line.lines {
-			if len(line.lines[r]) > 0 {
+			for len(line.lines[r]) > 0 {
 				l := line.lines[r][0]
+				line.lines[r][0] = nil
 				line.lines[r] = line.lines[r][1:]
+				if !l.inLine || l.lineRank != r { // it has moved up
+					continue
+				}
 				l.inLine, l.looking, l.again = false, true, false
+				line.waiting--
 				line.busy++
 				a.busy++
 				return l
@@ -239,10 +244,6 @@ func (a *agenda) takeLocked() *lane {
 		}
 	}
 	return nil
-}
-
-func (l *accountLine) waiting() bool {
-	return len(l.lines[0])+len(l.lines[1])+len(l.lines[2]) > 0
 }
 
 // done gives the slot back.

@@ -77,24 +77,14 @@ func (d *Dispatcher) look(l *lane) gateway.Priority {
 // byTime ends what has expired and lets in what is due. It reports false if the
 // store could not keep that.
 func (d *Dispatcher) byTime(ctx context.Context, l *lane, now time.Time) bool {
-	var over, due []*item
-	for _, line := range l.lines() {
-		for _, it := range *line {
-			switch {
-			case !now.Before(it.expires):
-				over = append(over, it)
-			case it.Number == 0 && !now.Before(it.notBefore):
-				due = append(due, it)
-			}
-		}
-	}
-	for _, it := range over {
+	for _, it := range l.expired(now) {
 		out := &gateway.Outcome{Reason: "expired", Advice: "it was not sent in time; send it again if it is still of use"}
 		if !d.move(ctx, l, it, now, store.Move{To: gateway.Expired, Outcome: out}) {
+			l.soonest = it.expires // it, and perhaps others, are still here
 			return false
 		}
 	}
-	for _, it := range due {
+	for _, it := range l.due(now) {
 		if !d.move(ctx, l, it, now, store.Move{To: gateway.Queued}) {
 			return false
 		}
@@ -105,29 +95,27 @@ func (d *Dispatcher) byTime(ctx context.Context, l *lane, now time.Time) bool {
 // move takes a waiting item to another state, on disk and then in the lane. It
 // reports false if the store could not keep it; the lane is then looked at later.
 func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time, m store.Move) bool {
-	m.Seq, m.From = it.Seq, it.State
+	m.Seq, m.From = it.seq, it.State()
 	if err := d.Store.Move(ctx, now, m); err != nil {
 		d.failed(l, it, "move a message", err)
 		return false
 	}
 	l.remove(it)
-	it.State, it.retryAt = m.To, m.RetryAt
-	if m.To == gateway.Parked {
-		it.Message.Message.Message = nil // it may wait for days; the store has it
-	}
-	if it.Number == 0 && m.To == gateway.Queued { // its place in the lane was drawn in the commit
-		fresh, err := d.Store.Load(ctx, it.Seq)
+	it.become(m.To)
+	it.retryAt = at(m.RetryAt)
+	if it.number == 0 && m.To == gateway.Queued { // its place in the lane was drawn in the commit
+		fresh, err := d.Store.Load(ctx, it.seq)
 		if err != nil {
 			l.add(it) // as not yet let in: it is let in again
 			d.later(l, "read a message", err)
 			return false
 		}
-		it.Number = fresh.Number
+		it.number = fresh.Number
 	}
 	if m.To == gateway.Queued || m.To == gateway.Parked {
 		l.add(it)
 	}
-	d.changed(it.ID)
+	d.changed(it.seq)
 	return true
 }
 
@@ -143,13 +131,21 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		out := &gateway.Outcome{Class: kefu.ErrAccountConfig, Reason: "the account was removed from the gateway"}
 		return false, d.move(ctx, l, it, now, store.Move{To: gateway.Failed, Outcome: out})
 	}
+	m, err := d.message(ctx, l, it)
+	if err != nil {
+		d.later(l, "read a message", err)
+		return false, false
+	}
+	if !it.retryAt.reached(now) { // an earlier process put it off
+		return false, true
+	}
 	talk := l.talk
 	slot, verdict := ledger.Slot{}, ledger.Verdict{}
 	talk.Conversation, slot, verdict = talk.Take(policy, now, it.asks())
-	talk = talk.holding(it.Seq, slot)
+	talk = talk.holding(it.seq, slot)
 	if verdict.Act == ledger.Withhold {
 		to := gateway.Parked
-		if it.WhenClosed == gateway.Fail {
+		if it.WhenClosed() == gateway.Fail {
 			to = gateway.Failed
 		}
 		return false, d.move(ctx, l, it, now, store.Move{To: to, Outcome: withheld(verdict.Code)})
@@ -169,16 +165,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		d.agenda.poke(l, l.priority())
 		return false, false
 	}
-	body := it.Message.Message.Message
-	if len(body) == 0 { // an earlier process accepted it
-		m, err := d.Store.Load(ctx, it.Seq)
-		if err != nil {
-			d.later(l, "read a message", err)
-			return false, false
-		}
-		body = m.Message.Message
-	}
-	begin := store.Begin{Seq: it.Seq, Attempt: it.Attempts + 1, PossibleDuplicate: it.PossibleDuplicate, Conversation: conversation(l, talk)}
+	begin := store.Begin{Seq: it.seq, Attempt: m.Attempts + 1, PossibleDuplicate: m.PossibleDuplicate, Conversation: conversation(l, talk)}
 	if err := d.Store.Begin(ctx, now, begin); err != nil {
 		d.failed(l, it, "begin an attempt", err)
 		return false, false
@@ -186,29 +173,49 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	began := d.Now()
 	until, warn, ok := a.leave(began, pass)
 	if !ok { // stopped meanwhile
-		back := store.Move{Seq: it.Seq, From: gateway.Sending, To: gateway.Queued, Conversation: conversation(l, l.talk)}
+		back := store.Move{Seq: it.seq, From: gateway.Sending, To: gateway.Queued, Conversation: conversation(l, l.talk)}
 		if err := d.Store.Move(ctx, began, back); err == nil {
 			d.agenda.gate(l, until)
 			return false, false
 		} // else it is refused like those before it, which does it no harm
 	}
+	m.Attempts = begin.Attempt
 	l.talk = talk
 	l.remove(it)
-	it.State = gateway.Sending
-	it.Attempts++
+	it.become(gateway.Sending)
 	l.sending = it
-	d.changed(it.ID)
+	d.changed(it.seq)
 
 	l.mu.Unlock()
 	if warn {
 		d.learned(ctx, a, began, change{quota: true})
 	}
-	err := d.post(client, body)
+	err = d.post(client, m.Message.Message)
 	took := d.Now().Sub(began)
 	l.mu.Lock()
 
-	d.finish(ctx, l, it, pass, began, took, err)
+	d.finish(ctx, l, it, m, pass, began, took, err)
 	return true, true
+}
+
+// message returns what the store has of a message whose turn it is.
+func (d *Dispatcher) message(ctx context.Context, l *lane, it *item) (store.Message, error) {
+	if it.kept != nil {
+		return *it.kept, nil
+	}
+	m, err := d.Store.Load(ctx, it.seq)
+	if err != nil {
+		return m, err
+	}
+	if it.tries < 0 { // of an earlier process
+		it.tries = int32(m.Attempts)
+		it.retryAt = 0
+		if m.RetryAt != nil {
+			it.retryAt = at(m.RetryAt.Time)
+		}
+	}
+	l.keep(it, m) // its account may have to wait
+	return m, nil
 }
 
 // post is one attempt: exactly one call of the SDK.
@@ -221,66 +228,72 @@ func (d *Dispatcher) post(client *kefu.Client, body []byte) error {
 
 // finish decides what an attempt's result means and keeps that, however often the
 // store has to be asked.
-func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, p pass, began time.Time, took time.Duration, result error) {
+func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Message, p pass, began time.Time, took time.Duration, result error) {
 	now, a := d.Now(), l.account
 	a.mu.Lock()
 	given, tries := a.given, a.tries
 	a.mu.Unlock()
-	if class := kefu.ClassOf(result); it.Outcome == nil || it.Outcome.Class != class {
+	if class := kefu.ClassOf(result); m.Outcome == nil || m.Outcome.Class != class {
 		it.tries = 1
 	} else {
 		it.tries++
 	}
 	r := Decide(result, Case{
-		Now: now, Tries: it.tries, WhenClosed: it.WhenClosed, OnUnknown: it.OnUnknown, Resent: it.Resent,
+		Now: now, Tries: int(it.tries), WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, Resent: m.Resent,
 		BusyHold: given.Busy == "unknown", Retries: tries, CanRenew: d.Renew != nil && !it.renewed, Ahead: d.clock.offset(),
 	})
 	changed := d.learn(a, now, p, l.openid, r, result)
 	defer d.learned(ctx, a, now, changed)
 	if r.Renew {
 		l.mu.Unlock() // callbacks go on
-		r = d.renew(ctx, a, it, r)
+		it.renewed = true
+		r = d.renew(ctx, a, &m, r)
 		l.mu.Lock()
 		now = d.Now()
 	}
 	attempt := gateway.Attempt{
-		N: it.Attempts, At: gateway.At(began), TookMS: took.Milliseconds(), Outcome: r.Attempt,
-		ErrCode: r.Outcome.ErrCode, ErrMsg: r.Outcome.ErrMsg, RID: r.Outcome.RID, PossibleDuplicate: it.PossibleDuplicate,
+		N: m.Attempts, At: gateway.At(began), TookMS: took.Milliseconds(), Outcome: r.Attempt,
+		ErrCode: r.Outcome.ErrCode, ErrMsg: r.Outcome.ErrMsg, RID: r.Outcome.RID, PossibleDuplicate: m.PossibleDuplicate,
 	}
-	f := store.Finish{Seq: it.Seq, Attempt: attempt, State: r.State, RetryAt: r.RetryAt, PossibleDuplicate: it.PossibleDuplicate || r.Duplicate}
+	f := store.Finish{Seq: it.seq, Attempt: attempt, State: r.State, RetryAt: r.RetryAt, PossibleDuplicate: m.PossibleDuplicate || r.Duplicate}
 	if r.State != gateway.Sent {
 		f.Outcome = &r.Outcome
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		// Callbacks may have changed the ledger while the post was on its way, also
 		// while the store was being asked in vain: the effect is on what is true now.
-		talk, release := effect(l.talk, it.Seq, r, now)
+		talk, release := effect(l.talk, it.seq, r, now)
 		f.Conversation = conversation(l, talk)
 		err := d.Store.Finish(ctx, now, f)
 		if err == nil {
 			l.talk = talk
 			l.sending = nil
 			it.fromPark = false
-			it.State, it.retryAt, it.Outcome, it.PossibleDuplicate = r.State, r.RetryAt, f.Outcome, f.PossibleDuplicate
-			if it.State == gateway.Queued || it.State == gateway.Parked {
+			it.retryAt = at(r.RetryAt)
+			if it.become(r.State); r.State == gateway.Queued || r.State == gateway.Parked {
 				l.add(it)
 			}
-			d.changed(it.ID)
+			if r.Renew { // the store has the old content
+				m.Outcome, m.PossibleDuplicate = f.Outcome, f.PossibleDuplicate
+				it.kept = &m
+				a.kept.Add(size(m))
+			}
+			d.changed(it.seq)
 			l.letOut = l.letOut || release
 			return
 		}
 		var conflict *store.ConflictError
 		if errors.As(err, &conflict) { // kept after all, though the store said otherwise
-			d.Log.Error("a result finds its message in another state", "message", it.ID, "state", conflict.Message.State)
+			d.Log.Error("a result finds its message in another state", "message", conflict.Message.ID, "state", conflict.Message.State)
 			l.talk, l.sending, l.loaded = follower{}, nil, false // as the store has it
-			d.changed(it.ID)
+			d.changed(it.seq)
 			return
 		}
 		if d.lost(err) {
-			d.Log.Error("a result could not be kept; the message will be unknown", "message", it.ID, "error", err)
+			d.Log.Error("a result could not be kept; the message will be unknown", "message", m.ID, "error", err)
 			return
 		}
-		d.Log.Error("a result can't be kept yet", "message", it.ID, "error", err)
+		d.Log.Error("a result can't be kept yet", "message", m.ID, "error", err)
 		l.mu.Unlock() // callbacks go on
 		time.Sleep(wait)
 		l.mu.Lock()
@@ -323,7 +336,7 @@ func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
 	out := slices.Clone(l.parked[:n])
 	moves := make([]store.Move, n)
 	for i, it := range out {
-		moves[i] = store.Move{Seq: it.Seq, From: gateway.Parked, To: gateway.Queued}
+		moves[i] = store.Move{Seq: it.seq, From: gateway.Parked, To: gateway.Queued}
 	}
 	if n > 0 {
 		if err := d.Store.Move(ctx, now, moves...); err != nil {
@@ -333,9 +346,10 @@ func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
 	}
 	for _, it := range out {
 		l.remove(it)
-		it.State, it.retryAt, it.fromPark = gateway.Queued, time.Time{}, false
+		it.become(gateway.Queued)
+		it.retryAt, it.fromPark = 0, false
 		l.add(it)
-		d.changed(it.ID)
+		d.changed(it.seq)
 	}
 	l.letOut = n == mostMoves // then there may be more
 	return true
@@ -348,7 +362,7 @@ func (d *Dispatcher) oldestParked(ctx context.Context, l *lane, now time.Time) *
 		return nil
 	}
 	it := l.parked[0]
-	v := l.talk.Foresee(d.policy(l.account), now, 0, ledger.Asking{Priority: it.Priority, Parked: true})
+	v := l.talk.Foresee(d.policy(l.account), now, 0, ledger.Asking{Priority: it.Priority(), Parked: true})
 	if v.Act == ledger.Withhold {
 		if !v.Until.IsZero() {
 			d.agenda.at(l, v.Until)
@@ -387,12 +401,12 @@ func (d *Dispatcher) later(l *lane, doing string, err error) {
 func (d *Dispatcher) failed(l *lane, it *item, doing string, err error) {
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) {
-		d.Log.Error("a message is in another state than its lane thought", "message", it.ID, "state", conflict.Message.State)
+		d.Log.Error("a message is in another state than its lane thought", "message", conflict.Message.ID, "state", conflict.Message.State)
 		l.remove(it)
 		if m := conflict.Message; m.State == gateway.Queued || m.State == gateway.Parked {
-			l.add(newItem(m))
+			l.add(newItem(m.Waiting()))
 		}
-		d.changed(it.ID)
+		d.changed(it.seq)
 		d.agenda.poke(l, l.priority())
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -55,12 +56,13 @@ type Dispatcher struct {
 	fence    sync.Once     // guards its closing
 	jumps    bool          // Now is not the real time
 	clock    *clock        // WeChat's
+	kept     atomic.Int64  // bytes of messages at hand for their turns; see mostKept
 
 	mu       sync.Mutex // guards all below
 	accounts map[string]*account
 	lanes    map[laneKey]*lane
-	watchers map[string][]chan struct{} // by message id; closed at its next change
-	missed   time.Time                  // see [ledger.Policy]
+	watchers map[int64][]chan struct{} // by seq of a message; closed at its next change
+	missed   time.Time                 // see [ledger.Policy]
 }
 
 type laneKey struct{ appid, openid string }
@@ -69,7 +71,8 @@ type laneKey struct{ appid, openid string }
 // changed; lanes look it up for each message.
 type account struct {
 	appid  string
-	mu     sync.Mutex // guards all below
+	kept   *atomic.Int64 // the dispatcher's
+	mu     sync.Mutex    // guards all below
 	given  gateway.Account
 	policy ledger.Policy
 	client *kefu.Client
@@ -125,7 +128,7 @@ func (c Config) withDefaults() Config {
 func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		Config: c.withDefaults(), stop: make(chan struct{}), fenced: make(chan struct{}), jumps: c.Now != nil,
-		accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[string][]chan struct{}{},
+		accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[int64][]chan struct{}{},
 	}
 	d.agenda = newAgenda(d.Slots)
 	d.clock = &clock{next: transport(d.HTTP), now: d.Now}
@@ -154,20 +157,30 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 	if len(lost) > 0 {
 		d.Log.Warn("messages were on their way when the last process ended; they are unknown now", "messages", len(lost))
 	}
-	for m, err := range d.Store.Unfinished(ctx) {
+	for w, err := range d.Store.Unfinished(ctx) {
 		if err != nil {
 			return nil, fmt.Errorf("read what waits: %w", err)
 		}
-		if m.State == gateway.Unknown {
+		if w.State == gateway.Unknown {
 			continue
 		}
-		if d.accounts[m.Account] == nil { // deleted: its messages fail at their turn
-			d.accounts[m.Account] = &account{appid: m.Account, gone: true}
+		if d.accounts[w.Account] == nil { // deleted: its messages fail at their turn
+			d.accounts[w.Account] = &account{appid: w.Account, kept: &d.kept, gone: true}
 		}
-		d.lane(m.Account, m.OpenID).add(newItem(m))
+		d.lane(w.Account, w.OpenID).add(newItem(w))
 	}
+	asleep := now
 	for _, l := range d.lanes {
-		d.agenda.poke(l, l.priority())
+		l.rank = rank(l.priority())
+		switch {
+		case len(l.main)+len(l.bulk) > 0:
+			d.agenda.poke(l, l.priority())
+		case len(l.parked) > 0: // the ledger knows whether they wait rightly: no hurry
+			d.agenda.at(l, asleep)
+			asleep = asleep.Add(readAhead)
+		default:
+			d.agenda.at(l, l.nextMoment())
+		}
 	}
 	for range d.Slots {
 		d.running.Go(d.work)
@@ -176,6 +189,10 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 	d.running.Go(d.beat)
 	return d, nil
 }
+
+// readAhead is the pause after a start between two looks into lanes in which
+// messages are parked, so that reading their ledgers does not hold up the others.
+const readAhead = 500 * time.Microsecond
 
 // Stop lets the posts under way end, keeps what came of them and returns. What
 // did not leave stays queued.
@@ -390,28 +407,28 @@ func (d *Dispatcher) load(ctx context.Context, l *lane) error {
 }
 
 // changed tells those who wait for the message.
-func (d *Dispatcher) changed(id string) {
+func (d *Dispatcher) changed(seq int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, w := range d.watchers[id] {
+	for _, w := range d.watchers[seq] {
 		close(w)
 	}
-	delete(d.watchers, id)
+	delete(d.watchers, seq)
 }
 
 // watch returns a channel that is closed at the message's next change, and the
 // function that ends the watch.
-func (d *Dispatcher) watch(id string) (<-chan struct{}, func()) {
+func (d *Dispatcher) watch(seq int64) (<-chan struct{}, func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := make(chan struct{})
-	d.watchers[id] = append(d.watchers[id], w)
+	d.watchers[seq] = append(d.watchers[seq], w)
 	return w, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		left := slices.DeleteFunc(d.watchers[id], func(o chan struct{}) bool { return o == w })
-		if d.watchers[id] = left; len(left) == 0 {
-			delete(d.watchers, id)
+		left := slices.DeleteFunc(d.watchers[seq], func(o chan struct{}) bool { return o == w })
+		if d.watchers[seq] = left; len(left) == 0 {
+			delete(d.watchers, seq)
 		}
 	}
 }
@@ -419,9 +436,13 @@ func (d *Dispatcher) watch(id string) (<-chan struct{}, func()) {
 // Await returns the message once it is final, unknown or parked, or as it is when
 // ctx ends.
 func (d *Dispatcher) Await(ctx context.Context, id string) (gateway.Message, error) {
+	m, err := d.Store.Message(context.WithoutCancel(ctx), id)
+	if err != nil {
+		return m.Message, problem(err)
+	}
 	for {
-		w, end := d.watch(id)
-		m, err := d.Store.Message(context.WithoutCancel(ctx), id)
+		w, end := d.watch(m.Seq)
+		m, err = d.Store.Load(context.WithoutCancel(ctx), m.Seq)
 		if err != nil || m.State.Final() || m.State == gateway.Unknown || m.State == gateway.Parked {
 			end()
 			return m.Message, problem(err)

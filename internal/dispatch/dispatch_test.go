@@ -452,6 +452,47 @@ func TestDailyQuota(t *testing.T) {
 	})
 }
 
+// A restart forgets neither when a message is to be tried again nor how often it
+// was, though it reads that only at the message's turn.
+func TestRetriesOutliveARestart(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		r.wechat.Fail(kefutest.ErrCode(45009))
+		put := r.accept("oUser1", "put off")
+		behind := r.accept("oUser1", "behind")
+		settle()
+		r.stop()
+		r.start()
+		settle()
+		r.want("not before midnight", put, gateway.Queued)
+		r.want("nor what is behind it", behind, gateway.Queued)
+		if n := len(r.wechat.Sent()); n != 0 {
+			t.Errorf("%d left before midnight", n)
+		}
+		time.Sleep(24 * time.Hour)
+		settle()
+		if got := r.received("oUser1"); got != "put off behind" {
+			t.Error(got)
+		}
+
+		r.wechat.UserSends("oUser1")
+		r.wechat.Fail(kefutest.Fault{ErrCode: -1, Next: 9})
+		busy := r.accept("oUser1", "busy")
+		for range 10000 { // until the first try is over
+			time.Sleep(time.Millisecond)
+			if m, err := r.store.Message(r.t.Context(), busy); err != nil || m.RetryAt != nil {
+				break
+			}
+		}
+		r.stop()
+		r.start()
+		time.Sleep(time.Minute)
+		if m, err := r.store.Message(r.t.Context(), busy); err != nil || m.State != gateway.Failed || m.Attempts != 3 {
+			t.Errorf("busy: %s after %d attempts (%v), want failed after 3", m.State, m.Attempts, err)
+		}
+	})
+}
+
 // The rate of an account holds, and nobody else's suffers.
 func TestRate(t *testing.T) {
 	bubble(t, func(g *gateway.Account, _ *kefutest.Account) { g.Rate = 2 }, func(r *rig) {

@@ -719,7 +719,7 @@ func unfinishedComeBackInOrder(t *testing.T, open func() *Store) {
 			want = append(want, m)
 		}
 	}
-	held, resend := bring(t, s, gateway.Unknown), enqueue1(t, s, hello(follower))
+	held, resend := bring(t, s, gateway.Unknown), enqueue1(t, s, hello(follower).with(func(d *Draft) { d.OnUnknown = gateway.Resend }))
 	ok(t, s.Begin(t.Context(), noon, Begin{Seq: resend.Seq, Attempt: 1}))
 	ok(t, s.Finish(t.Context(), noon, Finish{Seq: resend.Seq, State: gateway.Unknown, RetryAt: noon, Attempt: gateway.Attempt{N: 1}}))
 	ok(t, s.Move(t.Context(), noon, Move{Seq: let.Seq, From: gateway.Queued, To: gateway.Queued}))
@@ -733,12 +733,13 @@ func unfinishedComeBackInOrder(t *testing.T, open func() *Store) {
 	}
 	want = append(want, now(t, s, waits), now(t, s, let), now(t, s, resend))
 	slices.SortFunc(want, func(a, b Message) int { return cmp.Compare(a.Number, b.Number) })
-	for i := range want {
-		want[i].Message.Message, want[i].Metadata, want[i].Warnings = nil, nil, nil
+	waiting := make([]Waiting, len(want))
+	for i, m := range want {
+		waiting[i] = m.Waiting()
 	}
 	ok(t, s.Close())
 	s = open()
-	var got []Message
+	var got []Waiting
 	for m, err := range s.Unfinished(t.Context()) {
 		ok(t, err)
 		if got = append(got, m); len(got) == 1 {
@@ -746,7 +747,7 @@ func unfinishedComeBackInOrder(t *testing.T, open func() *Store) {
 			ok(t, s.settle(t.Context()))
 		}
 	}
-	same(t, got, want)
+	same(t, got, waiting)
 	if got[0].Seq != waits.Seq || held.State != gateway.Unknown {
 		t.Errorf("first comes %v", got[0])
 	}

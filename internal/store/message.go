@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -451,79 +450,6 @@ func (s *Store) numbers(ctx context.Context, q string, args ...any) ([]int64, er
 	}
 	return numbers, rows.Err()
 }
-
-// Unfinished yields every message for which something can still happen by itself:
-// queued (scheduled and retrying ones too), parked, and unknown with a RetryAt for
-// its resend; first those in no lane yet (Number 0), then in order of Number.
-// They come without content (Message, Metadata, Warnings, Cuts): Load it when a message
-// has its turn. Messages that are kept after the call began are not among them.
-// Call it after Recover.
-func (s *Store) Unfinished(ctx context.Context) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) {
-		if err := s.settle(ctx); err != nil {
-			yield(Message{}, err)
-			return
-		}
-		var head int64
-		if err := s.row(ctx, `SELECT cursor FROM head WHERE id = 1`).Scan(&head); err != nil {
-			yield(Message{}, fmt.Errorf("read the unfinished: %w", err))
-			return
-		}
-		number, seq := int64(0), int64(0)
-		for {
-			page, err := s.unfinished(ctx, number, seq, head)
-			if err != nil {
-				yield(Message{}, fmt.Errorf("read the unfinished: %w", err))
-				return
-			}
-			for _, u := range page {
-				number, seq = u.place, u.Seq
-				if !u.State.Final() && u.State != gateway.Sending && (u.State != gateway.Unknown || u.RetryAt != nil) && !yield(u.Message, nil) {
-					return
-				}
-			}
-			if len(page) < largestPage {
-				return
-			}
-		}
-	}
-}
-
-type unfinished struct {
-	Message
-	place int64 // its number when the view last looked
-}
-
-func (s *Store) unfinished(ctx context.Context, number, seq, head int64) ([]unfinished, error) {
-	rows, err := s.rows(ctx, `SELECT l.number, m.seq, m.id, m.account, m.openid, m.msgtype, '', m.priority, m.accepted_at, m.not_before, m.expires_at,
-			m.when_closed, m.on_unknown, m.source, m.retry_of, NULL, NULL, m.parts, NULL,
-			f.type, f.number, f.attempts, f.duplicate, f.resent, f.retry_at, f.data, f.parts_sent
-		FROM listing l JOIN messages m ON m.seq = l.seq JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)
-		WHERE l.state IN ('queued', 'parked', 'sending', 'unknown') AND (l.number, l.seq) > ($1, $2) AND l.number <= $3
-		ORDER BY l.number, l.seq LIMIT $4`, number, seq, head, largestPage)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var page []unfinished
-	for rows.Next() {
-		var u unfinished
-		u.Message, err = scanMessage(after{&u.place, rows})
-		if err != nil {
-			return nil, err
-		}
-		page = append(page, u)
-	}
-	return page, rows.Err()
-}
-
-// after is a row with one column before those that Scan is asked for.
-type after struct {
-	first *int64
-	row   scanner
-}
-
-func (a after) Scan(dest ...any) error { return a.row.Scan(append([]any{a.first}, dest...)...) }
 
 // newID makes a UUIDv7.
 func newID(now time.Time) (id [16]byte) {

@@ -1,0 +1,149 @@
+package dispatch
+
+import (
+	"cmp"
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/store"
+)
+
+// A million messages may wait.
+func TestAnItemIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(item{}); size > 80 {
+		t.Errorf("an item takes %d bytes, at most 80 are meant to", size)
+	}
+}
+
+// Whatever is added, moved and removed, a lane has every line in its order and
+// knows when the next item expires, or that none does before.
+func TestLanesKeepTheirOrder(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+		l := &lane{account: &account{kept: new(atomic.Int64)}}
+		model := map[*item]bool{}
+		some := func() *item {
+			for it := range model {
+				return it
+			}
+			return nil
+		}
+		for seq := int64(1); seq < 150; seq++ {
+			now := start.Add(time.Duration(seq) * time.Second)
+			switch n := r.IntN(10); {
+			case n < 6:
+				w := store.Waiting{
+					Seq: seq, Number: seq, State: []gateway.State{gateway.Queued, gateway.Parked}[r.IntN(2)],
+					Priority: priorities[r.IntN(3)], ExpiresAt: now.Add(time.Duration(r.IntN(100)) * time.Second),
+				}
+				if r.IntN(4) == 0 {
+					w.Number, w.State, w.NotBefore = 0, gateway.Queued, now.Add(time.Duration(r.IntN(20))*time.Second)
+				}
+				it := newItem(w)
+				l.add(it)
+				l.keep(it, store.Message{Message: gateway.Message{Message: json.RawMessage("{}")}})
+				model[it] = true
+			case n < 8:
+				if it := some(); it != nil {
+					l.remove(it)
+					delete(model, it)
+				}
+			case n == 8:
+				if it := some(); it != nil && it.number != 0 { // let out, or withheld
+					l.remove(it)
+					it.state = 1 - it.state
+					l.add(it)
+				}
+			default:
+				var want []*item
+				for it := range model {
+					if it.expires.reached(now) {
+						want = append(want, it)
+					}
+				}
+				got := l.expired(now)
+				bySeq := func(a, b *item) int { return cmp.Compare(a.seq, b.seq) }
+				slices.SortFunc(want, bySeq)
+				slices.SortFunc(got, bySeq)
+				if !slices.Equal(got, want) {
+					t.Fatalf("seed %d: %d have expired, want %d", seed, len(got), len(want))
+				}
+				for _, it := range got {
+					l.remove(it)
+					delete(model, it)
+				}
+			}
+			n := 0
+			for _, line := range l.lines() {
+				n += len(*line)
+				if !slices.IsSortedFunc(*line, (*item).compare) {
+					t.Fatalf("seed %d: a line is out of order", seed)
+				}
+				for _, it := range *line {
+					if l.line(it) != line || !model[it] || l.find(it.seq) != it {
+						t.Fatalf("seed %d: item %d is in the wrong line", seed, it.seq)
+					}
+					if l.soonest == 0 || it.expires < l.soonest {
+						t.Fatalf("seed %d: an item expires before the lane thinks so", seed)
+					}
+				}
+			}
+			if n != len(model) || l.idle() != (n == 0) {
+				t.Fatalf("seed %d: %d items in the lane, want %d", seed, n, len(model))
+			}
+		}
+		for it := range model {
+			l.remove(it)
+		}
+		if left := l.account.kept.Load(); left != 0 {
+			t.Fatalf("seed %d: an empty lane keeps %d bytes of messages", seed, left)
+		}
+	}
+}
+
+// What is kept at hand has a limit; what does not fit is read at its turn.
+func TestLittleIsKeptAtHand(t *testing.T) {
+	l := &lane{account: &account{kept: new(atomic.Int64)}}
+	m := store.Message{Message: gateway.Message{Message: make(json.RawMessage, 1<<20)}}
+	var have int
+	for seq := int64(1); seq <= 20; seq++ {
+		it := newItem(store.Waiting{Seq: seq, Number: seq, State: gateway.Queued})
+		l.add(it)
+		if l.keep(it, m); it.kept != nil {
+			have++
+		}
+	}
+	if have != 15 {
+		t.Errorf("%d messages of 1 MiB are kept, want 15", have)
+	}
+	parked := newItem(store.Waiting{Seq: 99, Number: 99, State: gateway.Parked})
+	l.remove(l.main[0])
+	if l.keep(parked, m); parked.kept != nil {
+		t.Error("a parked message is kept at hand")
+	}
+}
+
+// A lane that stands in line and gets something more urgent moves up, and is
+// served once.
+func TestALaneMovesUp(t *testing.T) {
+	a := newAgenda(8)
+	one, two := &lane{account: &account{appid: "wx1"}}, &lane{account: &account{appid: "wx1"}}
+	a.poke(one, gateway.Bulk)
+	a.poke(two, gateway.Bulk)
+	a.poke(two, gateway.Human)
+	a.poke(two, gateway.Normal) // it stands better already
+	a.close()
+	if first, second, third := a.takeLocked(), a.takeLocked(), a.takeLocked(); first != two || second != one || third != nil {
+		t.Errorf("the lanes are served as %v, %v, %v", first == two, second == one, third == nil)
+	}
+	if line := a.ready["wx1"]; line.waiting != 0 || line.busy != 2 {
+		t.Errorf("%d wait and %d are looked at", line.waiting, line.busy)
+	}
+}

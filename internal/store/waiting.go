@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// A Waiting is what a message's place in its lane depends on, and no more: a
+// million of them are read at a start. The rest is read with [Store.Load] when the
+// message has its turn.
+type Waiting struct {
+	Seq, Number     int64 // see [Message]
+	Account, OpenID string
+	State           gateway.State // Queued, Parked, or Unknown that is to be resent
+	Priority        gateway.Priority
+	WhenClosed      gateway.WhenClosed
+	OnUnknown       gateway.OnUnknown
+	AcceptedAt      time.Time
+	NotBefore       time.Time // zero: none
+	ExpiresAt       time.Time
+	RetryAt         time.Time // of Unknown
+
+	Parts, PartsSent int // of a long text; 0: every other message
+}
+
+// Waiting is m without what its lane does not need.
+func (m Message) Waiting() Waiting {
+	w := Waiting{
+		Seq: m.Seq, Number: m.Number, Account: m.Account, OpenID: m.OpenID, State: m.State, Priority: m.Priority,
+		WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, AcceptedAt: m.AcceptedAt.Time, ExpiresAt: m.ExpiresAt.Time, Parts: m.Parts, PartsSent: m.PartsSent,
+	}
+	if m.NotBefore != nil {
+		w.NotBefore = m.NotBefore.Time
+	}
+	if m.RetryAt != nil && m.State == gateway.Unknown {
+		w.RetryAt = m.RetryAt.Time
+	}
+	return w
+}
+
+// Unfinished yields every message for which something can still happen by itself:
+// queued (scheduled and retrying ones too), parked, and unknown with a RetryAt for
+// its resend; first those in no lane yet (Number 0), then in order of Number.
+// Messages that are kept after the call began are not among them. Call it after
+// Recover.
+func (s *Store) Unfinished(ctx context.Context) iter.Seq2[Waiting, error] {
+	return func(yield func(Waiting, error) bool) {
+		if err := s.unfinished(ctx, yield); err != nil {
+			yield(Waiting{}, fmt.Errorf("read the unfinished: %w", err))
+		}
+	}
+}
+
+// waitingQuery reads the view alone and what never changes of a message, with few
+// columns: a start pays for each of them a million times.
+const waitingQuery = `SELECT l.seq, l.number, m.account, m.openid, m.accepted_at, m.not_before, m.expires_at,
+		CASE l.state WHEN 'queued' THEN 0 WHEN 'parked' THEN 1 ELSE 2 END
+		+ CASE m.priority WHEN 'human' THEN 0 WHEN 'normal' THEN 10 ELSE 20 END
+		+ CASE m.when_closed WHEN 'park' THEN 0 WHEN 'fail' THEN 100 ELSE 200 END
+		+ CASE m.on_unknown WHEN 'hold' THEN 0 ELSE 1000 END
+		+ 10000 * m.parts
+	FROM listing l JOIN messages m ON m.seq = l.seq
+	WHERE l.state IN ('queued', 'parked', 'sending', 'unknown') AND (l.number, l.seq) > ($1, $2) AND l.number <= $3
+	ORDER BY l.number, l.seq LIMIT $4`
+
+var (
+	waitingStates     = [...]gateway.State{gateway.Queued, gateway.Parked, gateway.Unknown}
+	waitingPriorities = [...]gateway.Priority{gateway.Human, gateway.Normal, gateway.Bulk}
+	waitingWhenClosed = [...]gateway.WhenClosed{gateway.Park, gateway.Fail, gateway.Try}
+	waitingOnUnknown  = [...]gateway.OnUnknown{gateway.Hold, gateway.Resend}
+)
+
+func (s *Store) unfinished(ctx context.Context, yield func(Waiting, error) bool) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	var head int64
+	if err := s.row(ctx, `SELECT cursor FROM head WHERE id = 1`).Scan(&head); err != nil {
+		return err
+	}
+	var after Waiting
+	page := make([]Waiting, 0, largestPage)
+	for {
+		var err error
+		page, err = s.waitingAfter(ctx, page[:0], after, head)
+		if err != nil {
+			return err
+		}
+		for _, after = range page {
+			w := after
+			if w.State == gateway.Unknown && w.OnUnknown != gateway.Resend {
+				continue
+			}
+			if w.State == gateway.Unknown || w.Parts > 0 { // they are few: the log knows more
+				m, err := s.Load(ctx, w.Seq)
+				if err != nil {
+					return err
+				}
+				if w = m.Waiting(); w.State.Final() || w.State == gateway.Sending || w.State == gateway.Unknown && w.RetryAt.IsZero() {
+					continue
+				}
+			}
+			if !yield(w, nil) {
+				return nil
+			}
+		}
+		if len(page) < largestPage {
+			return nil
+		}
+	}
+}
+
+// waitingAfter appends a page of those after one.
+func (s *Store) waitingAfter(ctx context.Context, page []Waiting, after Waiting, head int64) ([]Waiting, error) {
+	rows, err := s.rows(ctx, waitingQuery, after.Number, after.Seq, head, largestPage)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			w                     Waiting
+			accepted, expires, is int64
+			notBefore             sql.NullInt64
+		)
+		if err := rows.Scan(&w.Seq, &w.Number, &w.Account, &w.OpenID, &accepted, &notBefore, &expires, &is); err != nil {
+			return nil, err
+		}
+		w.State, w.Priority = waitingStates[is%10], waitingPriorities[is/10%10]
+		w.WhenClosed, w.OnUnknown = waitingWhenClosed[is/100%10], waitingOnUnknown[is/1000%10]
+		w.Parts = int(is / 10000)
+		w.AcceptedAt, w.ExpiresAt = fromMS(accepted), fromMS(expires)
+		if notBefore.Valid {
+			w.NotBefore = fromMS(notBefore.Int64)
+		}
+		page = append(page, w)
+	}
+	return page, rows.Err()
+}
