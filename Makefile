@@ -29,13 +29,15 @@ bench:
 shots: tools
 	cd e2e && KEFU_SHOTS=$(CURDIR)/shots $(GO) test -run Shots -timeout 5m .
 
-# The race detector needs a C compiler; the phone page is tested in a real browser.
+# The race detector needs a C compiler; the phone page is tested in a real browser, the
+# store on a real PostgreSQL, which the tests start themselves (KEFU_NO_POSTGRES=1 does without).
 tools:
 	@missing=; \
 	command -v gcc >/dev/null 2>&1 || missing="$$missing gcc libc6-dev"; \
 	command -v curl >/dev/null 2>&1 || missing="$$missing curl"; \
 	command -v chromium >/dev/null 2>&1 || missing="$$missing chromium"; \
 	fc-list 2>/dev/null | grep -qi 'noto.*cjk' || missing="$$missing fonts-noto-cjk fontconfig"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1 || [ "$$KEFU_NO_POSTGRES" = 1 ] || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then \
 	  command -v apt-get >/dev/null 2>&1 || { echo "please install:$$missing"; exit 1; }; \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \

@@ -67,9 +67,8 @@ func (e *entrance) open(ctx context.Context, p *program) (*caller, error) {
 // keyFiles are where a gateway on this machine may have left its key, the likeliest
 // first: beside its database, or in the folder of a demo on that port.
 func (p *program) keyFiles(port string) []string {
-	db, _ := strings.CutPrefix(cmp.Or(p.env["KEFU_DB"], defaultDB), "sqlite:")
 	demos, _ := filepath.Glob(filepath.Join(os.TempDir(), demoFolder(port), demoDB+".key")) // the pattern is well formed
-	return append([]string{db + ".key"}, demos...)
+	return append([]string{keyFileOf(orEnv(p, "KEFU_DB", defaultDB))}, demos...)
 }
 
 // A foundKey is a key and the file that had it.
@@ -136,7 +135,7 @@ func (c *caller) explained(err error) error {
 			return f.then("the key was taken from "+c.keyFile+"; is it of another gateway? else: export KEFU_API_KEY=kf_…",
 				"钥匙取自 "+c.keyFile+"；它可能属于另一个网关；否则 export KEFU_API_KEY=kf_…")
 		}
-		return f.then("check --key or KEFU_API_KEY; the first key is in the file <db>.key of kefu serve", "检查 --key 或 KEFU_API_KEY；第一把钥匙在 kefu serve 的 <db>.key 文件里")
+		return f.then("check --key or KEFU_API_KEY; the first key is in the file that kefu serve named (<db>.key, or kefu.key with PostgreSQL)", "检查 --key 或 KEFU_API_KEY；第一把钥匙在 kefu serve 启动时给出的文件里（<db>.key；使用 PostgreSQL 时为 kefu.key）")
 	case gateway.Refused:
 		f.code = exitRefused
 	case gateway.Unreachable:

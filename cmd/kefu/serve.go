@@ -32,15 +32,18 @@ func (p *program) serveCommand() *cobra.Command {
 		Use: "serve", Short: "Run the gateway · 启动网关",
 		Long: "Run the gateway: it keeps every message that it accepts, and delivers it in order inside WeChat's windows.\n" +
 			"启动网关：收下的每条消息都先落盘，再按顺序在微信允许的窗口内送出。\n\n" +
-			"Environment: KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]], KEFU_API_BASE, KEFU_API_KEY, KEFU_SECRET_KEY or KEFU_SECRET_KEY_FILE.",
-		Example: "  kefu serve\n  kefu serve --db sqlite:kefu.db --public-addr :8080", Args: arguments(),
+			"Messages are kept in SQLite, one file for one process, or in PostgreSQL, where a second kefu serve waits until the first is gone.\n" +
+			"消息存在 SQLite（一个文件、一个进程）或 PostgreSQL 中；后者的第二个 kefu serve 会等待，直到前一个退出。\n\n" +
+			"Environment: KEFU_DB, KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]], KEFU_API_BASE, KEFU_API_KEY, KEFU_SECRET_KEY or KEFU_SECRET_KEY_FILE.",
+		Example: "  kefu serve\n  kefu serve --db sqlite:kefu.db --public-addr :8080\n  KEFU_DB=postgres://kefu:PASSWORD@db/kefu kefu serve", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			path, ok := strings.CutPrefix(db, "sqlite:")
-			if !ok || path == "" {
-				return usagef("--db %s: this version keeps its messages in SQLite only", "--db %s：这个版本只支持 SQLite", db).
-					then("use --db sqlite:FILE", "改用 --db sqlite:文件名")
+			if !cmd.Flags().Changed("db") {
+				db = orEnv(p, "KEFU_DB", defaultDB) // not the flag's default, which the help shows
 			}
-			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: path, apiBase: apiBase})
+			if err := checkDSN("--db", db); err != nil {
+				return err
+			}
+			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase})
 			if err != nil {
 				return err
 			}
@@ -66,7 +69,7 @@ func (p *program) serveCommand() *cobra.Command {
 			case <-cmd.Context().Done():
 				return g.stop()
 			case <-g.dispatcher.Fenced():
-				return errors.Join(failf("another kefu serve has opened %s; this one ends", "另一个 kefu serve 打开了 %s；本进程结束", path).
+				return errors.Join(failf("another kefu serve has opened %s; this one ends", "另一个 kefu serve 打开了 %s；本进程结束", store.Describe(db)).
 					then("run one process on a database", "一个数据库只运行一个进程"), g.stop())
 			}
 		},
@@ -74,13 +77,36 @@ func (p *program) serveCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.StringVar(&addr, "addr", orEnv(p, "KEFU_ADDR", defaultAddr), "where the API listens; port 0 picks one")
 	fs.StringVar(&publicAddr, "public-addr", p.env["KEFU_PUBLIC_ADDR"], "a second listener that serves /callback/ alone")
-	fs.StringVar(&db, "db", orEnv(p, "KEFU_DB", defaultDB), "where messages are kept")
+	fs.StringVar(&db, "db", defaultDB, "where messages are kept: sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME (better: KEFU_DB, which others on the machine can't see)")
 	addressFlag(fs, &apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
 	return cmd
 }
 
 // defaultDB is where messages are kept unless told otherwise.
 const defaultDB = "sqlite:kefu.db"
+
+// checkDSN refuses what names no database, without repeating it: it may hold a
+// password.
+func checkDSN(flag, dsn string) error {
+	if file, ok := strings.CutPrefix(dsn, "sqlite:"); ok && file != "" || isPostgres(dsn) {
+		return nil
+	}
+	return usagef("%s names neither an SQLite file nor a PostgreSQL database", "%s 既不是 SQLite 文件，也不是 PostgreSQL 数据库", flag).
+		then("use sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME", "改用 sqlite:文件名 或 postgres://用户:密码@主机/库名")
+}
+
+func isPostgres(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
+// keyFileOf is where the first key of a gateway on this database is left: beside
+// the file, or in the working directory.
+func keyFileOf(dsn string) string {
+	if isPostgres(dsn) {
+		return "kefu.key"
+	}
+	return strings.TrimPrefix(dsn, "sqlite:") + ".key"
+}
 
 func orEnv(p *program, name, otherwise string) string {
 	if v := p.env[name]; v != "" {
@@ -92,7 +118,7 @@ func orEnv(p *program, name, otherwise string) string {
 // A gatewayConfig says what a gateway is made of.
 type gatewayConfig struct {
 	addr, publicAddr string
-	db               string // file
+	db               string // a file or a dsn
 	apiBase          string
 	now              func() time.Time // nil: the real time; else one that may jump
 	log              *slog.Logger     // default: on stderr
@@ -133,17 +159,31 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 			return nil, err
 		}
 	}
-	g := &runningGateway{url: urlOf(l), keyFile: c.db + ".key"}
+	g := &runningGateway{url: urlOf(l), keyFile: keyFileOf(c.db)}
 	defer func() {
 		if err != nil {
 			_ = l.Close() // Serve may have it already
 			err = errors.Join(err, g.stop())
 		}
 	}()
-	if g.store, err = store.Open(ctx, c.db, store.Options{SecretKey: secret}); err != nil {
-		f := failf("the database %s can't be opened", "无法打开数据库 %s", c.db)
+	waited := false
+	g.store, err = store.Open(ctx, c.db, store.Options{SecretKey: secret, Waits: func() {
+		// Nobody should be kept waiting at a door that does not open for now.
+		waited = true
+		_ = l.Close()
+		p.say("another kefu serve works on %s; this one waits until that is gone", "另一个 kefu serve 正在使用 %s；本进程等待它退出", store.Describe(c.db))
+	}})
+	if err != nil {
+		f := failf("the database %s can't be opened", "无法打开数据库 %s", store.Describe(c.db))
 		f.cause = err
 		return nil, f
+	}
+	if waited {
+		again, err := listen("--addr", l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		l = again
 	}
 	center := &tokens.Center{Store: g.store, BaseURL: c.apiBase, Now: now, Log: log}
 	g.dispatcher, err = dispatch.Start(ctx, dispatch.Config{
@@ -212,6 +252,9 @@ func (g *runningGateway) stop() error {
 		if s.Shutdown(ctx) != nil { // a request that does not end
 			errs = append(errs, s.Close())
 		}
+	}
+	if g.store != nil { // whoever still waits for a database that went away is let go
+		defer time.AfterFunc(10*time.Second, func() { g.store.Close() }).Stop()
 	}
 	if g.dispatcher != nil {
 		g.dispatcher.Stop()

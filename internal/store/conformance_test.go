@@ -54,6 +54,8 @@ var promises = []struct {
 	{"TheLastToOpenWrites", theLastToOpenWrites},
 	{"TheLastCommitIsKnown", theLastCommitIsKnown},
 	{"StandingsAreKept", standingsAreKept},
+	{"NumbersAppearInTheirOrder", numbersAppearInTheirOrder},
+	{"TextIsText", textIsText},
 }
 
 func TestSQLite(t *testing.T) {
@@ -165,7 +167,7 @@ func acceptedMeansKept(t *testing.T, open func() *Store) {
 		hello("oParked").with(func(d *Draft) {
 			d.State, d.Outcome = gateway.Parked, &gateway.Outcome{Class: kefu.ErrWindowClosed, ErrCode: 45015, ErrMsg: "a < b"}
 		}),
-		hello(strings.Repeat("'; DROP TABLE messages; --\x00\u2028", 3)),
+		hello(strings.Repeat("'; DROP TABLE messages; --\u2028", 3)),
 	}
 	s := open()
 	kept := s.Enqueue(t.Context(), noon.Add(1500*time.Microsecond), drafts...)
@@ -1073,15 +1075,85 @@ func tokensAreSwappedNotOverwritten(t *testing.T, open func() *Store) {
 func theLastToOpenWrites(t *testing.T, open func() *Store) {
 	first := open()
 	m := enqueue1(t, first, hello(follower))
+	if first.lease != nil {
+		first.lease.halt() // as if its process stood still: the next one waits for that
+	}
 	second := open()
 	wants(t, first.Enqueue(t.Context(), noon, hello(follower))[0].Err, ErrFenced)
 	wants(t, first.Begin(t.Context(), noon, Begin{Seq: m.Seq, Attempt: 1}), ErrFenced)
 	wants(t, first.Healthy(), ErrFenced)
 	ok(t, second.Begin(t.Context(), noon, Begin{Seq: m.Seq, Attempt: 1}))
 	ok(t, first.Close())
+	ok(t, second.Heartbeat(t.Context(), noon)) // the first has taken nothing with it
 	ok(t, second.Close())
 	wants(t, second.Begin(t.Context(), noon, Begin{Seq: m.Seq, Attempt: 1}), ErrClosed)
 	wants(t, second.Enqueue(t.Context(), noon, hello(follower))[0].Err, ErrClosed)
+}
+
+// Another writer has drawn a number and commits late. Until then nobody can commit
+// a higher one, or a reader who is past that would never see the lower one.
+func numbersAppearInTheirOrder(t *testing.T, open func() *Store) {
+	s := open()
+	enqueue1(t, s, hello(follower))
+	rivals, err := s.dialect.writer()
+	ok(t, err)
+	defer rivals.Close()
+	rival, err := newSession(t.Context(), s.dialect, rivals)
+	ok(t, err)
+	h, err := s.dialect.begin(t.Context(), rival)
+	ok(t, err)
+	for q, args := range map[string][]any{
+		`INSERT INTO feed (cursor, at, account, type) VALUES ($1, $2, $3, $4)`: {h.cursor + 1, ms(noon), account, "late"},
+		`UPDATE head SET cursor = $1 WHERE id = 1`:                             {h.cursor + 1},
+	} {
+		_, err := rival.conn.ExecContext(t.Context(), s.dialect.sql(q), args...)
+		ok(t, err)
+	}
+	kept := make(chan Kept)
+	go func() { kept <- s.Enqueue(context.Background(), noon, hello(follower))[0] }()
+	var early []gateway.FeedEntry
+	for range 20 {
+		entries, next, err := s.Feed(t.Context(), "1", 10, nil)
+		ok(t, err)
+		if early = entries; len(early) > 0 || next != "1" {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	same(t, len(early), 0)
+	ok(t, rival.exec(t.Context(), "COMMIT"))
+	rival.stmts.close()
+	ok(t, rival.conn.Close())
+	k := <-kept
+	ok(t, k.Err)
+	entries, _, err := s.Feed(t.Context(), "1", 10, nil)
+	ok(t, err)
+	same(t, []any{len(entries), entries[0].Type, entries[1].Cursor}, []any{2, "late", fmt.Sprint(k.Message.Seq)})
+}
+
+// What one of the databases can't keep is refused by all, and harms nobody else.
+func textIsText(t *testing.T, open func() *Store) {
+	s := open()
+	for name, bad := range map[string]Draft{
+		"zero":          hello("o\x00"),
+		"not UTF-8":     hello("o\xff"),
+		"zero in a key": hello(follower).with(func(d *Draft) { d.IdempotencyKey = "k\x00" }),
+		"long openid":   hello(strings.Repeat("o", longestOpenID+1)),
+	} {
+		kept := s.Enqueue(t.Context(), noon, hello(follower), bad, hello(follower))
+		if kept[1].Err == nil || errors.Is(kept[1].Err, ErrUnavailable) {
+			t.Errorf("%s: %v", name, kept[1].Err)
+		}
+		ok(t, errors.Join(kept[0].Err, kept[2].Err))
+		_, err := s.Receive(t.Context(), noon, Callback{Entry: Entry{Account: account, OpenID: bad.OpenID, Type: "follower.message"}, DedupeKey: bad.IdempotencyKey})
+		if bad.OpenID != follower && (err == nil || errors.Is(err, ErrUnavailable)) {
+			t.Errorf("%s received: %v", name, err)
+		}
+	}
+	enqueue1(t, s, hello(strings.Repeat("o", longestOpenID)))
+	_, err := s.Messages(t.Context(), Filter{}, "", 1)
+	ok(t, err)
+	ok(t, s.Healthy())
 }
 
 func theLastCommitIsKnown(t *testing.T, open func() *Store) {

@@ -7,153 +7,210 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
-	"regexp"
 	"strings"
 	"sync"
-
-	_ "modernc.org/sqlite"
+	"time"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// dialect is all that the rest of the package does not know about its database.
-// SQL elsewhere has $1 placeholders, RETURNING and ON CONFLICT, and nothing that
-// only SQLite understands.
-type dialect struct {
-	driver string
-	uri    string
+// dialect is all that the rest of the package does not know about its database;
+// there are two, [sqliteFile] and [postgres]. SQL elsewhere has $1 placeholders,
+// RETURNING and ON CONFLICT, and nothing that only one of them understands.
+type dialect interface {
+	// String names the database for people, without a password.
+	String() string
+	// secretFile is where the key of the seal is if none is given.
+	secretFile() string
+
+	// writer opens the database for writing.
+	writer() (*sql.DB, error)
+	// reader opens it for reading, as of each statement's beginning.
+	reader() (*sql.DB, error)
+	// sql puts a statement into the database's words.
+	sql(q string) string
+
+	// migration puts a migration, which is written for SQLite, into the
+	// database's words. before are those that come before it.
+	migration(before []string, text string) (string, error)
+	// prepare readies an empty database for its first table.
+	prepare(ctx context.Context, conn *sql.Conn) error
+	// together begins the transaction in which migrations are made.
+	together(ctx context.Context, conn *sql.Conn) error
+	// settle follows migrations, in the same transaction.
+	settle(ctx context.Context, conn *sql.Conn) error
+
+	// begin starts a transaction of the writer, which keeps others from writing,
+	// and reads the head.
+	begin(ctx context.Context, s *session) (head, error)
+	// send has the database run what was put off, in order; commit commits after
+	// it. In doubt is a commit of which nobody knows whether it took place.
+	send(ctx context.Context, s *session, put []statement, commit bool) (inDoubt bool, err error)
+	// travels reports whether statements go to the database over a connection, so
+	// that it pays to put them off and send them together.
+	travels() bool
+	// refused reports whether the database refused a row or a statement, as
+	// against being unable to work.
+	refused(err error) bool
+	// spoils reports whether a refused statement spoils its transaction.
+	spoils() bool
+
+	// shared reports whether processes on several machines can open the database
+	// at once, so that it takes a lease to tell who works on it.
+	shared() bool
+	// patience is how long a transaction may take before its connection is given
+	// up; 0: for ever.
+	patience() time.Duration
 }
 
-const (
-	begin   = "BEGIN IMMEDIATE"
-	readers = 4
-)
+// dialectOf tells the engine by the dsn: postgres:// and postgresql:// are
+// PostgreSQL, sqlite:FILE and FILE are SQLite.
+func dialectOf(dsn string, o Options) (dialect, error) {
+	scheme, _, ok := strings.Cut(dsn, "://")
+	switch {
+	case ok && (scheme == "postgres" || scheme == "postgresql"):
+		return postgresAt(dsn)
+	case ok:
+		return nil, errors.New("the database is neither sqlite:FILE nor postgres://USER@HOST/NAME")
+	}
+	return sqliteAt(strings.TrimPrefix(dsn, "sqlite:"), o)
+}
 
-// sqliteAt prepares the file, readable by its owner alone (SQLite gives -wal and
-// -shm the same mode).
-func sqliteAt(path string, o Options) (dialect, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+// Describe is a dsn for people, without its password.
+func Describe(dsn string) string {
+	d, err := dialectOf(dsn, Options{})
 	if err != nil {
-		return dialect{}, fmt.Errorf("open database: %w", err)
+		scheme, _, _ := strings.Cut(dsn, "://")
+		return scheme + "://…"
 	}
-	if err := f.Close(); err != nil {
-		return dialect{}, fmt.Errorf("open database: %w", err)
-	}
-	d := dialect{driver: "sqlite"}
-	if o.Driver != "" {
-		d.driver = o.Driver
-	}
-	d.uri = "file:" + (&url.URL{Path: path}).EscapedPath() + "?_txlock=immediate"
-	if o.Params != "" {
-		d.uri += "&" + o.Params
-	}
-	for _, p := range []struct{ name, value string }{
-		{"busy_timeout", "2000"}, // somebody else holds the file; WeChat waits 5 s for an answer
-		{"synchronous", "full"},
-		{"wal_autocheckpoint", "4000"}, // 16 MB: pages written again and again are copied once
-		{"cache_size", "-32768"},
-		{"temp_store", "memory"},
-	} {
-		if !strings.Contains(o.Params, "_pragma="+p.name+"(") {
-			d.uri += "&_pragma=" + p.name + "(" + p.value + ")"
-		}
-	}
-	return d, nil
+	return d.String()
 }
 
-// writer returns the database with its one writing connection.
-func (d dialect) writer() (*sql.DB, error) {
-	db, err := sql.Open(d.driver, d.uri)
+// A head is the row that says where the log stands.
+type head struct {
+	cursor, at, epoch, viewed, commits int64
+}
+
+const headQuery = `SELECT cursor, at, epoch, viewed, commits FROM head WHERE id = 1`
+
+func (h *head) scan(row scanner) error {
+	return row.Scan(&h.cursor, &h.at, &h.epoch, &h.viewed, &h.commits)
+}
+
+// A statement is one that was put off.
+type statement struct {
+	text string
+	args []any
+}
+
+// A session is the writer's connection with its prepared statements.
+type session struct {
+	conn  *sql.Conn
+	stmts statements
+}
+
+func newSession(ctx context.Context, d dialect, db *sql.DB) (*session, error) {
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1)
-	return db, nil
+	return &session{conn: conn, stmts: statements{prepare: conn.PrepareContext, dialect: d}}, nil
 }
 
-// reader returns the database for reading, as of each statement's beginning.
-func (d dialect) reader() (*sql.DB, error) {
-	db, err := sql.Open(d.driver, d.uri+"&_pragma=query_only(true)")
-	if err != nil {
-		return nil, err
+// exec runs a statement without arguments and result.
+func (s *session) exec(ctx context.Context, q string) error {
+	st, err := s.stmts.get(ctx, q)
+	if err == nil {
+		_, err = st.ExecContext(ctx)
 	}
-	db.SetMaxOpenConns(readers)
-	db.SetMaxIdleConns(readers)
-	return db, nil
+	return err
 }
 
-var placeholder = regexp.MustCompile(`\$(\d+)`)
-
-// sql puts a statement into SQLite's words: there, $1 is a name whose number is
-// the order of appearance, ?1 a number.
-func (dialect) sql(q string) string { return placeholder.ReplaceAllString(q, "?$1") }
-
-// refused reports whether the database refused a row or a statement, as against
-// being unable to work.
-func (dialect) refused(err error) bool {
-	const sqlError, tooBig, constraint, mismatch, outOfRange = 1, 18, 19, 20, 25
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		switch coded.Code() & 0xff {
-		case sqlError, tooBig, constraint, mismatch, outOfRange:
-			return true
-		}
-		return false
-	}
-	return strings.Contains(err.Error(), "constraint failed") // other drivers
-}
-
-// migrate brings the schema forward, each file in a transaction. Forty lines
-// instead of a library: forward only, one writer, and the files are the history.
-func (d dialect) migrate(ctx context.Context, conn *sql.Conn) error {
-	// What stays with the file; auto_vacuum has to come before the first table.
-	if _, err := conn.ExecContext(ctx, `PRAGMA auto_vacuum = incremental; PRAGMA journal_mode = wal`); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	if _, err := conn.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS migrations (version TEXT PRIMARY KEY) STRICT`); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	files, err := fs.ReadDir(migrations, "migrations")
+// migrate brings the schema forward: all that is missing, in one transaction.
+// Forty lines instead of a library: forward only, one writer, and the files are
+// the history.
+func migrate(ctx context.Context, d dialect, conn *sql.Conn) error {
+	files, err := migrationFiles()
 	if err != nil {
 		return err
 	}
-	done, err := columnOf(ctx, conn, `SELECT version FROM migrations ORDER BY version`)
-	if err != nil {
+	return migrateTo(ctx, d, conn, files, nil)
+}
+
+// migrateTo runs those of files that the database does not have yet, then within
+// the same transaction what follows, if that is not nil.
+func migrateTo(ctx context.Context, d dialect, conn *sql.Conn, files []migrationFile, then func() error) (err error) {
+	if err := d.prepare(ctx, conn); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	for i, version := range done {
-		if i >= len(files) || files[i].Name() != version {
-			return fmt.Errorf("the database has schema %s, which this version of kefu does not know: use the version that made it, or a newer one", version)
-		}
+	if err := d.together(ctx, conn); err != nil {
+		return fmt.Errorf("migrate: %w", err)
 	}
-	for _, f := range files[len(done):] {
-		text, err := migrations.ReadFile("migrations/" + f.Name())
-		if err != nil {
-			return err
-		}
-		if _, err := conn.ExecContext(ctx, begin); err != nil {
-			return fmt.Errorf("migrate %s: %w", f.Name(), err)
-		}
-		_, err = conn.ExecContext(ctx, string(text))
-		if err == nil {
-			_, err = conn.ExecContext(ctx, d.sql(`INSERT INTO migrations VALUES ($1)`), f.Name())
-		}
+	defer func() {
 		if err == nil {
 			_, err = conn.ExecContext(ctx, "COMMIT")
 		}
 		if err != nil {
-			conn.ExecContext(ctx, "ROLLBACK")
-			return fmt.Errorf("migrate %s: %w", f.Name(), err)
+			conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		}
+	}()
+	done, err := versions(ctx, conn)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	if err := known(files, done); err != nil {
+		return err
+	}
+	var before []string
+	for i, f := range files {
+		if i >= len(done) {
+			text, err := d.migration(before, f.text)
+			if err == nil {
+				_, err = conn.ExecContext(ctx, text)
+			}
+			if err == nil {
+				_, err = conn.ExecContext(ctx, d.sql(`INSERT INTO migrations VALUES ($1)`), f.name)
+			}
+			if err != nil {
+				return fmt.Errorf("migrate %s: %w", f.name, err)
+			}
+		}
+		before = append(before, f.text)
+	}
+	if len(files) > len(done) {
+		if err := d.settle(ctx, conn); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+	}
+	if then != nil {
+		return then()
 	}
 	return nil
 }
 
-func columnOf(ctx context.Context, conn *sql.Conn, q string) (column []string, err error) {
-	rows, err := conn.QueryContext(ctx, q)
+// A migrationFile is one step of the schema.
+type migrationFile struct{ name, text string }
+
+func migrationFiles() ([]migrationFile, error) {
+	entries, err := fs.ReadDir(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	files := make([]migrationFile, len(entries))
+	for i, e := range entries {
+		text, err := migrations.ReadFile("migrations/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		files[i] = migrationFile{e.Name(), string(text)}
+	}
+	return files, nil
+}
+
+// versions are the migrations that a database has seen, in order.
+func versions(ctx context.Context, conn *sql.Conn) (names []string, err error) {
+	rows, err := conn.QueryContext(ctx, `SELECT version FROM migrations ORDER BY version`)
 	if err != nil {
 		return nil, err
 	}
@@ -163,9 +220,19 @@ func columnOf(ctx context.Context, conn *sql.Conn, q string) (column []string, e
 		if err := rows.Scan(&s); err != nil {
 			return nil, err
 		}
-		column = append(column, s)
+		names = append(names, s)
 	}
-	return column, rows.Err()
+	return names, rows.Err()
+}
+
+// known holds what a database has seen against the files that there are.
+func known(files []migrationFile, done []string) error {
+	for i, version := range done {
+		if i >= len(files) || files[i].name != version {
+			return fmt.Errorf("the database has schema %s, which this version of kefu does not know: use the version that made it, or a newer one", version)
+		}
+	}
+	return nil
 }
 
 // statements keeps prepared statements by their text.
@@ -176,14 +243,14 @@ type statements struct {
 	known   map[string]*sql.Stmt
 }
 
-func (s *statements) get(q string) (*sql.Stmt, error) {
+func (s *statements) get(ctx context.Context, q string) (*sql.Stmt, error) {
 	s.mu.RLock()
 	st := s.known[q]
 	s.mu.RUnlock()
 	if st != nil {
 		return st, nil
 	}
-	st, err := s.prepare(context.Background(), s.dialect.sql(q))
+	st, err := s.prepare(ctx, s.dialect.sql(q))
 	if err != nil {
 		return nil, err
 	}

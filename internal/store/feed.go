@@ -28,6 +28,9 @@ func (s *Store) Append(ctx context.Context, now time.Time, entries ...Entry) err
 func (t *tx) append(now time.Time, entries []Entry) error {
 	for _, e := range entries {
 		var openid any
+		if len(e.OpenID) > longestOpenID {
+			return errOpenID
+		}
 		if e.OpenID != "" {
 			openid = e.OpenID
 		}

@@ -107,6 +107,9 @@ type enqueue struct {
 
 func (e *enqueue) prepare() (err error) {
 	d := &e.draft.Message
+	if len(d.OpenID) > longestOpenID {
+		return errOpenID
+	}
 	if d.State != gateway.Queued && d.State != gateway.Parked {
 		return fmt.Errorf("a message can't begin as %q", d.State)
 	}
@@ -138,6 +141,12 @@ func (e *enqueue) prepare() (err error) {
 	}
 	return err
 }
+
+// longestOpenID is the most bytes of an openid: far more than WeChat's have, and
+// little enough for every database's index.
+const longestOpenID = 255
+
+var errOpenID = fmt.Errorf("an openid has at most %d bytes", longestOpenID)
 
 func (e *enqueue) scheduled() bool {
 	return e.draft.NotBefore != nil && e.draft.NotBefore.After(e.now)

@@ -262,7 +262,7 @@ func TestFailedCommitKeepsNothing(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
 	fail := func() { // until the connection is a new one
 		ok(t, s.write(t.Context(), noon, func(*tx) error {
-			return s.conn.Raw(func(c any) error {
+			return s.session.conn.Raw(func(c any) error {
 				done := false // with this commit
 				c.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 {
 					defer func() { done = true }()

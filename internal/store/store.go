@@ -1,7 +1,7 @@
 // Package store keeps what the gateway has promised: messages, what became of
 // them, what followers did, and the accounts, keys and tokens that go with it.
 //
-//	s, err := store.Open(ctx, "kefu.db", store.Options{})
+//	s, err := store.Open(ctx, "sqlite:kefu.db", store.Options{})
 //	kept := s.Enqueue(ctx, now, draft)           // returned: on disk
 //	err = s.Begin(ctx, now, store.Begin{…})      // committed before the post leaves
 //	err = s.Finish(ctx, now, store.Finish{…})    // what came of it
@@ -22,7 +22,15 @@
 // afterwards, so that nobody is told "canceled" about something that was kept. A
 // row that the database refuses fails alone: the others are committed without it.
 // If the commit itself fails (disk full, I/O error) all its callers get
-// [ErrUnavailable], and the next one tries again.
+// [ErrUnavailable], and the next one tries again. If the connection is lost before
+// the answer to a COMMIT comes, its callers wait until the database tells whether
+// it took place.
+//
+// # Two engines
+//
+// SQLite is a file for one process, the last one that opens it. PostgreSQL can be
+// opened from several machines: one process holds the lease and works, others wait
+// in Open until it lets go or is not heard of for 4 s.
 //
 // # Time
 //
@@ -44,8 +52,16 @@ import (
 type Options struct {
 	// SecretKey seals AppSecrets, callback tokens, AES keys and access tokens:
 	// any text of at least 32 characters. Default: the content of the file
-	// <path>.secret, which the first start makes with mode 0600.
+	// <path>.secret, with PostgreSQL kefu.secret in the working directory, which the
+	// first start makes with mode 0600.
 	SecretKey kefu.Secret
+
+	// Waits, if not nil, is called once when another process holds the database and
+	// Open waits for it (PostgreSQL).
+	Waits func()
+	// LeaseLife is how long a process of which nothing is heard keeps the database
+	// (PostgreSQL); all that open it need the same. Default 4 s.
+	LeaseLife time.Duration
 
 	// Driver is the name of a database/sql driver for SQLite that understands
 	// _pragma and _txlock in its file: URI. Default "sqlite" (modernc.org/sqlite).
@@ -60,8 +76,13 @@ type Options struct {
 
 var (
 	// ErrUnavailable: the database could not be written (disk full, I/O error)
-	// or too much waits for it. Nothing was kept. It passes: try again later.
+	// or reached, or too much waits for it. Nothing was kept. It passes: try again
+	// later.
 	ErrUnavailable = errors.New("the store can't be written now; nothing was kept, try again")
+	// ErrUncertain: the connection to the database was lost while it committed, and
+	// the store was closed, or another process took over, before it could be found
+	// out whether that took place.
+	ErrUncertain = errors.New("the connection to the database was lost during a commit; it may have been kept or not")
 	// ErrNotFound: there is no such row.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: the message is not in the state that the call names. The
@@ -88,14 +109,17 @@ type Store struct {
 	reader     *sql.DB
 	reads      statements
 	seals      sealer
+	lease      *lease // nil: nobody else can open the database at the same time
 	lastCommit time.Time
 }
 
-// Open opens the database at path, making or migrating it where that is needed,
-// and takes it over: an earlier process that still has it open can't write any
-// more ([ErrFenced]).
-func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
-	d, err := sqliteAt(path, o)
+// Open opens the database, making or migrating it where that is needed, and takes
+// it over: an earlier process that still has it open can't write any more
+// ([ErrFenced]). The dsn is postgres://USER@HOST/NAME or, for SQLite, sqlite:FILE or
+// the file alone. No error of the store has the password in it. On PostgreSQL, Open
+// waits while another process works on the database.
+func Open(ctx context.Context, dsn string, o Options) (_ *Store, err error) {
+	d, err := dialectOf(dsn, o)
 	if err != nil {
 		return nil, err
 	}
@@ -116,39 +140,103 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
 			w.drop()
+			if s.lease != nil {
+				s.lease.release()
+			}
 			s.reader.Close()
 			w.db.Close()
+			err = fmt.Errorf("open %s: %w", d, err)
 		}
 	}()
-	if err := s.takeOver(ctx, path, o); err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+	if err := s.takeOver(ctx, o); err != nil {
+		return nil, err
 	}
 	for w.behind() > 0 {
 		if err := w.viewStep(); err != nil {
-			return nil, fmt.Errorf("open %s: %w", path, err)
+			return nil, err
 		}
 	}
 	go w.loop()
 	return s, nil
 }
 
-// takeOver migrates, finds the key and raises the epoch.
-func (s *Store) takeOver(ctx context.Context, path string, o Options) error {
+// takeOver finds the key, migrates and raises the epoch. A database that others can
+// open is claimed before its schema is touched; a new one has to have a schema to be
+// claimed by.
+func (s *Store) takeOver(ctx context.Context, o Options) (err error) {
+	d := s.dialect
+	migrated := func() error {
+		conn, err := s.writer.db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return migrate(ctx, d, conn)
+	}
+	if d.shared() {
+		if fresh, err := s.fresh(ctx); err != nil {
+			return err
+		} else if fresh {
+			if err := migrated(); err != nil {
+				return err
+			}
+		}
+		if s.lease, err = claim(ctx, d, s.writer.db, o.LeaseLife, o.Waits); err != nil {
+			return err
+		}
+	}
+	if err := migrated(); err != nil {
+		return err
+	}
+	if err := s.unseal(ctx, o); err != nil {
+		return err
+	}
+	q := `UPDATE head SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch, at, cursor, viewed`
+	if s.lease != nil { // done with the claim
+		q = `SELECT epoch, at, cursor, viewed FROM head WHERE id = 1`
+	}
+	var at int64
+	err = s.writer.db.QueryRowContext(ctx, q).Scan(&s.epoch, &at, &s.cursor, &s.viewed)
+	if s.lease != nil {
+		s.epoch = s.lease.epoch
+	}
+	if at > 0 {
+		s.lastCommit = fromMS(at)
+	}
+	return err
+}
+
+// fresh reports whether the database has no schema yet. One that has a schema which
+// this version does not know is refused.
+func (s *Store) fresh(ctx context.Context) (bool, error) {
 	conn, err := s.writer.db.Conn(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Close()
-	if err := s.dialect.migrate(ctx, conn); err != nil {
-		return err
+	if err := s.dialect.prepare(ctx, conn); err != nil {
+		return false, err
 	}
+	done, err := versions(ctx, conn)
+	if err != nil {
+		return false, err
+	}
+	files, err := migrationFiles()
+	if err != nil {
+		return false, err
+	}
+	return len(done) == 0, known(files, done)
+}
+
+// unseal finds the key that the database is sealed with, or seals a new one.
+func (s *Store) unseal(ctx context.Context, o Options) error {
 	var known []byte
-	err = conn.QueryRowContext(ctx, `SELECT sealed FROM seal`).Scan(&known)
+	err := s.writer.db.QueryRowContext(ctx, `SELECT sealed FROM seal`).Scan(&known)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if o.SecretKey == "" {
-		if o.SecretKey, err = secretFile(path+".secret", known == nil); err != nil {
+		if o.SecretKey, err = secretFile(s.dialect.secretFile(), known == nil); err != nil {
 			return err
 		}
 	}
@@ -156,20 +244,13 @@ func (s *Store) takeOver(ctx context.Context, path string, o Options) error {
 		return err
 	}
 	if known == nil {
-		known = s.seals.seal("kefu", "seal")
-		if _, err := conn.ExecContext(ctx, s.dialect.sql(`INSERT INTO seal (id, sealed) VALUES (1, $1)`), known); err != nil {
-			return err
-		}
-	} else if _, err := s.seals.open(known, "seal"); err != nil {
+		_, err := s.writer.db.ExecContext(ctx, s.dialect.sql(`INSERT INTO seal (id, sealed) VALUES (1, $1)`), s.seals.seal("kefu", "seal"))
+		return err
+	}
+	if _, err := s.seals.open(known, "seal"); err != nil {
 		return errors.New("the secret key is not the one that sealed this database; give that one")
 	}
-	var at int64
-	err = conn.QueryRowContext(ctx, `UPDATE head SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch, at, cursor, viewed`).
-		Scan(&s.epoch, &at, &s.cursor, &s.viewed)
-	if at > 0 {
-		s.lastCommit = fromMS(at)
-	}
-	return err
+	return nil
 }
 
 // Close waits for what was handed in, commits it and closes the database.
@@ -183,6 +264,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.nudge()
 	<-s.finished
+	if s.lease != nil {
+		s.lease.release()
+	}
 	s.reads.close()
 	return errors.Join(s.reader.Close(), s.writer.db.Close())
 }
@@ -247,7 +331,7 @@ func (s *Store) write(ctx context.Context, now time.Time, run func(*tx) error) e
 
 // row reads one row, as of now.
 func (s *Store) row(ctx context.Context, q string, args ...any) scanner {
-	st, err := s.reads.get(q)
+	st, err := s.reads.get(ctx, q)
 	if err != nil {
 		return failed{err}
 	}
@@ -256,7 +340,7 @@ func (s *Store) row(ctx context.Context, q string, args ...any) scanner {
 
 // rows reads rows, as of now.
 func (s *Store) rows(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	st, err := s.reads.get(q)
+	st, err := s.reads.get(ctx, q)
 	if err != nil {
 		return nil, err
 	}

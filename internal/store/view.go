@@ -42,42 +42,43 @@ func (w *writer) viewStep() (err error) {
 	}
 	defer func() {
 		if err != nil {
-			w.rollback()
+			w.rollback(t)
 		}
 	}()
-	from, to := t.viewed, min(t.cursor, t.viewed+viewSlice)
-	for _, q := range []string{
-		`INSERT INTO listing (seq, account, number, state, errcode)
-		SELECT f.seq, f.account, f.number, CASE f.type WHEN 'message.accepted' THEN 'queued' ELSE substr(f.type, 9) END, f.errcode
-		FROM (SELECT DISTINCT seq FROM feed WHERE cursor > $1 AND cursor <= $2 AND seq IS NOT NULL) AS touched
-		JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = touched.seq)
-		WHERE true
-		ON CONFLICT (seq) DO UPDATE SET number = excluded.number, state = excluded.state, errcode = excluded.errcode
-		WHERE listing.state <> excluded.state OR listing.number <> excluded.number OR listing.errcode <> excluded.errcode`,
-
-		`INSERT INTO conversations (openid, account, last_cursor)
-		SELECT openid, account, max(cursor) FROM feed
-		WHERE cursor > $1 AND cursor <= $2 AND type IN ` + spoken + `
-		GROUP BY openid, account
-		ON CONFLICT (openid, account) DO UPDATE SET last_cursor = excluded.last_cursor`,
-
-		`INSERT INTO said (conversation, cursor)
-		SELECT c.id, f.cursor FROM feed f JOIN conversations c ON c.openid = f.openid AND c.account = f.account
-		WHERE f.cursor > $1 AND f.cursor <= $2 AND f.type IN ` + spoken + `
-		ORDER BY c.id, f.cursor`,
-	} {
-		if _, err := t.exec(q, from, to); err != nil {
+	from := t.viewed
+	t.viewed = min(t.cursor, from+viewSlice)
+	for _, q := range viewQueries {
+		if err := t.put(q, from, t.viewed); err != nil {
 			return err
 		}
 	}
-	if _, err := t.exec(`UPDATE head SET viewed = $1 WHERE id = 1`, to); err != nil {
+	if err := t.commit(); err != nil {
 		return err
 	}
-	if t.control("COMMIT"); t.broken != nil {
-		return t.broken
-	}
-	w.publish(false, t.cursor, to)
+	w.publish(false, t.head)
 	return nil
+}
+
+// viewQueries take the lines after $1 up to $2 into the views.
+var viewQueries = []string{
+	`INSERT INTO listing (seq, account, number, state, errcode)
+	SELECT f.seq, f.account, f.number, CASE f.type WHEN 'message.accepted' THEN 'queued' ELSE substr(f.type, 9) END, f.errcode
+	FROM (SELECT DISTINCT seq FROM feed WHERE cursor > $1 AND cursor <= $2 AND seq IS NOT NULL) AS touched
+	JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = touched.seq)
+	WHERE true
+	ON CONFLICT (seq) DO UPDATE SET number = excluded.number, state = excluded.state, errcode = excluded.errcode
+	WHERE listing.state <> excluded.state OR listing.number <> excluded.number OR listing.errcode <> excluded.errcode`,
+
+	`INSERT INTO conversations (openid, account, last_cursor)
+	SELECT openid, account, max(cursor) FROM feed
+	WHERE cursor > $1 AND cursor <= $2 AND type IN ` + spoken + `
+	GROUP BY openid, account
+	ON CONFLICT (openid, account) DO UPDATE SET last_cursor = excluded.last_cursor`,
+
+	`INSERT INTO said (conversation, cursor)
+	SELECT c.id, f.cursor FROM feed f JOIN conversations c ON c.openid = f.openid AND c.account = f.account
+	WHERE f.cursor > $1 AND f.cursor <= $2 AND f.type IN ` + spoken + `
+	ORDER BY c.id, f.cursor`,
 }
 
 // settle waits until the views have read all that was committed when it was

@@ -6,8 +6,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -46,11 +48,10 @@ type writer struct {
 	changed chan struct{} // closed when cursor grows
 	seen    chan struct{} // closed when viewed grows or health changes
 
-	conn  *sql.Conn // the goroutine's own, like what follows; nil after a failure
-	stmts statements
-	lines map[int64]line // the latest about messages, by seq; see mostLines
-	last  int            // callers in the last transaction
-	since time.Time      // since when the view is behind
+	session *session       // the goroutine's own, like what follows; nil after a failure
+	lines   map[int64]line // the latest about messages, by seq; see mostLines
+	last    int            // callers in the last transaction
+	since   time.Time      // since when the view is behind
 }
 
 // submit puts ops in line and waits until their transaction is over. limited ones
@@ -192,6 +193,10 @@ func (w *writer) commit(batch []*op) {
 	if err == errApart {
 		err = w.transact(batch, true)
 	}
+	var d *doubt
+	if errors.As(err, &d) {
+		err = w.resolve(d)
+	}
 	err = w.report(err)
 	for _, o := range batch {
 		if err != nil {
@@ -203,7 +208,7 @@ func (w *writer) commit(batch []*op) {
 
 // report notes whether a transaction worked and returns what to tell its callers.
 func (w *writer) report(err error) error {
-	if err != nil && !errors.Is(err, ErrFenced) {
+	if err != nil && !errors.Is(err, ErrFenced) && !errors.Is(err, ErrUncertain) {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	w.mu.Lock()
@@ -216,8 +221,62 @@ func (w *writer) report(err error) error {
 	return err
 }
 
+// A doubt is a commit of which nobody knows whether it took place: the connection
+// was lost before the answer came.
+type doubt struct {
+	err  error
+	head head // if it did
+	grew bool
+}
+
+func (d *doubt) Error() string { return "the connection was lost during a commit: " + d.err.Error() }
+
+const resolveEvery = 250 * time.Millisecond // how often a database that went away during a commit is sought
+
+// resolve finds out whether a commit in doubt took place, however long it takes:
+// until the head can be read again its callers wait, since whatever they were told
+// might be wrong, and others are turned away. It locks the head, so a server that
+// still has the transaction open lets it know only when that is over. Nobody else
+// counts commits as long as this process holds the epoch.
+func (w *writer) resolve(d *doubt) error {
+	w.report(d)
+	for {
+		t, err := w.begin()
+		switch {
+		case err == nil:
+			kept := t.commits == d.head.commits
+			w.rollback(t)
+			if !kept {
+				return d.err
+			}
+			w.publish(d.grew, d.head)
+			return nil
+		case errors.Is(err, ErrFenced):
+			return fmt.Errorf("%w: %w", ErrUncertain, err)
+		}
+		w.mu.Lock()
+		turned, closed := w.waiting, w.closed
+		w.waiting = nil
+		w.mu.Unlock()
+		for _, o := range turned {
+			o.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+			o.done.Done()
+		}
+		if closed {
+			return fmt.Errorf("%w: %w", ErrUncertain, err)
+		}
+		again := time.NewTimer(resolveEvery)
+		select {
+		case <-w.wake:
+		case <-again.C:
+		}
+		again.Stop()
+	}
+}
+
 // transact runs ops and commits. It returns errApart if one of them failed after
-// writing and they were not run apart, each in a savepoint that can be undone.
+// writing and they were not run apart, each in a savepoint that can be undone, and
+// a *doubt if nobody knows whether they are committed.
 func (w *writer) transact(batch []*op, apart bool) (err error) {
 	t, err := w.begin()
 	if err != nil {
@@ -225,7 +284,7 @@ func (w *writer) transact(batch []*op, apart bool) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			w.rollback()
+			w.rollback(t)
 		}
 	}()
 	start := t.cursor
@@ -233,51 +292,52 @@ func (w *writer) transact(batch []*op, apart bool) (err error) {
 		if i == 0 || ms(o.now) > t.at {
 			t.at = ms(o.now)
 		}
-		o.err = nil
 		wrote, drawn := t.writes, t.cursor
 		if apart {
 			t.control("SAVEPOINT member")
 		}
 		o.err = o.run(t)
+		if apart && o.err == nil {
+			o.err = t.flush()
+		}
 		if t.broken != nil {
 			return t.broken
 		}
+		if o.err == nil {
+			o.err = t.spoilt
+		}
 		if o.err != nil {
 			t.cursor = drawn
-			if t.writes > wrote {
+			if t.writes > wrote || t.spoilt != nil {
 				if !apart {
 					return errApart
 				}
-				t.control("ROLLBACK TO member")
-				clear(t.lines)
+				t.undo()
 			}
 		}
 		if apart {
 			t.control("RELEASE member")
 		}
 	}
-	if _, err := t.exec(`UPDATE head SET cursor = $1, at = $2 WHERE id = 1`, t.cursor, t.at); err != nil {
+	if err := t.commit(); err != nil {
 		return err
 	}
-	if t.control("COMMIT"); t.broken != nil {
-		return t.broken
-	}
-	w.publish(t.cursor > start, t.cursor, t.viewed)
+	w.publish(t.cursor > start, t.head)
 	return nil
 }
 
 // publish tells the readers how far the log goes.
-func (w *writer) publish(grew bool, cursor, viewed int64) {
+func (w *writer) publish(grew bool, h head) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cursor == w.viewed && cursor > viewed {
+	if w.cursor == w.viewed && h.cursor > h.viewed {
 		w.since = time.Now()
 	}
-	if viewed > w.viewed {
+	if h.viewed > w.viewed {
 		close(w.seen)
 		w.seen = make(chan struct{})
 	}
-	w.cursor, w.viewed = cursor, viewed
+	w.cursor, w.viewed = h.cursor, h.viewed
 	if grew {
 		close(w.changed)
 		w.changed = make(chan struct{})
@@ -286,62 +346,69 @@ func (w *writer) publish(grew bool, cursor, viewed int64) {
 
 // begin starts a transaction and reads where the log stands.
 func (w *writer) begin() (*tx, error) {
-	if w.conn == nil {
-		conn, err := w.db.Conn(context.Background())
+	ctx, end := context.Background(), context.CancelFunc(func() {})
+	if p := w.dialect.patience(); p > 0 {
+		ctx, end = context.WithTimeout(ctx, p)
+	}
+	if w.session == nil {
+		s, err := newSession(ctx, w.dialect, w.db)
 		if err != nil {
+			end()
 			return nil, err
 		}
-		w.conn = conn
-		w.stmts = statements{prepare: conn.PrepareContext, dialect: w.dialect}
+		w.session = s
 	}
-	t := &tx{stmts: &w.stmts, dialect: w.dialect, lines: w.lines}
-	if t.control(begin); t.broken != nil {
-		w.drop()
-		return nil, t.broken
-	}
-	var epoch int64
-	err := t.row(`SELECT cursor, at, epoch, viewed FROM head WHERE id = 1`).Scan(&t.cursor, &t.at, &epoch, &t.viewed)
-	if err == nil && epoch != w.epoch {
+	t := &tx{ctx: ctx, end: end, session: w.session, dialect: w.dialect, lines: w.lines}
+	var err error
+	t.head, err = w.dialect.begin(ctx, w.session)
+	if err == nil && t.epoch != w.epoch {
 		err = ErrFenced
 	}
 	if err != nil {
-		w.rollback()
+		w.rollback(t)
 		return nil, err
 	}
 	return t, nil
 }
 
 // rollback undoes the transaction. Where that fails (SQLite may have done it by
-// itself) the connection goes too.
-func (w *writer) rollback() {
+// itself, a connection may be gone) the connection goes too.
+func (w *writer) rollback(t *tx) {
 	clear(w.lines)
-	if _, err := w.conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
+	if _, err := w.session.conn.ExecContext(t.ctx, "ROLLBACK"); err != nil {
 		w.drop()
 	}
+	t.end()
 }
 
 // drop closes the connection; the next transaction makes a new one.
 func (w *writer) drop() {
-	if w.conn == nil {
+	if w.session == nil {
 		return
 	}
-	w.stmts.close()
-	w.conn.Raw(func(any) error { return driver.ErrBadConn })
-	w.conn.Close()
-	w.conn = nil
+	w.session.stmts.close()
+	w.session.conn.Raw(func(any) error { return driver.ErrBadConn })
+	w.session.conn.Close()
+	w.session = nil
 }
 
 // A tx is the transaction that an op writes into.
 type tx struct {
-	stmts   *statements
+	head // as it will be; cursor is the last number drawn
+
+	ctx     context.Context
+	end     context.CancelFunc
+	session *session
 	dialect dialect
 	lines   map[int64]line
-	cursor  int64 // last number drawn
-	viewed  int64
-	at      int64
-	writes  int   // statements that wrote
-	broken  error // the database could not work: no member's fault
+	writes  int         // statements that wrote
+	later   []statement // written, but not handed over yet
+	broken  error       // the database could not work: no member's fault
+	spoilt  error       // a statement was refused, and with it what follows it
 }
+
+// mostLater is how many statements are put off at most.
+const mostLater = 4096
 
 // draw returns the next number of the log.
 func (t *tx) draw() int64 {
@@ -349,13 +416,69 @@ func (t *tx) draw() int64 {
 	return t.cursor
 }
 
+// put writes, like exec, when nobody needs to know how many rows: a database that
+// is reached over a connection gets many of them at once, before the next thing
+// that is read and before the commit. A refusal may then show only there.
+func (t *tx) put(q string, args ...any) error {
+	if !t.dialect.travels() {
+		_, err := t.exec(q, args...)
+		return err
+	}
+	if err := t.ready(args); err != nil {
+		return err
+	}
+	t.writes++
+	t.later = append(t.later, statement{q, args})
+	if len(t.later) >= mostLater {
+		return t.flush()
+	}
+	return nil
+}
+
+// flush hands over what was put.
+func (t *tx) flush() error {
+	if len(t.later) == 0 {
+		return nil
+	}
+	put := t.later
+	t.later = nil
+	_, err := t.dialect.send(t.ctx, t.session, put, false)
+	return t.fault(err)
+}
+
+// ready reports what keeps a statement from being run.
+func (t *tx) ready(args []any) error {
+	switch {
+	case t.broken != nil:
+		return t.broken
+	case t.spoilt != nil:
+		return t.spoilt
+	}
+	for _, a := range args {
+		if text, ok := a.(string); ok && !utf8.ValidString(text) || ok && strings.IndexByte(text, 0) >= 0 {
+			return errText
+		}
+	}
+	return nil
+}
+
+// errText: not every database can keep it.
+var errText = errors.New("a text is not UTF-8 or has a zero in it")
+
 // exec runs a statement that writes and returns how many rows it wrote.
 func (t *tx) exec(q string, args ...any) (int64, error) {
-	st, err := t.stmts.get(q)
+	err := t.ready(args)
+	if err == nil {
+		err = t.flush()
+	}
+	if err != nil {
+		return 0, err
+	}
+	st, err := t.session.stmts.get(t.ctx, q)
 	if err != nil {
 		return 0, t.fault(err)
 	}
-	res, err := st.ExecContext(context.Background(), args...)
+	res, err := st.ExecContext(t.ctx, args...)
 	if err != nil {
 		return 0, t.fault(err)
 	}
@@ -366,34 +489,76 @@ func (t *tx) exec(q string, args ...any) (int64, error) {
 	return n, err
 }
 
-// control runs BEGIN, COMMIT and their kin, of which a failure is nobody's own.
+// control runs savepoints and their kin, of which a failure is nobody's own.
 func (t *tx) control(q string) {
 	if t.broken != nil {
 		return
 	}
-	st, err := t.stmts.get(q)
-	if err == nil {
-		_, err = st.ExecContext(context.Background())
-	}
-	if err != nil {
+	if err := t.session.exec(t.ctx, q); err != nil {
 		t.broken = err
 	}
 }
 
+// undo takes back what the member has written.
+func (t *tx) undo() {
+	t.later, t.spoilt = nil, nil
+	clear(t.lines)
+	t.control("ROLLBACK TO member")
+}
+
+// commit writes the head and commits, with what was put before: errApart if that
+// is refused, a *doubt if nobody knows.
+func (t *tx) commit() error {
+	if t.broken != nil {
+		return t.broken
+	}
+	t.commits++
+	err := t.put(`UPDATE head SET cursor = $1, at = $2, viewed = $3, commits = $4 WHERE id = 1`, t.cursor, t.at, t.viewed, t.commits)
+	if t.spoilt != nil {
+		return errApart
+	} else if err != nil {
+		return err
+	}
+	put := t.later
+	t.later = nil
+	inDoubt, err := t.dialect.send(t.ctx, t.session, put, true)
+	switch {
+	case inDoubt:
+		return &doubt{err: err, head: t.head}
+	case err != nil && t.dialect.refused(err):
+		return errApart
+	}
+	if err == nil {
+		t.end()
+	}
+	return err
+}
+
 func (t *tx) fault(err error) error {
-	if !t.dialect.refused(err) {
+	switch {
+	case err == nil || t.broken != nil || t.spoilt != nil:
+	case !t.dialect.refused(err):
 		t.broken = err
+	case t.dialect.spoils():
+		t.spoilt = err
 	}
 	return err
 }
 
 // row runs a query for one row. Its Scan returns sql.ErrNoRows if there is none.
 func (t *tx) row(q string, args ...any) row {
-	st, err := t.stmts.get(q)
+	err := t.ready(args)
+	if err == nil {
+		err = t.flush()
+	}
 	if err != nil {
 		return row{t: t, err: err}
 	}
-	return row{t: t, row: st.QueryRowContext(context.Background(), args...)}
+	st, err := t.session.stmts.get(t.ctx, q)
+	if err != nil {
+		return row{t: t, err: t.fault(err)}
+	}
+	return row{t: t, row: st.QueryRowContext(t.ctx, args...)}
 }
 
 type row struct {
@@ -405,9 +570,9 @@ type row struct {
 func (r row) Scan(dest ...any) error {
 	if r.err == nil {
 		r.err = r.row.Scan(dest...)
-	}
-	if r.err != nil && !errors.Is(r.err, sql.ErrNoRows) {
-		return r.t.fault(r.err)
+		if r.err != nil && !errors.Is(r.err, sql.ErrNoRows) {
+			r.t.fault(r.err)
+		}
 	}
 	return r.err
 }

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite"
+)
+
+// sqliteFile is a database in one file, for one process.
+type sqliteFile struct {
+	path   string
+	driver string
+	uri    string
+}
+
+const readers = 4
+
+// sqliteAt prepares the file, readable by its owner alone (SQLite gives -wal and
+// -shm the same mode).
+func sqliteAt(path string, o Options) (sqliteFile, error) {
+	d := sqliteFile{path: path, driver: "sqlite"}
+	if o.Driver != "" {
+		d.driver = o.Driver
+	}
+	d.uri = "file:" + (&url.URL{Path: path}).EscapedPath() + "?_txlock=immediate"
+	if o.Params != "" {
+		d.uri += "&" + o.Params
+	}
+	for _, p := range []struct{ name, value string }{
+		{"busy_timeout", "2000"}, // somebody else holds the file; WeChat waits 5 s for an answer
+		{"synchronous", "full"},
+		{"wal_autocheckpoint", "4000"}, // 16 MB: pages written again and again are copied once
+		{"cache_size", "-32768"},
+		{"temp_store", "memory"},
+	} {
+		if !strings.Contains(o.Params, "_pragma="+p.name+"(") {
+			d.uri += "&_pragma=" + p.name + "(" + p.value + ")"
+		}
+	}
+	return d, nil
+}
+
+func (d sqliteFile) String() string     { return d.path }
+func (d sqliteFile) secretFile() string { return d.path + ".secret" }
+
+// writer returns the database with its one writing connection.
+func (d sqliteFile) writer() (*sql.DB, error) {
+	f, err := os.OpenFile(d.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db, err := sql.Open(d.driver, d.uri)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
+func (d sqliteFile) reader() (*sql.DB, error) {
+	db, err := sql.Open(d.driver, d.uri+"&_pragma=query_only(true)")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(readers)
+	db.SetMaxIdleConns(readers)
+	return db, nil
+}
+
+var placeholder = regexp.MustCompile(`\$(\d+)`)
+
+// sql: in SQLite, $1 is a name whose number is the order of appearance, ?1 a number.
+func (sqliteFile) sql(q string) string { return placeholder.ReplaceAllString(q, "?$1") }
+
+func (sqliteFile) migration(_ []string, text string) (string, error) { return text, nil }
+
+func (sqliteFile) prepare(ctx context.Context, conn *sql.Conn) error {
+	// What stays with the file; auto_vacuum has to come before the first table.
+	_, err := conn.ExecContext(ctx, `PRAGMA auto_vacuum = incremental; PRAGMA journal_mode = wal`)
+	return err
+}
+
+func (sqliteFile) together(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migrations (version TEXT PRIMARY KEY) STRICT`)
+	return err
+}
+
+func (sqliteFile) settle(context.Context, *sql.Conn) error { return nil }
+
+func (sqliteFile) begin(ctx context.Context, s *session) (h head, err error) {
+	if err := s.exec(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return h, err
+	}
+	st, err := s.stmts.get(ctx, headQuery)
+	if err == nil {
+		err = h.scan(st.QueryRowContext(ctx))
+	}
+	return h, err
+}
+
+// send has nothing to run but the commit: statements do not travel.
+func (sqliteFile) send(ctx context.Context, s *session, _ []statement, commit bool) (inDoubt bool, err error) {
+	if commit {
+		err = s.exec(ctx, `COMMIT`)
+	}
+	return false, err
+}
+
+func (sqliteFile) refused(err error) bool {
+	const sqlError, tooBig, constraint, mismatch, outOfRange = 1, 18, 19, 20, 25
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		switch coded.Code() & 0xff {
+		case sqlError, tooBig, constraint, mismatch, outOfRange:
+			return true
+		}
+		return false
+	}
+	return strings.Contains(err.Error(), "constraint failed") // other drivers
+}
+
+func (sqliteFile) travels() bool           { return false }
+func (sqliteFile) spoils() bool            { return false }
+func (sqliteFile) shared() bool            { return false }
+func (sqliteFile) patience() time.Duration { return 0 }
