@@ -35,7 +35,7 @@ func (p *program) serveCommand() *cobra.Command {
 			"Messages are kept in SQLite, one file for one process, or in PostgreSQL, where a second kefu serve waits until the first is gone.\n" +
 			"消息存在 SQLite（一个文件、一个进程）或 PostgreSQL 中；后者的第二个 kefu serve 会等待，直到前一个退出。\n\n" +
 			"Environment: KEFU_DB, KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]], KEFU_API_BASE, KEFU_API_KEY, KEFU_SECRET_KEY or KEFU_SECRET_KEY_FILE.",
-		Example: "  kefu serve\n  kefu serve --db sqlite:kefu.db --public-addr :8080\n  KEFU_DB=postgres://kefu:PASSWORD@db/kefu kefu serve", Args: arguments(),
+		Example: "  kefu serve\n  kefu serve --db sqlite:kefu.db --public-addr :8080\n  kefu serve --db postgres://kefu@db/kefu", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("db") {
 				db = orEnv(p, "KEFU_DB", defaultDB) // not the flag's default, which the help shows

@@ -525,7 +525,7 @@ func (t *tx) commit() error {
 	switch {
 	case inDoubt:
 		return &doubt{err: err, head: t.head}
-	case err != nil && t.dialect.refused(err):
+	case err != nil && len(put) > 0 && t.dialect.refused(err):
 		return errApart
 	}
 	if err == nil {
