@@ -26,7 +26,7 @@ import (
 type process struct {
 	t    testing.TB
 	bin  string
-	db   string
+	db   string // sqlite:FILE or postgres://…
 	addr string
 	api  string // WeChat's address
 	env  []string
@@ -45,7 +45,7 @@ func newProcess(t testing.TB, api string) *process {
 	defer l.Close()
 	a := kefutest.DefaultAccount
 	return &process{
-		t: t, bin: mustBinary(t), db: filepath.Join(t.TempDir(), "kefu.db"), addr: l.Addr().String(), api: api,
+		t: t, bin: mustBinary(t), db: "sqlite:" + filepath.Join(t.TempDir(), "kefu.db"), addr: l.Addr().String(), api: api,
 		env: []string{
 			"KEFU_API_KEY=" + apiKey, "KEFU_API_BASE=" + api,
 			fmt.Sprintf("KEFU_ACCOUNT=%s:%s:%s:%s", a.AppID, a.Secret.Reveal(), a.Token.Reveal(), a.AESKey.Reveal()),
@@ -58,7 +58,7 @@ func (p *process) url() string { return "http://" + p.addr }
 // start returns once the gateway is ready.
 func (p *process) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(p.bin, "serve", "--addr", p.addr, "--db", "sqlite:"+p.db)
+	p.cmd = exec.Command(p.bin, "serve", "--addr", p.addr, "--db", p.db)
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stderr = &p.errs
 	if err := p.cmd.Start(); err != nil {

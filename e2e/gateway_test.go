@@ -114,7 +114,7 @@ func TestDiskFull(t *testing.T) {
 	wechat := kefutest.NewServer()
 	defer wechat.Close()
 	p := newProcess(t, wechat.URL)
-	p.db = filepath.Join(dir, "kefu.db")
+	p.db = "sqlite:" + filepath.Join(dir, "kefu.db")
 	p.start()
 	defer p.kill()
 	ballast := filepath.Join(dir, "ballast")

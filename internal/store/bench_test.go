@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,11 +16,12 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/pgtest"
 )
 
 // Each caller waits for its fsync before it comes again. Messages have 400 bytes.
 func benchmark(b *testing.B, followers, producers int, way func(s *Store, d Draft)) {
-	s := open(b, filepath.Join(b.TempDir(), "kefu.db"), Options{})
+	s := open(b, benchDSN(b), Options{SecretKey: secretKey})
 	content := json.RawMessage(`{"touser":"o","msgtype":"text","text":{"content":"` + strings.Repeat("x", 340) + `"}}`)
 	drafts := make([]Draft, followers)
 	for i := range drafts {
@@ -45,6 +47,14 @@ func benchmark(b *testing.B, followers, producers int, way func(s *Store, d Draf
 	wg.Wait()
 	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/message")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+}
+
+// benchDSN is a new database: SQLite, or PostgreSQL with KEFU_BENCH=postgres.
+func benchDSN(b *testing.B) string {
+	if os.Getenv("KEFU_BENCH") == "postgres" {
+		return pgtest.Shared(b).DSN(b)
+	}
+	return filepath.Join(b.TempDir(), "kefu.db")
 }
 
 // cpu is what this process has used, in user and kernel.
@@ -92,8 +102,8 @@ func BenchmarkDelivery(b *testing.B) {
 
 // A start with b.N messages waiting: open, find what was lost, read the lanes.
 func BenchmarkStart(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "kefu.db")
-	s := open(b, path, Options{})
+	path := benchDSN(b)
+	s := open(b, path, Options{SecretKey: secretKey})
 	for done := 0; done < b.N; {
 		drafts := make([]Draft, min(1000, b.N-done))
 		for i := range drafts {
@@ -107,7 +117,7 @@ func BenchmarkStart(b *testing.B) {
 	ok(b, s.Close())
 	b.ReportAllocs()
 	b.ResetTimer()
-	s = open(b, path, Options{})
+	s = open(b, path, Options{SecretKey: secretKey})
 	_, err := s.Recover(context.Background(), noon, nil)
 	ok(b, err)
 	n := 0

@@ -131,9 +131,8 @@ func (t *tx) saveConversation(c *Conversation) error {
 	if c == nil || c.Ledger == nil {
 		return nil
 	}
-	_, err := t.exec(`INSERT INTO conversations (openid, account, ledger) VALUES ($1, $2, $3)
+	return t.put(`INSERT INTO conversations (openid, account, ledger) VALUES ($1, $2, $3)
 		ON CONFLICT (openid, account) DO UPDATE SET ledger = excluded.ledger`, c.OpenID, c.Account, string(c.Ledger))
-	return err
 }
 
 // A Callback is something that a follower did, as WeChat told it.
@@ -172,7 +171,7 @@ func (c Callback) run(t *tx, now time.Time) (duplicate bool, err error) {
 		} else if !errors.Is(err, sql.ErrNoRows) {
 			return false, err
 		}
-		if _, err := t.exec(`DELETE FROM callbacks_seen WHERE account = $1 AND key = $2`, c.Account, c.DedupeKey); err != nil {
+		if err := t.put(`DELETE FROM callbacks_seen WHERE account = $1 AND key = $2`, c.Account, c.DedupeKey); err != nil {
 			return false, err
 		}
 	}
@@ -180,7 +179,7 @@ func (c Callback) run(t *tx, now time.Time) (duplicate bool, err error) {
 		return false, err
 	}
 	if c.DedupeKey != "" {
-		if _, err := t.exec(`INSERT INTO callbacks_seen (cursor, account, key, at) VALUES ($1, $2, $3, $4)`,
+		if err := t.put(`INSERT INTO callbacks_seen (cursor, account, key, at) VALUES ($1, $2, $3, $4)`,
 			t.cursor, c.Account, c.DedupeKey, ms(now)); err != nil {
 			return false, err
 		}

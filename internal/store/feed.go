@@ -34,7 +34,7 @@ func (t *tx) append(now time.Time, entries []Entry) error {
 		if e.OpenID != "" {
 			openid = e.OpenID
 		}
-		if _, err := t.exec(`INSERT INTO feed (cursor, at, account, openid, type, data) VALUES ($1, $2, $3, $4, $5, $6)`,
+		if err := t.put(`INSERT INTO feed (cursor, at, account, openid, type, data) VALUES ($1, $2, $3, $4, $5, $6)`,
 			t.draw(), ms(now), e.Account, openid, e.Type, nullable(e.Data)); err != nil {
 			return err
 		}

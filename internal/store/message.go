@@ -183,7 +183,7 @@ func (e *enqueue) run(t *tx) error {
 	}
 
 	seq := t.draw()
-	if _, err := t.exec(`INSERT INTO messages (seq, id, account, openid, msgtype, body, accepted_at, not_before, expires_at,
+	if err := t.put(`INSERT INTO messages (seq, id, account, openid, msgtype, body, accepted_at, not_before, expires_at,
 			when_closed, on_unknown, priority, source, retry_of, metadata, warnings, parts, cuts)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
 		seq, e.id[:], d.Account, d.OpenID, d.MsgType, string(d.Message), ms(e.now), msOf(d.NotBefore), ms(d.ExpiresAt.Time),
@@ -207,10 +207,10 @@ func (e *enqueue) run(t *tx) error {
 		}
 	}
 	if key != "" {
-		if _, err := t.exec(`DELETE FROM idempotency WHERE account = $1 AND key = $2`, d.Account, key); err != nil {
+		if err := t.put(`DELETE FROM idempotency WHERE account = $1 AND key = $2`, d.Account, key); err != nil {
 			return err
 		}
-		if _, err := t.exec(`INSERT INTO idempotency (seq, account, key, fingerprint, at) VALUES ($1, $2, $3, $4, $5)`,
+		if err := t.put(`INSERT INTO idempotency (seq, account, key, fingerprint, at) VALUES ($1, $2, $3, $4, $5)`,
 			seq, d.Account, key, e.draft.Fingerprint[:], ms(e.now)); err != nil {
 			return err
 		}

@@ -217,7 +217,7 @@ func (t *tx) write(cursor int64, now time.Time, kind string, seq int64, l line, 
 	if l.partsSent > 0 {
 		sent = l.partsSent
 	}
-	_, err := t.exec(`INSERT INTO feed (cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, retry_at, data, attempt, parts_sent)
+	err := t.put(`INSERT INTO feed (cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, retry_at, data, attempt, parts_sent)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
 		cursor, ms(now), l.account, l.openid, kind, seq, l.number, l.attempts, bit(l.duplicate), bit(l.resent), l.errcode, retry, l.outcome, attempt, sent)
 	if err != nil {
