@@ -24,7 +24,10 @@ var mayImport = map[string][]string{
 	"kefu/internal/pgtest":   {},
 	"kefu/internal/dispatch": {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/ledger", "kefu/internal/store", "golang.org/x/time/rate"},
 	"kefu/internal/server":   {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/longtext"},
+	"kefu/internal/webhook":  {"kefu", "kefu/gateway", "kefu/internal/store"},
 	"kefu/cmd/kefu":          nil,
+
+	"kefu/examples/webhook/go": {},
 }
 
 func TestImports(t *testing.T) {

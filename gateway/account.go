@@ -36,6 +36,9 @@ type Account struct {
 	State   string               `json:"state"`          // "active" or "paused"
 	Because string               `json:"because,omitempty"`
 
+	// AILabel marks what webhooks answer as said by an AI (aimsgcontext), which WeChat
+	// shows under the message.
+	AILabel bool `json:"ai_label,omitempty"`
 	// Daily is how many customer messages WeChat takes a day from this account;
 	// default: what its rules say, 500,000. At 80 % the gateway warns.
 	Daily int `json:"daily,omitempty"`

@@ -162,6 +162,64 @@ func (c *Client) Timeline(ctx context.Context, account, openid, cursor string, l
 	})
 }
 
+// Handover says who answers a follower from now on.
+func (c *Client) Handover(ctx context.Context, account, openid string, h Handover) (Handling, error) {
+	return call[Handling](ctx, c, request{method: "POST", path: path("conversations", account, openid, "handover"), in: h})
+}
+
+// Webhooks returns the webhooks, without their secrets.
+func (c *Client) Webhooks(ctx context.Context) ([]Webhook, error) {
+	page, err := call[Page[Webhook]](ctx, c, request{method: "GET", path: "/v1/webhooks"})
+	return page.Items, err
+}
+
+// Webhook returns a webhook, without its secret.
+func (c *Client) Webhook(ctx context.Context, id string) (Webhook, error) {
+	return call[Webhook](ctx, c, request{method: "GET", path: path("webhooks", id)})
+}
+
+// AddWebhook makes a webhook. Its secret is in the answer, this once.
+func (c *Client) AddWebhook(ctx context.Context, r WebhookRequest) (Webhook, error) {
+	return call[Webhook](ctx, c, request{method: "POST", path: "/v1/webhooks", in: r})
+}
+
+// PutWebhook replaces the settings of a webhook; its secret and its place in the feed
+// stay.
+func (c *Client) PutWebhook(ctx context.Context, id string, r WebhookRequest) (Webhook, error) {
+	return call[Webhook](ctx, c, request{method: "PUT", path: path("webhooks", id), in: r})
+}
+
+// DeleteWebhook ends a webhook and forgets its attempts.
+func (c *Client) DeleteWebhook(ctx context.Context, id string) error {
+	_, err := call[none](ctx, c, request{method: "DELETE", path: path("webhooks", id)})
+	return err
+}
+
+// RotateWebhook makes a new secret, which is in the answer, this once. The old one
+// signs besides it for the overlap.
+func (c *Client) RotateWebhook(ctx context.Context, id string, r RotateRequest) (Webhook, error) {
+	return call[Webhook](ctx, c, request{method: "POST", path: path("webhooks", id, "rotate"), in: r})
+}
+
+// TestWebhook posts an event of the type webhook.test, once, and returns what came of
+// it.
+func (c *Client) TestWebhook(ctx context.Context, id string) (WebhookAttempt, error) {
+	return call[WebhookAttempt](ctx, c, request{method: "POST", path: path("webhooks", id, "test"), longer: maxWebhookTime})
+}
+
+// maxWebhookTime is the longest that a webhook may take to answer.
+const maxWebhookTime = 30 * time.Second
+
+// ReplayWebhook has entries of the feed delivered once more.
+func (c *Client) ReplayWebhook(ctx context.Context, id string, r ReplayRequest) (Replay, error) {
+	return call[Replay](ctx, c, request{method: "POST", path: path("webhooks", id, "replay"), in: r})
+}
+
+// WebhookAttempts returns a page of the attempts to deliver to a webhook, newest first.
+func (c *Client) WebhookAttempts(ctx context.Context, id, cursor string, limit int) (Page[WebhookAttempt], error) {
+	return call[Page[WebhookAttempt]](ctx, c, request{method: "GET", path: path("webhooks", id, "attempts"), query: paged(url.Values{}, cursor, limit)})
+}
+
 // Accounts returns the accounts that the key is for.
 func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 	page, err := call[Page[Account]](ctx, c, request{method: "GET", path: "/v1/accounts"})
@@ -236,6 +294,7 @@ type request struct {
 	query        url.Values
 	in           any           // the body; nil: none
 	wait         time.Duration // for a message's end
+	longer       time.Duration // that the gateway may take besides
 	key          string        // idempotency key
 	accept       string        // media type of the answer; "": JSON
 	also         int           // a status besides 2xx that is no problem
@@ -269,7 +328,7 @@ func paged(q url.Values, cursor string, limit int) url.Values {
 
 // call alone sends what has one answer.
 func call[T any](ctx context.Context, c *Client, r request) (out T, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime+r.wait)
+	ctx, cancel := context.WithTimeout(ctx, callTime+r.wait+r.longer)
 	defer cancel()
 	if r.wait > 0 {
 		r.query = url.Values{"wait": {r.wait.String()}}

@@ -9,6 +9,37 @@ type Conversation struct {
 	LastAt  Time           `json:"last_at"`          // of the last entry of the timeline
 	Last    *TimelineEntry `json:"last,omitempty"`   // that entry
 	Window  *Window        `json:"window,omitempty"` // as it is at the answer
+	Handling
+}
+
+// A Handler is who answers a follower.
+type Handler string
+
+const (
+	ByBot   Handler = "bot"   // webhooks that answer in their response; the default
+	ByAgent Handler = "agent" // a person; answers of webhooks are not taken
+	ByKf    Handler = "kf"    // WeChat's own customer service; answers of webhooks are not taken
+	ByNone  Handler = "none"  // nobody any more; a webhook may answer
+)
+
+// Handlers returns every handler.
+func Handlers() []Handler { return []Handler{ByBot, ByAgent, ByKf, ByNone} }
+
+// BotMayAnswer reports whether the answers of webhooks are taken.
+func (h Handler) BotMayAnswer() bool { return h == "" || h == ByBot || h == ByNone }
+
+// Handling is who answers a follower, since when, and who said so.
+type Handling struct {
+	Handler   Handler `json:"handler,omitempty"`
+	Since     *Time   `json:"handler_since,omitempty"`
+	By        string  `json:"handler_by,omitempty"` // "api key_…", "webhook wh_…", "wechat"
+	KfAccount string  `json:"kf_account,omitempty"` // of kf: the worker, if one is named
+}
+
+// A Handover says who answers a follower from now on.
+type Handover struct {
+	Handler   Handler `json:"handler"`
+	KfAccount string  `json:"kf_account,omitempty"` // of kf: for this worker alone, who should be online
 }
 
 // A TimelineEntry is one line between a follower and the account.

@@ -188,6 +188,7 @@ func (d *demo) startItsGateway(ctx context.Context, l net.Listener, a kefutest.A
 	host.env["KEFU_ACCOUNT"] = strings.Join([]string{a.AppID, a.Secret.Reveal(), a.Token.Reveal(), a.AESKey.Reveal()}, ":")
 	d.gate, err = host.startGateway(ctx, gatewayConfig{
 		listener: l, db: filepath.Join(d.folder, demoDB), apiBase: d.simURL, now: d.wechat.Now, log: d.log, front: withLiveList,
+		allowPrivate: true, // it listens on this machine alone
 	})
 	if err != nil {
 		return err

@@ -131,6 +131,7 @@ func (p *program) command() *cobra.Command {
 	})
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.simCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
 		p.messagesCommand(), p.conversationsCommand(), p.windowCommand(), p.tailCommand(), p.accountCommand(), p.keyCommand(),
+		p.webhookCommand(), p.listenCommand(),
 		p.errcodeCommand(), p.rulesCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }
@@ -190,6 +191,7 @@ var variables = map[string]string{
 	"KEFU_PUBLIC_ADDR":     "where the gateway serves callbacks alone",
 	"KEFU_SECRET_KEY":      "seals the gateway's secrets",
 	"KEFU_SECRET_KEY_FILE": "file with KEFU_SECRET_KEY",
+	"KEFU_WEBHOOK_SECRET":  "signs what kefu listen forwards",
 	"KEFU_SIM":             "where the simulator is",
 	"KEFU_SIM_KEY":         "key of the simulator's control plane",
 	"KEFU_LANG":            "zh or en",

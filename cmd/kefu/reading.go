@@ -39,7 +39,10 @@ func (r reading) Conversation(ctx context.Context, account, openid string) (gate
 }
 
 func shown(c store.Conversation) gateway.Conversation {
-	out := gateway.Conversation{Account: c.Account, OpenID: c.OpenID, LastAt: gateway.At(c.LastAt)}
+	out := gateway.Conversation{Account: c.Account, OpenID: c.OpenID, LastAt: gateway.At(c.LastAt), Handling: c.Handling}
+	if out.Handler == "" {
+		out.Handler = gateway.ByBot
+	}
 	if c.LastType != "" {
 		out.Last = &gateway.TimelineEntry{At: out.LastAt, Type: c.LastType, Data: c.LastLine}
 		if c.LastType == "message.accepted" {

@@ -21,13 +21,16 @@ import (
 	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/dispatch"
+	"github.com/kefu-go/kefu/internal/egress"
 	"github.com/kefu-go/kefu/internal/server"
 	"github.com/kefu-go/kefu/internal/store"
 	"github.com/kefu-go/kefu/internal/tokens"
+	"github.com/kefu-go/kefu/internal/webhook"
 )
 
 func (p *program) serveCommand() *cobra.Command {
 	var addr, publicAddr, db, apiBase string
+	var allowPrivate bool
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the gateway · 启动网关",
 		Long: "Run the gateway: it keeps every message that it accepts, and delivers it in order inside WeChat's windows.\n" +
@@ -43,7 +46,7 @@ func (p *program) serveCommand() *cobra.Command {
 			if err := checkDSN("--db", db); err != nil {
 				return err
 			}
-			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase})
+			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase, allowPrivate: allowPrivate})
 			if err != nil {
 				return err
 			}
@@ -79,8 +82,12 @@ func (p *program) serveCommand() *cobra.Command {
 	fs.StringVar(&publicAddr, "public-addr", p.env["KEFU_PUBLIC_ADDR"], "a second listener that serves /callback/ alone")
 	fs.StringVar(&db, "db", defaultDB, "where messages are kept: sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME (better: KEFU_DB, which others on the machine can't see)")
 	addressFlag(fs, &apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
+	fs.BoolVar(&allowPrivate, "allow-private", false, allowPrivateUsage)
 	return cmd
 }
+
+// allowPrivateUsage says what --allow-private does.
+const allowPrivateUsage = "webhooks may be on this machine and in private networks, for development"
 
 // defaultDB is where messages are kept unless told otherwise.
 const defaultDB = "sqlite:kefu.db"
@@ -120,6 +127,7 @@ type gatewayConfig struct {
 	addr, publicAddr string
 	db               string // a file or a dsn
 	apiBase          string
+	allowPrivate     bool
 	now              func() time.Time // nil: the real time; else one that may jump
 	log              *slog.Logger     // default: on stderr
 	listener         net.Listener     // default: on addr
@@ -134,6 +142,7 @@ type runningGateway struct {
 	accounts       []gateway.Account
 	store          *store.Store
 	dispatcher     *dispatch.Dispatcher
+	webhooks       *webhook.Hub
 	server         *server.Server
 	servers        []*http.Server
 }
@@ -209,6 +218,9 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	g.server = &server.Server{
 		Engine: g.dispatcher, Store: reading{g.store}, Key: kefu.Secret(key), Explain: explainStore, Now: now, Log: log,
 	}
+	if err = g.startWebhooks(ctx, c, log); err != nil {
+		return nil, err
+	}
 	handler := g.server.Handler()
 	if c.front != nil {
 		handler = c.front(handler)
@@ -223,6 +235,18 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		g.servers = append(g.servers, p.serveGateway(public, g.server.Callbacks()))
 	}
 	return g, nil
+}
+
+// startWebhooks begins to call the business. It goes to public addresses alone, and
+// follows no redirect.
+func (g *runningGateway) startWebhooks(ctx context.Context, c gatewayConfig, log *slog.Logger) (err error) {
+	way := egress.Options{AllowPrivate: c.allowPrivate, Timeout: time.Minute, MaxBody: 1 << 40} // each call has its own limits
+	g.webhooks, err = webhook.Start(ctx, webhook.Config{
+		Store: g.store, Engine: g.dispatcher, Compose: g.server.Compose, HTTP: egress.Client(way),
+		Check: func(url string) error { return egress.Check(url, way) }, Now: c.now, Log: log,
+	})
+	g.server.Webhooks = g.webhooks
+	return err
 }
 
 func (p *program) serveGateway(l net.Listener, h http.Handler) *http.Server {
@@ -255,6 +279,9 @@ func (g *runningGateway) stop() error {
 	}
 	if g.store != nil { // whoever still waits for a database that went away is let go
 		defer time.AfterFunc(10*time.Second, func() { g.store.Close() }).Stop()
+	}
+	if g.webhooks != nil {
+		g.webhooks.Stop()
 	}
 	if g.dispatcher != nil {
 		g.dispatcher.Stop()

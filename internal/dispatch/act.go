@@ -91,12 +91,13 @@ func (d *Dispatcher) decide(ctx context.Context, id string, act func(*lane, stor
 }
 
 // Receive keeps a push, opens the window that it opens, and lets parked messages
-// out. A nil error means that it is on disk, or was before.
-func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event) error {
+// out. A nil error means that it is on disk, or was before. The reply is the passive
+// one that belongs to it, or nil.
+func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event) (callback.Reply, error) {
 	head := e.Head()
 	l, err := d.enter(ctx, appid, head.FromUserName)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer d.leave(l)
 	now := d.Now()
@@ -115,7 +116,7 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 		Push    callback.Event `json:"push"`
 	}{head.MsgType, head.Event, trigger, e})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	kind := "follower.message"
 	if head.MsgType == "event" {
@@ -123,18 +124,29 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 	}
 	policy := d.policy(l.account)
 	talk, opened := seen(l.talk, policy, e, trigger, at)
-	duplicate, err := d.Store.Receive(ctx, now, store.Callback{
+	handling, session := sessionOf(e, now)
+	c := store.Callback{
 		Entry:     store.Entry{Account: appid, OpenID: l.openid, Type: kind, Data: data},
 		DedupeKey: e.Key(),
 		Ledger:    func(json.RawMessage) (json.RawMessage, error) { return conversation(l, talk).Ledger, nil },
-	})
-	if err != nil || duplicate {
-		return err
+	}
+	if session {
+		c.Handling, c.Also = &handling, []store.Entry{handedOver(l, handling)}
+	}
+	duplicate, err := d.Store.Receive(ctx, now, c)
+	if err != nil {
+		return nil, err
+	}
+	if duplicate {
+		return l.transfer(head), nil
 	}
 	l.talk = talk
+	if session {
+		l.handling = handling
+	}
 	l.letOut = l.letOut || opened
 	d.agenda.poke(l, l.priority())
-	return nil
+	return l.transfer(head), nil
 }
 
 // counts is the trigger that a push counts as for the account: of two no source

@@ -400,6 +400,7 @@ func (d *Dispatcher) load(ctx context.Context, l *lane) error {
 			return fmt.Errorf("the ledger of a follower of %s can't be read: %w", l.account.appid, err)
 		}
 	}
+	l.handling = c.Handling
 	l.loaded = true
 	now := d.Now()
 	l.letOut = len(l.parked) > 0 && l.talk.Window(d.policy(l.account), now, 0).State == gateway.WindowOpen

@@ -46,7 +46,7 @@ func newRig(t *testing.T, change func(*gateway.Account, *kefutest.Account)) *rig
 	a.CallbackHandler = &callback.Handler{
 		AppID: a.AppID, Token: a.Token, AESKey: a.AESKey, Log: slog.New(slog.DiscardHandler),
 		Receive: func(ctx context.Context, e callback.Event) (callback.Reply, error) {
-			return nil, r.d.Receive(ctx, appid, e)
+			return r.d.Receive(ctx, appid, e)
 		},
 	}
 	if r.given.Callbacks == "elsewhere" {

@@ -24,6 +24,7 @@ type lane struct {
 	loaded    bool
 	gone      bool // forgotten; nobody may add to it
 	talk      follower
+	handling  gateway.Handling
 	main      []*item // queued, human and normal, by number
 	bulk      []*item // queued, by number
 	parked    []*item // by number

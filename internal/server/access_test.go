@@ -15,6 +15,9 @@ func pathOf(rt route, id string) string {
 	if strings.HasPrefix(rt.path, "/v1/keys/") {
 		id = "key_read"
 	}
+	if strings.HasPrefix(rt.path, "/v1/webhooks/") {
+		id = "wh_1"
+	}
 	return strings.NewReplacer("{id}", id, "{account}", shop, "{appid}", shop, "{openid}", "oFollower").Replace(rt.path)
 }
 
@@ -71,6 +74,10 @@ func TestForeignObjects(t *testing.T) {
 	bodies := map[string]string{
 		"POST /v1/messages/{id}/resolve": `{"as":"sent"}`,
 		"PUT /v1/accounts/{account}":     `{"name":"mine now"}`,
+		"PUT /v1/webhooks/{id}":          `{"url":"https://example.com/mine"}`,
+		"POST /v1/webhooks/{id}/replay":  `{"cursor":"1"}`,
+
+		"POST /v1/conversations/{account}/{openid}/handover": `{"handler":"agent"}`,
 	}
 	for _, rt := range routes() {
 		if !strings.Contains(rt.path, "{id}") && !strings.Contains(rt.path, "{account}") {
@@ -80,11 +87,13 @@ func TestForeignObjects(t *testing.T) {
 		foreign := gateway.Key{ID: "key_foreign", Role: gateway.Admin, Accounts: []string{other}, Key: "kf_foreign_0123456789abcdef0123456789abcdef"}
 		(*shelf)(w).PutKey(t.Context(), start, foreign)
 		m := w.add(gateway.Message{State: gateway.Unknown})
+		w.hooks = []gateway.Webhook{{ID: "wh_1", URL: "https://example.com/", Accounts: []string{shop}}}
 		a := w.do(foreign.Key, rt.method, pathOf(rt, m.ID), bodies[rt.method+" "+rt.path])
 		if a.StatusCode != 404 {
 			t.Errorf("%s %s: %d %s", rt.method, rt.path, a.StatusCode, a.body)
 		}
-		if w.messages[0].State != gateway.Unknown || len(w.messages) != 1 || w.accounts[shop].Name != "" || len(w.accounts) != 2 || len(w.typing) > 0 || len(w.keys) != 8 {
+		if w.messages[0].State != gateway.Unknown || len(w.messages) != 1 || w.accounts[shop].Name != "" || len(w.accounts) != 2 || len(w.typing) > 0 || len(w.keys) != 8 ||
+			len(w.handovers) > 0 || len(w.hooks) != 1 || w.hooks[0].URL != "https://example.com/" || w.hookCalls.Load() > 0 {
 			t.Errorf("%s %s did something", rt.method, rt.path)
 		}
 	}

@@ -42,7 +42,7 @@ func (s *Server) receiver(a gateway.Account) *callback.Handler {
 	h := &callback.Handler{
 		AppID: a.AppID, Token: a.Token, AESKey: a.AESKey, Mode: a.Mode, Now: s.Now, Log: s.Log.With("account", a.AppID),
 		Receive: func(ctx context.Context, e callback.Event) (callback.Reply, error) {
-			return nil, s.Engine.Receive(ctx, a.AppID, e)
+			return s.Engine.Receive(ctx, a.AppID, e)
 		},
 	}
 	s.receivers.Store(a.AppID, &receiver{same, h})

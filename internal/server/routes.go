@@ -46,6 +46,7 @@ func routes() []route {
 		messages = gateway.Page[gateway.Message]
 		account  = gateway.Account
 		key      = gateway.Key
+		webhook  = gateway.Webhook
 	)
 	return append([]route{
 		{"POST", "/v1/messages", senders, (*Server).postMessage, doc{
@@ -90,6 +91,10 @@ func routes() []route {
 			says: "Show the follower that somebody types, or no longer", in: gateway.TypingRequest{}, out: out{204: nil},
 			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account window-closed allowance-spent wechat-refused wechat-unreachable"}},
 
+		{"POST", "/v1/conversations/{account}/{openid}/handover", senders, (*Server).postHandover, doc{
+			says: "Say who answers the follower from now on: bot, agent, kf or none", in: gateway.Handover{}, out: out{200: gateway.Handling{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
+
 		{"GET", "/v1/events", readers, (*Server).getEvents, doc{
 			says: "Follow the feed: a stream if text/event-stream is accepted (from now on, unless there is a cursor), else a page (from the beginning)", params: "cursor Last-Event-ID limit account openid type",
 			out: out{200: gateway.Page[gateway.FeedEntry]{}}, others: map[string]any{"text/event-stream": ""}, codes: "invalid-request unknown-account cursor-gone"}},
@@ -110,6 +115,26 @@ func routes() []route {
 			says: "Make a key; its text is shown this once", in: gateway.KeyRequest{}, out: out{201: key{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},
 		{"DELETE", "/v1/keys/{id}", admins, (*Server).deleteKey, doc{says: "Revoke a key", out: out{204: nil}, codes: "not-found"}},
 
+		{"GET", "/v1/webhooks", admins, (*Server).listWebhooks, doc{says: "List webhooks, without their secrets", out: out{200: gateway.Page[webhook]{}}}},
+		{"POST", "/v1/webhooks", admins, (*Server).postWebhook, doc{
+			says: "Add a webhook; its secret is shown this once", in: gateway.WebhookRequest{}, out: out{201: webhook{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},
+		{"GET", "/v1/webhooks/{id}", admins, (*Server).getWebhook, doc{says: "Show a webhook", out: out{200: webhook{}}, codes: "not-found"}},
+		{"PUT", "/v1/webhooks/{id}", admins, (*Server).putWebhook, doc{
+			says: "Replace the settings of a webhook; its secret and its place in the feed stay", in: gateway.WebhookRequest{}, out: out{200: webhook{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type not-found"}},
+		{"DELETE", "/v1/webhooks/{id}", admins, (*Server).deleteWebhook, doc{says: "End a webhook and forget its attempts", out: out{204: nil}, codes: "not-found"}},
+		{"POST", "/v1/webhooks/{id}/rotate", admins, (*Server).rotateWebhook, doc{
+			says: "Make a new secret, shown this once; the old one signs besides it for a while", in: gateway.RotateRequest{}, out: out{200: webhook{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type not-found"}},
+		{"POST", "/v1/webhooks/{id}/test", admins, (*Server).testWebhook, doc{
+			says: "Post an event of the type webhook.test once, and tell what came of it", out: out{200: gateway.WebhookAttempt{}}, codes: "not-found"}},
+		{"POST", "/v1/webhooks/{id}/replay", admins, (*Server).replayWebhook, doc{
+			says: "Deliver entries of the feed once more: one, a range, or all since a time", in: gateway.ReplayRequest{}, out: out{202: gateway.Replay{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type not-found"}},
+		{"GET", "/v1/webhooks/{id}/attempts", admins, (*Server).listWebhookAttempts, doc{
+			says: "List the attempts to deliver to a webhook, newest first; they are kept for 30 days", params: "cursor limit",
+			out: out{200: gateway.Page[gateway.WebhookAttempt]{}}, codes: "invalid-request not-found"}},
+
 		{"GET", "/healthz", public, (*Server).getHealth, doc{says: "Tell that the process lives", out: out{200: gateway.Health{}}}},
 		{"GET", "/readyz", public, (*Server).getReady, doc{says: "Tell whether messages are taken", out: out{200: gateway.Health{}, 503: gateway.Health{}}}},
 		{"GET", "/openapi.json", public, (*Server).getOpenAPI, doc{says: "Show this description", out: out{200: map[string]any{}}}},
@@ -123,7 +148,8 @@ func callbackRoutes() []route {
 		{"GET", "/callback/{appid}", public, (*Server).callback, doc{
 			says: "WeChat's check of the address", params: "*", out: plain, media: "text/plain", codes: "not-found"}},
 		{"POST", "/callback/{appid}", public, (*Server).callback, doc{
-			says: "WeChat's pushes, answered success when they are kept", params: "*", out: plain, media: "text/plain", codes: "not-found"}},
+			says: "WeChat's pushes, answered success or with a passive reply when they are kept", params: "*", out: plain, media: "text/plain",
+			others: map[string]any{"text/xml": "", "application/json": map[string]any{}}, codes: "not-found"}},
 	}
 }
 

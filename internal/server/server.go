@@ -17,11 +17,12 @@ import (
 	"github.com/kefu-go/kefu/gateway"
 )
 
-// A Server answers HTTP. Engine and Store are required; set the fields before the
-// first use and leave them then.
+// A Server answers HTTP. Engine, Store and Webhooks are required; set the fields before
+// the first use and leave them then.
 type Server struct {
-	Engine Engine
-	Store  Store
+	Engine   Engine
+	Store    Store
+	Webhooks Webhooks
 	// Key is an admin key that is valid besides the stored ones (KEFU_API_KEY); if
 	// it is stored too, the stored role counts. Default: none.
 	Key kefu.Secret
@@ -124,11 +125,16 @@ type Engine interface {
 	Trigger(ctx context.Context, account, openid string, t kefu.Trigger, at time.Time) (opened bool, w gateway.Window, err error)
 
 	// Receive keeps a push and does what follows from it. A nil error means that it
-	// is durable (or was seen before); after any other WeChat posts it again.
-	Receive(ctx context.Context, account string, e callback.Event) error
+	// is durable (or was seen before); after any other WeChat posts it again. The reply
+	// is the passive one that belongs to it, or nil.
+	Receive(ctx context.Context, account string, e callback.Event) (callback.Reply, error)
 
 	// Window is cheap: it is asked for every message that is shown.
 	Window(ctx context.Context, account, openid string) (gateway.Window, error)
+
+	// Handover says who answers a follower from now on; by says who says so. Problem:
+	// unknown-account.
+	Handover(ctx context.Context, account, openid string, to gateway.Handover, by string) (gateway.Handling, error)
 
 	// Typing shows or ends "typing…". Problem: unknown-account; else WeChat's answer.
 	Typing(ctx context.Context, account, openid string, on bool) error

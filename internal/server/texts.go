@@ -113,6 +113,12 @@ var details = map[string]text{
 	"all-streams":   {"%d streams of the feed are open. Close some, or read pages.", "已有 %d 个事件流。请关闭一些，或改为分页读取。"},
 	"foreign-scope": {"A key for some accounts can't do this for others.", "只属于部分公众号的密钥不能对其他公众号做这件事。"},
 
+	"all-webhooks": {"There are %d webhooks already. Delete some.", "已有 %d 个 webhook，请先删除一些。"},
+
+	"webhook-url":    {"is no address that the gateway calls: %v", "网关不能调用这个地址：%v"},
+	"webhook-type":   {"must be a type of the feed such as follower.message, or message.*, or *", "应为事件类型，例如 follower.message、message.* 或 *"},
+	"replay-which":   {"must have cursor, or from (and to), or since", "应给出 cursor，或 from（和 to），或 since"},
+	"kf-only":        {"goes with the handler kf alone", "只能与 handler 为 kf 一起使用"},
 	"unknown-member": {"is not known here", "这里没有这个成员"},
 	"must-object":    {"must be an object", "应为对象"},
 	"must-array":     {"must be an array", "应为数组"},

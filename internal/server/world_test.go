@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,6 +65,12 @@ type world struct {
 	typing   []bool
 	window   gateway.Window
 
+	reply     callback.Reply
+	handovers []gateway.Handling
+	hooks     []gateway.Webhook
+	overlap   time.Duration
+	hookCalls atomic.Int32 // that did something with a webhook
+
 	acceptErr, typingErr, receiveErr, checkErr, storeErr, readErr error
 	await                                                         func(ctx context.Context, m gateway.Message) gateway.Message
 }
@@ -86,7 +94,7 @@ func newWorld(t testing.TB) *world {
 		w.keys[sha256.Sum256([]byte(text))] = k
 	}
 	w.Server = &Server{
-		Engine: w, Store: (*shelf)(w), Now: func() time.Time { return start },
+		Engine: w, Store: (*shelf)(w), Webhooks: w, Now: func() time.Time { return start },
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: &w.logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return w
@@ -231,13 +239,83 @@ func (w *world) Trigger(_ context.Context, _, _ string, t kefu.Trigger, at time.
 	return true, w.window, nil
 }
 
-func (w *world) Receive(_ context.Context, _ string, e callback.Event) error {
+func (w *world) Receive(_ context.Context, _ string, e callback.Event) (callback.Reply, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.receiveErr == nil {
 		w.events = append(w.events, e)
 	}
-	return w.receiveErr
+	return w.reply, w.receiveErr
+}
+
+func (w *world) Handover(_ context.Context, _, openid string, to gateway.Handover, by string) (gateway.Handling, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	since := gateway.At(start)
+	h := gateway.Handling{Handler: to.Handler, Since: &since, By: by, KfAccount: to.KfAccount}
+	w.handovers = append(w.handovers, h)
+	return h, nil
+}
+
+func (w *world) Webhooks(context.Context) ([]gateway.Webhook, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.hooks), nil
+}
+
+func (w *world) PutWebhook(_ context.Context, h gateway.Webhook) (gateway.Webhook, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i := slices.IndexFunc(w.hooks, func(o gateway.Webhook) bool { return o.ID == h.ID }); i >= 0 {
+		h.CreatedAt = w.hooks[i].CreatedAt
+		w.hooks[i] = h
+		return h, nil
+	}
+	h.ID, h.CreatedAt = fmt.Sprintf("wh_%d", len(w.hooks)+1), gateway.At(start)
+	w.hooks = append(w.hooks, h)
+	h.Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	return h, nil
+}
+
+func (w *world) DeleteWebhook(_ context.Context, id string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hooks = slices.DeleteFunc(w.hooks, func(o gateway.Webhook) bool { return o.ID == id })
+	return nil
+}
+
+func (w *world) RotateWebhook(_ context.Context, id string, overlap time.Duration) (gateway.Webhook, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.overlap = overlap
+	h := w.hooks[slices.IndexFunc(w.hooks, func(o gateway.Webhook) bool { return o.ID == id })]
+	h.Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	return h, nil
+}
+
+func (w *world) TestWebhook(context.Context, string) (gateway.WebhookAttempt, error) {
+	w.hookCalls.Add(1)
+	return gateway.WebhookAttempt{WebhookID: "test_1", Type: "webhook.test", N: 1, At: gateway.At(start), Outcome: "delivered", Status: 204}, nil
+}
+
+func (w *world) ReplayWebhook(_ context.Context, _ string, r gateway.ReplayRequest) (gateway.Replay, error) {
+	w.hookCalls.Add(1)
+	return gateway.Replay{From: r.From + r.Cursor, To: r.To}, nil
+}
+
+func (w *world) WebhookAttempts(context.Context, string, string, int) (gateway.Page[gateway.WebhookAttempt], error) {
+	w.hookCalls.Add(1)
+	return gateway.Page[gateway.WebhookAttempt]{}, nil
+}
+
+func (w *world) CheckURL(url string) (string, error) {
+	switch {
+	case strings.Contains(url, "127.0.0.1"):
+		return "", errors.New("127.0.0.1 is a private address")
+	case strings.HasPrefix(url, "http:"):
+		return "anybody on the way reads what goes over http", nil
+	}
+	return "", nil
 }
 
 func (w *world) Window(context.Context, string, string) (gateway.Window, error) {

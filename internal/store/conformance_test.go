@@ -56,6 +56,12 @@ var promises = []struct {
 	{"StandingsAreKept", standingsAreKept},
 	{"NumbersAppearInTheirOrder", numbersAppearInTheirOrder},
 	{"TextIsText", textIsText},
+	{"WebhooksKeepTheirSecrets", webhooksKeepTheirSecrets},
+	{"TriesAreKeptWithTheirDelivery", triesAreKeptWithTheirDelivery},
+	{"ReplaysSurviveAndEnd", replaysSurviveAndEnd},
+	{"DisabledOnceAndSaidOnce", disabledOnceAndSaidOnce},
+	{"OldAttemptsAreForgotten", oldAttemptsAreForgotten},
+	{"HandlingChangesWithItsCause", handlingChangesWithItsCause},
 }
 
 func TestSQLite(t *testing.T) {

@@ -15,9 +15,10 @@ import (
 
 // A Conversation is a follower of an account, with the ledger of their windows.
 type Conversation struct {
-	Account string
-	OpenID  string
-	Ledger  json.RawMessage // the windows; the store does not look into it. nil: none yet
+	Account          string
+	OpenID           string
+	Ledger           json.RawMessage // the windows; the store does not look into it. nil: none yet
+	gateway.Handling                 // who answers; read by Conversation and lists, written by SetHandling and Receive
 
 	// The latest thing said, by either side. It is read, not written.
 	LastType string          // "message.accepted", "follower.message", "follower.event"; "": nothing yet
@@ -25,7 +26,8 @@ type Conversation struct {
 	LastAt   time.Time
 }
 
-const conversationQuery = `SELECT c.id, c.last_cursor, c.account, c.openid, c.ledger, f.type, f.at, coalesce(m.body, f.data, '{}')
+const conversationQuery = `SELECT c.id, c.last_cursor, c.account, c.openid, c.ledger, f.type, f.at, coalesce(m.body, f.data, '{}'),
+		c.handler, c.handler_since, c.handler_by, c.handler_kf
 	FROM conversations c LEFT JOIN feed f ON f.cursor = c.last_cursor LEFT JOIN messages m ON m.seq = f.seq`
 
 // position is where a conversation stands in the list of them.
@@ -36,9 +38,10 @@ func scanConversation(row scanner) (Conversation, position, error) {
 		c                  Conversation
 		p                  position
 		ledger, kind, line sql.NullString
-		at                 sql.NullInt64
+		at, since          sql.NullInt64
+		handler, by, kf    sql.NullString
 	)
-	if err := row.Scan(&p.id, &p.last, &c.Account, &c.OpenID, &ledger, &kind, &at, &line); errors.Is(err, sql.ErrNoRows) {
+	if err := row.Scan(&p.id, &p.last, &c.Account, &c.OpenID, &ledger, &kind, &at, &line, &handler, &since, &by, &kf); errors.Is(err, sql.ErrNoRows) {
 		return c, p, ErrNotFound
 	} else if err != nil {
 		return c, p, fmt.Errorf("read conversation: %w", err)
@@ -46,6 +49,7 @@ func scanConversation(row scanner) (Conversation, position, error) {
 	if ledger.Valid {
 		c.Ledger = json.RawMessage(ledger.String)
 	}
+	c.Handling = gateway.Handling{Handler: gateway.Handler(handler.String), Since: timeOf(since), By: by.String, KfAccount: kf.String}
 	if kind.Valid {
 		c.LastType, c.LastLine, c.LastAt = kind.String, json.RawMessage(line.String), fromMS(at.Int64)
 	}
@@ -135,6 +139,25 @@ func (t *tx) saveConversation(c *Conversation) error {
 		ON CONFLICT (openid, account) DO UPDATE SET ledger = excluded.ledger`, c.OpenID, c.Account, string(c.Ledger))
 }
 
+// SetHandling says who answers a follower and appends entries to the feed, in one
+// commit.
+func (s *Store) SetHandling(ctx context.Context, now time.Time, account, openid string, h gateway.Handling, entries ...Entry) error {
+	return s.write(ctx, now, func(t *tx) error {
+		if err := t.setHandling(account, openid, h); err != nil {
+			return err
+		}
+		return t.append(now, entries)
+	})
+}
+
+func (t *tx) setHandling(account, openid string, h gateway.Handling) error {
+	_, err := t.exec(`INSERT INTO conversations (openid, account, handler, handler_since, handler_by, handler_kf) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (openid, account) DO UPDATE SET handler = excluded.handler, handler_since = excluded.handler_since,
+			handler_by = excluded.handler_by, handler_kf = excluded.handler_kf`,
+		openid, account, string(h.Handler), msOf(h.Since), h.By, h.KfAccount)
+	return err
+}
+
 // A Callback is something that a follower did, as WeChat told it.
 type Callback struct {
 	Entry            // Type "follower.message" or "follower.event"
@@ -144,6 +167,9 @@ type Callback struct {
 	// yet); nil leaves it. It runs inside the commit, perhaps twice, must depend
 	// on nothing else and be quick. Not called for a duplicate.
 	Ledger func(old json.RawMessage) (json.RawMessage, error)
+
+	Handling *gateway.Handling // who answers from now on; nil: as before
+	Also     []Entry           // that follow from it
 }
 
 // Receive keeps what a follower did: an entry in the feed and the new ledger, in
@@ -184,8 +210,13 @@ func (c Callback) run(t *tx, now time.Time) (duplicate bool, err error) {
 			return false, err
 		}
 	}
+	if c.Handling != nil {
+		if err := t.setHandling(c.Account, c.OpenID, *c.Handling); err != nil {
+			return false, err
+		}
+	}
 	if c.Ledger == nil {
-		return false, nil
+		return false, t.append(now, c.Also)
 	}
 	var old sql.NullString
 	err = t.row(`SELECT ledger FROM conversations WHERE openid = $1 AND account = $2`, c.OpenID, c.Account).Scan(&old)
@@ -200,7 +231,10 @@ func (c Callback) run(t *tx, now time.Time) (duplicate bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return false, t.saveConversation(&Conversation{Account: c.Account, OpenID: c.OpenID, Ledger: ledger})
+	if err := t.saveConversation(&Conversation{Account: c.Account, OpenID: c.OpenID, Ledger: ledger}); err != nil {
+		return false, err
+	}
+	return false, t.append(now, c.Also)
 }
 
 // A Line is one line of a conversation: a message of ours, or what the follower did.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -156,4 +157,17 @@ func (s *Store) Head(ctx context.Context) (cursor string, err error) {
 		return "", fmt.Errorf("read feed: %w", err)
 	}
 	return formatCursor(head), nil
+}
+
+// Entry returns the entry with this cursor, or ErrNotFound.
+func (s *Store) Entry(ctx context.Context, cursor string) (gateway.FeedEntry, error) {
+	at, err := parseCursor(cursor, 0)
+	if err != nil {
+		return gateway.FeedEntry{}, err
+	}
+	e, _, err := scanEntry(s.row(ctx, feedQuery+` WHERE f.cursor = $1`, at))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return e, err
 }

@@ -1,0 +1,294 @@
+// Package webhook calls the business with what happens: the feed, read by each
+// endpoint from a place of its own, posted and signed as Standard Webhooks 1.0 says,
+// and the answers in the responses, which go to the follower.
+//
+// # Kept, then called
+//
+// An endpoint's place (store.Webhook.Cursor) moves over an entry only when what came
+// of its first try is in the store. A crash in between makes a second delivery with the
+// same webhook-id, never none. Pauses between tries are times in the store, not
+// sleeping goroutines.
+//
+// # Order
+//
+// Deliveries of one follower to one endpoint go one after the other. One that fails
+// holds the later ones back for a minute from its first try; then they pass it, and it
+// is marked out_of_order. Followers, and endpoints, do not wait for each other: an
+// endpoint has its own number of tries at once, and its own bounded part of the feed in
+// memory.
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/store"
+)
+
+// A Config says what a Hub works with.
+type Config struct {
+	Store  *store.Store
+	Engine Engine
+	// Compose reads and checks a request as the API would; an error's text says what is
+	// wrong with it.
+	Compose func(ctx context.Context, account string, source gateway.Source, request json.RawMessage) (gateway.Submission, error)
+	// HTTP calls the endpoints. It must refuse addresses that may not be called, follow
+	// no redirect, and leave time limits to the request.
+	HTTP  *http.Client
+	Check func(url string) error // what HTTP would refuse, as far as the URL shows it
+
+	Now func() time.Time // default time.Now; else a clock that may jump
+	Log *slog.Logger     // default [slog.Default]; sees no URL, no secret, no content
+}
+
+// Engine is the part of *dispatch.Dispatcher that a Hub needs; see server.Engine.
+type Engine interface {
+	Accept(ctx context.Context, s []gateway.Submission) []gateway.Accepted
+	Window(ctx context.Context, account, openid string) (gateway.Window, error)
+	Typing(ctx context.Context, account, openid string, on bool) error
+	Handling(ctx context.Context, account, openid string) (gateway.Handling, error)
+	Handover(ctx context.Context, account, openid string, to gateway.Handover, by string) (gateway.Handling, error)
+}
+
+// A Hub calls the endpoints. Make one with [Start].
+type Hub struct {
+	Config
+	jumps   bool // Now is not the real time
+	ctx     context.Context
+	cancel  context.CancelFunc
+	stop    chan struct{} // closed by Stop: nothing new is begun
+	once    sync.Once     // guards its closing
+	running sync.WaitGroup
+
+	mu    sync.Mutex // guards lines
+	lines map[string]*line
+}
+
+// Start begins to call the endpoints that the store has.
+func Start(ctx context.Context, c Config) (*Hub, error) {
+	h := &Hub{Config: c, jumps: c.Now != nil, stop: make(chan struct{}), lines: map[string]*line{}}
+	if h.Now == nil {
+		h.Now = time.Now
+	}
+	if h.Log == nil {
+		h.Log = slog.Default()
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	all, err := h.Store.Webhooks(ctx)
+	if err != nil {
+		h.cancel()
+		return nil, err
+	}
+	for _, w := range all {
+		h.wake(w.ID)
+	}
+	h.running.Go(h.prune)
+	return h, nil
+}
+
+// grace is how long Stop waits for calls that are under way.
+const grace = 2 * time.Second
+
+// Stop ends the calls and returns. What was not answered within two seconds is called
+// again at the next start.
+func (h *Hub) Stop() {
+	h.once.Do(func() { close(h.stop) })
+	t := time.AfterFunc(grace, h.cancel)
+	h.running.Wait()
+	t.Stop()
+	h.cancel()
+}
+
+func (h *Hub) stopping() bool {
+	select {
+	case <-h.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// prune has the store forget what it keeps for 30 days only, hourly.
+func (h *Hub) prune() {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.stop:
+			return
+		case <-tick.C:
+		}
+		for !h.stopping() {
+			if n, err := h.Store.PruneWebhooks(h.ctx, h.Now()); n == 0 || err != nil {
+				break // another try in an hour
+			}
+		}
+	}
+}
+
+// wake tells an endpoint's line that its settings or replays are new, or begins it.
+func (h *Hub) wake(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.lines[id]
+	if l == nil {
+		if h.stopping() {
+			return
+		}
+		l = newLine(h, id)
+		h.lines[id] = l
+		h.running.Go(l.run)
+	}
+	select {
+	case l.reload <- struct{}{}:
+	default:
+	}
+}
+
+// forget takes a line that has ended off the list.
+func (h *Hub) forget(l *line) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lines[l.id] == l {
+		delete(h.lines, l.id)
+	}
+}
+
+// Webhooks returns the endpoints, without their secrets; see server.Webhooks, as for
+// all that follow.
+func (h *Hub) Webhooks(ctx context.Context) ([]gateway.Webhook, error) {
+	all, err := h.Store.Webhooks(ctx)
+	out := make([]gateway.Webhook, len(all))
+	for i, w := range all {
+		out[i] = w.Webhook
+	}
+	return out, err
+}
+
+// PutWebhook makes or replaces an endpoint. A new one begins with what happens next.
+func (h *Hub) PutWebhook(ctx context.Context, w gateway.Webhook) (gateway.Webhook, error) {
+	put := store.Webhook{Webhook: w}
+	if w.ID == "" {
+		var id [8]byte
+		rand.Read(id[:])
+		put.ID, put.Webhook.Secret = "wh_"+hex.EncodeToString(id[:]), ""
+		put.Secret = NewSecret()
+		var err error
+		if put.Cursor, err = h.Store.Head(ctx); err != nil {
+			return w, err
+		}
+	}
+	if put.Because = ""; !put.Enabled {
+		put.Because = "disabled by hand"
+	}
+	if err := h.Store.PutWebhook(ctx, h.Now(), put); err != nil {
+		return w, err
+	}
+	kept, err := h.Store.Webhook(ctx, put.ID)
+	if err != nil {
+		return w, err
+	}
+	h.wake(put.ID)
+	kept.Webhook.Secret = put.Secret.Reveal()
+	return kept.Webhook, nil
+}
+
+// DeleteWebhook ends an endpoint.
+func (h *Hub) DeleteWebhook(ctx context.Context, id string) error {
+	err := h.Store.DeleteWebhook(ctx, h.Now(), id)
+	h.wake(id)
+	return err
+}
+
+// RotateWebhook makes a new secret.
+func (h *Hub) RotateWebhook(ctx context.Context, id string, overlap time.Duration) (gateway.Webhook, error) {
+	w, err := h.Store.Webhook(ctx, id)
+	if err != nil {
+		return gateway.Webhook{}, err
+	}
+	now := h.Now()
+	w.OldSecret, w.OldUntil, w.Secret = "", time.Time{}, NewSecret()
+	if overlap > 0 {
+		stored, err := h.Store.Webhook(ctx, id)
+		if err != nil {
+			return gateway.Webhook{}, err
+		}
+		w.OldSecret, w.OldUntil = stored.Secret, now.Add(overlap)
+	}
+	if err := h.Store.PutWebhook(ctx, now, w); err != nil {
+		return gateway.Webhook{}, err
+	}
+	h.wake(id)
+	w.Webhook.Secret = w.Secret.Reveal()
+	return w.Webhook, nil
+}
+
+// TestWebhook posts an event of the type webhook.test.
+func (h *Hub) TestWebhook(ctx context.Context, id string) (gateway.WebhookAttempt, error) {
+	w, err := h.Store.Webhook(ctx, id)
+	if err != nil {
+		return gateway.WebhookAttempt{}, err
+	}
+	var b [8]byte
+	rand.Read(b[:])
+	now := h.Now()
+	e := gateway.FeedEntry{At: gateway.At(now), Type: "webhook.test", Data: json.RawMessage(`{"webhook":"` + id + `"}`)}
+	if len(w.Accounts) > 0 {
+		e.Account = w.Accounts[0]
+	}
+	body, err := Body(e, "", nil, false)
+	if err != nil {
+		return gateway.WebhookAttempt{}, err
+	}
+	a := gateway.WebhookAttempt{WebhookID: "test_" + hex.EncodeToString(b[:]), Type: e.Type, Account: e.Account, N: 1, At: gateway.At(now)}
+	res := h.post(ctx, w, a.WebhookID, body)
+	a.TookMS, a.Status, a.Error, a.Outcome = res.took.Milliseconds(), res.status, res.why, "given-up"
+	if Decide(res.status, 1, nil, 0).State == store.Delivered {
+		a.Outcome = "delivered"
+	}
+	return a, h.Store.AddWebhookAttempt(ctx, h.Now(), id, a)
+}
+
+// ReplayWebhook begins a replay.
+func (h *Hub) ReplayWebhook(ctx context.Context, id string, r gateway.ReplayRequest) (gateway.Replay, error) {
+	replay, err := h.Store.StartReplay(ctx, h.Now(), id, r)
+	if errors.Is(err, store.ErrCursor) {
+		return replay, &gateway.Problem{Code: gateway.InvalidRequest, Errors: []gateway.FieldError{{
+			Location: "body", Message: "the feed has no such range: its cursors are numbers, the first is 1, and nothing is newer than the latest entry",
+		}}}
+	}
+	h.wake(id)
+	return replay, err
+}
+
+// WebhookAttempts lists them.
+func (h *Hub) WebhookAttempts(ctx context.Context, id, cursor string, limit int) (gateway.Page[gateway.WebhookAttempt], error) {
+	return h.Store.WebhookAttempts(ctx, id, cursor, limit)
+}
+
+// CheckURL says why an address can't be called, or what is unwise about it.
+func (h *Hub) CheckURL(address string) (warning string, err error) {
+	if h.Check != nil {
+		if err := h.Check(address); err != nil {
+			return "", err
+		}
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", errors.New("not a URL")
+	}
+	if strings.EqualFold(u.Scheme, "http") {
+		return "http: whoever is on the way can read what followers write; the signature only shows that it was not changed. Use https", nil
+	}
+	return "", nil
+}
