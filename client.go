@@ -168,12 +168,16 @@ func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(
 	}
 	r.token = tok.Value
 	got, err := exchange(ctx, end, r)
-	if err == nil || !refusesToken(err) {
+	var refusal *Error
+	if err == nil || !refusesToken(err, &refusal) {
 		return got, err
 	}
 	refresher, ok := c.Tokens.(Refresher)
 	if !ok {
 		return none, err
+	}
+	if hears, ok := refresher.(interface{ Refused(Token, *Error) }); ok {
+		hears.Refused(tok, refusal)
 	}
 	fresh, failed := refresher.Refresh(ctx, tok)
 	if failed != nil {
@@ -187,9 +191,8 @@ func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(
 
 // refusesToken reports whether err refuses the token before anything else was
 // looked at.
-func refusesToken(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.Code == 40001 || e.Code == 40014 || e.Code == 42001)
+func refusesToken(err error, e **Error) bool {
+	return errors.As(err, e) && ((*e).Code == 40001 || (*e).Code == 40014 || (*e).Code == 42001)
 }
 
 // noToken says that a call did not start for want of a token: certainly not

@@ -120,11 +120,25 @@ func mediaLimit(call string, kind MediaKind) (MediaLimit, bool) {
 	return MediaLimit{}, false
 }
 
+// A TokenLimit is how often WeChat gives an account a token in a day, which begins
+// at midnight in Beijing.
+type TokenLimit struct {
+	Call   string        // "fetch", or "force": stable_token with force_refresh
+	Max    int           // calls a day
+	Gap    time.Duration // between two of them; 0: none
+	Source string
+	Date   string
+}
+
+// TokenLimits returns the rows of the table of token calls.
+func TokenLimits() []TokenLimit { return slices.Clone(tables().tokens) }
+
 type ruleTables struct {
 	order    []string
 	profiles map[string]Rules
 	media    []MediaLimit
 	daily    map[string]DailyQuota
+	tokens   []TokenLimit
 }
 
 var tables = sync.OnceValue(func() ruleTables {
@@ -165,6 +179,12 @@ var tables = sync.OnceValue(func() ruleTables {
 	}
 	for row := range rows("quotas") {
 		t.daily[row["call"]] = DailyQuota{Call: row["call"], Max: number(row["daily"]), Source: row["source"], Date: row["date"]}
+	}
+	for row := range rows("tokens") {
+		t.tokens = append(t.tokens, TokenLimit{
+			Call: row["call"], Max: number(row["max"]), Gap: time.Duration(number(row["gap_seconds"])) * time.Second,
+			Source: row["source"], Date: row["date"],
+		})
 	}
 	return t
 })

@@ -31,6 +31,10 @@ type TokenSource interface {
 // Refresh returns a token other than stale if it can get one: it compares, so
 // that of many callers with the same dead token one fetches and all get the
 // result. Returning stale itself means that there is no other.
+//
+// A source that wants to know why (a token that is over is another matter than one
+// that somebody else has ended) has the method Refused(stale Token, why *Error)
+// too: [Client] calls it before Refresh.
 type Refresher interface {
 	Refresh(ctx context.Context, stale Token) (Token, error)
 }

@@ -31,10 +31,14 @@ type Account struct {
 	Relearn      Seconds                    `json:"relearn"`       // how long a belief withholds; default 60 s
 	// Tries replace how often and how soon classes of failures are tried again:
 	// not-delivered, rate-limited, token (until the message expires) and busy (3).
-	Tries   map[kefu.Class]Tries `json:"tries,omitempty"`
-	Rate    float64              `json:"rate,omitempty"` // most posts a second; 0: no limit
-	State   string               `json:"state"`          // "active" or "paused"
-	Because string               `json:"because,omitempty"`
+	Tries map[kefu.Class]Tries `json:"tries,omitempty"`
+	Rate  float64              `json:"rate,omitempty"` // most posts a second; 0: no limit
+	// TokenSource is "own" (default), or "supplied": the gateway never fetches an
+	// access token and waits for each to be handed over.
+	TokenSource string `json:"token_source"`
+	TokenBudget int    `json:"token_budget,omitempty"` // WeChat's limit of token fetches a day; default 2,000 (a test account has 200)
+	State       string `json:"state"`                  // "active" or "paused"
+	Because     string `json:"because,omitempty"`
 
 	// AILabel marks what webhooks answer as said by an AI (aimsgcontext), which WeChat
 	// shows under the message.
@@ -114,6 +118,7 @@ func (a Account) WithDefaults() Account {
 	a.Busy = orDefault(a.Busy, "retry")
 	a.ExpiresAfter = orDefault(a.ExpiresAfter, Seconds(48*3600))
 	a.Relearn = orDefault(a.Relearn, Seconds(60))
+	a.TokenSource = orDefault(a.TokenSource, OwnTokens)
 	a.State = orDefault(a.State, "active")
 	return a
 }

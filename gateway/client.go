@@ -253,6 +253,39 @@ func (c *Client) CheckAccount(ctx context.Context, appid string) (AccountCheck, 
 	return call[AccountCheck](ctx, c, request{method: "POST", path: path("accounts", appid, "check")})
 }
 
+// Token tells how an account's access token is, without the token.
+func (c *Client) Token(ctx context.Context, appid string) (TokenStatus, error) {
+	return call[TokenStatus](ctx, c, request{method: "GET", path: path("accounts", appid, "token")})
+}
+
+// SupplyToken hands an access token over that was fetched elsewhere, in place of the
+// one there is: each of an account with [SuppliedTokens], or the one that a system
+// which is replaced still has.
+func (c *Client) SupplyToken(ctx context.Context, appid string, r TokenRequest) (TokenStatus, error) {
+	in := struct {
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int64  `json:"expires_in"`
+	}{r.AccessToken.Reveal(), r.ExpiresIn}
+	return call[TokenStatus](ctx, c, request{method: "PUT", path: path("accounts", appid, "token"), in: in})
+}
+
+// RevealToken returns an account's access token. It is on record who asked.
+func (c *Client) RevealToken(ctx context.Context, appid string) (RevealedToken, error) {
+	return call[RevealedToken](ctx, c, request{method: "POST", path: path("accounts", appid, "token", "reveal")})
+}
+
+// RenewToken voids an account's access token at once and gets another: for one that
+// has leaked, 20 a day and 30 s apart.
+func (c *Client) RenewToken(ctx context.Context, appid string) (TokenStatus, error) {
+	return call[TokenStatus](ctx, c, request{method: "POST", path: path("accounts", appid, "token", "renew")})
+}
+
+// TokenEvents returns a page of who did what to an account's access token, newest
+// first.
+func (c *Client) TokenEvents(ctx context.Context, appid, cursor string, limit int) (Page[TokenEvent], error) {
+	return call[Page[TokenEvent]](ctx, c, request{method: "GET", path: path("accounts", appid, "token", "events"), query: paged(url.Values{}, cursor, limit)})
+}
+
 // Keys returns the keys, without their text.
 func (c *Client) Keys(ctx context.Context) ([]Key, error) {
 	page, err := call[Page[Key]](ctx, c, request{method: "GET", path: "/v1/keys"})

@@ -58,6 +58,7 @@ const (
 	Unauthorized        = "unauthorized"
 	Forbidden           = "forbidden"
 	AccountExists       = "account-exists"
+	NoToken             = "no-token"           // there is no access token, and none is fetched now
 	CursorGone          = "cursor-gone"        // older than what the feed keeps
 	Refused             = "wechat-refused"     // a call that was passed on, such as typing
 	Unreachable         = "wechat-unreachable" // of such a call: no answer that tells its outcome

@@ -197,7 +197,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	center := &tokens.Center{Store: g.store, BaseURL: c.apiBase, Now: now, Log: log}
 	g.dispatcher, err = dispatch.Start(ctx, dispatch.Config{
 		Store: g.store, BaseURL: c.apiBase, Now: c.now, Log: log,
-		Tokens: func(a gateway.Account) kefu.TokenSource { return center.Source(a.AppID, a.Secret) },
+		Tokens: center.Source,
 	})
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		return nil, usagef("KEFU_API_KEY must be kf_ and at least 32 characters", "KEFU_API_KEY 须以 kf_ 开头，其后至少 32 个字符")
 	}
 	g.server = &server.Server{
-		Engine: g.dispatcher, Store: reading{g.store}, Key: kefu.Secret(key), Explain: explainStore, Now: now, Log: log,
+		Engine: g.dispatcher, Store: reading{g.store}, Tokens: center, Key: kefu.Secret(key), Explain: explainFault, Now: now, Log: log,
 	}
 	if err = g.startWebhooks(ctx, c, log); err != nil {
 		return nil, err
@@ -378,9 +378,14 @@ func writeKey(path, key string) error {
 	return err
 }
 
-// explainStore is a store's error in the words of the API.
-func explainStore(err error) *gateway.Problem {
+// explainFault is an error of the store or the token centre in the words of the API.
+func explainFault(err error) *gateway.Problem {
+	var wait *tokens.WaitError
 	switch {
+	case errors.Is(err, tokens.ErrUnknown):
+		return &gateway.Problem{Code: gateway.UnknownAccount}
+	case errors.Is(err, tokens.ErrSupplied), errors.As(err, &wait):
+		return &gateway.Problem{Code: gateway.NoToken}
 	case errors.Is(err, store.ErrNotFound):
 		return &gateway.Problem{Code: gateway.NotFound}
 	case errors.Is(err, store.ErrCursor):

@@ -150,6 +150,9 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		}
 		return false, d.move(ctx, l, it, now, store.Move{To: to, Outcome: withheld(verdict.Code)})
 	}
+	if !d.hasToken(a, l, client, now) { // the lanes keep their places; attempts would only say so
+		return false, false
+	}
 	pass, until, ok := a.ask(now)
 	if !ok { // the account is stopped, and its lanes keep their places
 		d.agenda.gate(l, until)
@@ -216,6 +219,28 @@ func (d *Dispatcher) message(ctx context.Context, l *lane, it *item) (store.Mess
 	}
 	l.keep(it, m) // its account may have to wait
 	return m, nil
+}
+
+// hasToken reports whether a post of the account finds an access token, as far as is
+// known. If not, l waits at the gate and is looked at soon, since one may be handed
+// over; the first that finds one has all others looked at.
+func (d *Dispatcher) hasToken(a *account, l *lane, client *kefu.Client, now time.Time) bool {
+	source, ok := client.Tokens.(interface{ NextAt() time.Time })
+	if !ok {
+		return true
+	}
+	next := source.NextAt()
+	lacks := now.Before(next)
+	a.mu.Lock()
+	found := a.tokenless && !lacks
+	a.tokenless = lacks
+	a.mu.Unlock()
+	if lacks {
+		d.agenda.gate(l, earlier(next, now.Add(time.Second)))
+	} else if found {
+		d.agenda.open(a.appid)
+	}
+	return !lacks
 }
 
 // post is one attempt: exactly one call of the SDK.

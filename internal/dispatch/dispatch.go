@@ -79,6 +79,8 @@ type account struct {
 	tries  Retries
 	rate   *rate.Limiter
 	gone   bool
+	// tokenless: the last look found no access token, and lanes wait for one.
+	tokenless bool
 
 	standing standing
 	saved    kept // of it, what is on disk

@@ -126,6 +126,7 @@ func (s *standing) learn(now, midnight time.Time, p pass, openid string, top flo
 			s.stop(now)
 			c.slowed = true
 		}
+	case vain(result): // says nothing of WeChat
 	case silent(result):
 		if !slices.Contains(s.silent, openid) {
 			s.silent = append(s.silent[:len(s.silent):len(s.silent)], openid)
@@ -189,6 +190,13 @@ func errcode(err error) int {
 func tooFast(err error) bool {
 	var t *kefu.TransportError
 	return kefu.ClassOf(err) == kefu.ErrRateLimited || errors.As(err, &t) && t.Status == 429
+}
+
+// vain reports whether a post did not start for want of an access token that nobody
+// tries to get now: the source of tokens has its own moment for that.
+func vain(err error) bool {
+	var wait interface{ Vain() time.Time }
+	return errors.As(err, &wait)
 }
 
 // silent reports whether a result is no answer of WeChat's API at all: no

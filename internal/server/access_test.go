@@ -78,6 +78,7 @@ func TestForeignObjects(t *testing.T) {
 		"POST /v1/webhooks/{id}/replay":  `{"cursor":"1"}`,
 
 		"POST /v1/conversations/{account}/{openid}/handover": `{"handler":"agent"}`,
+		"PUT /v1/accounts/{account}/token":                   `{"access_token":"T","expires_in":7200}`,
 	}
 	for _, rt := range routes() {
 		if !strings.Contains(rt.path, "{id}") && !strings.Contains(rt.path, "{account}") {
@@ -93,7 +94,7 @@ func TestForeignObjects(t *testing.T) {
 			t.Errorf("%s %s: %d %s", rt.method, rt.path, a.StatusCode, a.body)
 		}
 		if w.messages[0].State != gateway.Unknown || len(w.messages) != 1 || w.accounts[shop].Name != "" || len(w.accounts) != 2 || len(w.typing) > 0 || len(w.keys) != 8 ||
-			len(w.handovers) > 0 || len(w.hooks) != 1 || w.hooks[0].URL != "https://example.com/" || w.hookCalls.Load() > 0 {
+			len(w.handovers) > 0 || len(w.hooks) != 1 || w.hooks[0].URL != "https://example.com/" || w.hookCalls.Load() > 0 || len(w.tokenBy) > 0 {
 			t.Errorf("%s %s did something", rt.method, rt.path)
 		}
 	}

@@ -137,6 +137,8 @@ func checkAccount(a gateway.Account) (bad []field) {
 	bad = append(bad, oneOf("when_closed", a.WhenClosed, gateway.Park, gateway.Fail, gateway.Try)...)
 	bad = append(bad, oneOf("on_unknown", a.OnUnknown, gateway.Hold, gateway.Resend)...)
 	bad = append(bad, oneOf("busy", a.Busy, "retry", "unknown")...)
+	bad = append(bad, oneOf("token_source", a.TokenSource, gateway.OwnTokens, gateway.SuppliedTokens)...)
+	add(a.TokenBudget != 0 && (a.TokenBudget < 20 || a.TokenBudget > 500_000), "token_budget", "must-range", 20, 500_000)
 	bad = append(bad, oneOf("state", a.State, "active", "paused")...)
 	for t, cell := range a.Rules {
 		at := "rules." + string(t)
@@ -162,6 +164,7 @@ func (s *Server) deleteAccount(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	s.Tokens.Forget(a.AppID)
 	return http.StatusNoContent, nil, nil
 }
 
@@ -175,7 +178,7 @@ func (s *Server) checkAccount(c *call) (int, any, error) {
 	switch {
 	case err == nil:
 		return http.StatusOK, gateway.AccountCheck{OK: true}, nil
-	case kefu.ClassOf(err) == "":
+	case kefu.ClassOf(err) == "" && !s.has(err, gateway.NoToken):
 		return 0, nil, err
 	}
 	p, _ := s.problem(err, c.lang)

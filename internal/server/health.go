@@ -14,7 +14,7 @@ func (s *Server) health(c *call) gateway.Health {
 	if stored := s.Store.Healthy(); stored != nil {
 		err = stored
 	}
-	h := gateway.Health{Ready: err == nil, Notes: notes}
+	h := gateway.Health{Ready: err == nil, Notes: append(notes, s.Tokens.Notes()...)}
 	if err != nil {
 		h.Because = err.Error()
 	}

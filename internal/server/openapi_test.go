@@ -200,6 +200,8 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[gateway.Source]():      {"api", "cli", "console", "door", "webhook", "bot"},
 	reflect.TypeFor[gateway.WindowState](): {"open", "closed", "unknown"},
 	reflect.TypeFor[gateway.Role]():        {"admin", "send", "read", "door"},
+	reflect.TypeFor[gateway.TokenState]():  {"live", "none", "expired", "refused"},
+	reflect.TypeFor[gateway.TokenAction](): {"fetched", "supplied", "revealed", "contested", "low", "spent", "waits"},
 	reflect.TypeFor[kefu.Trigger]():        append(names(kefu.Triggers()), "unfollow"),
 	reflect.TypeFor[callback.Mode]():       {"plain", "compat", "secure"},
 }

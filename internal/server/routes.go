@@ -110,6 +110,19 @@ func routes() []route {
 		{"POST", "/v1/accounts/{account}/check", admins, (*Server).checkAccount, doc{
 			says: "Ask WeChat whether the account's set-up is right", out: out{200: gateway.AccountCheck{}}, codes: "unknown-account"}},
 
+		{"GET", "/v1/accounts/{account}/token", readers, (*Server).getToken, doc{
+			says: "Show how an account's access token is, without the token", out: out{200: gateway.TokenStatus{}}, codes: "unknown-account"}},
+		{"PUT", "/v1/accounts/{account}/token", admins, (*Server).putToken, doc{
+			says: "Hand an access token over that was fetched elsewhere", in: gateway.TokenRequest{}, out: out{200: gateway.TokenStatus{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
+		{"POST", "/v1/accounts/{account}/token/reveal", admins, (*Server).revealToken, doc{
+			says: "Show an account's access token; it is on record who asked", out: out{200: gateway.RevealedToken{}}, codes: "unknown-account no-token wechat-refused wechat-unreachable"}},
+		{"POST", "/v1/accounts/{account}/token/renew", admins, (*Server).renewToken, doc{
+			says: "Void an account's access token at once and get another: for one that has leaked", out: out{200: gateway.TokenStatus{}},
+			codes: "unknown-account no-token wechat-refused wechat-unreachable"}},
+		{"GET", "/v1/accounts/{account}/token/events", admins, (*Server).listTokenEvents, doc{
+			says: "List who did what to an account's access token, newest first", params: "cursor limit", out: out{200: gateway.Page[gateway.TokenEvent]{}}, codes: "unknown-account invalid-request"}},
+
 		{"GET", "/v1/keys", admins, (*Server).listKeys, doc{says: "List keys, without their text", out: out{200: gateway.Page[key]{}}}},
 		{"POST", "/v1/keys", admins, (*Server).postKey, doc{
 			says: "Make a key; its text is shown this once", in: gateway.KeyRequest{}, out: out{201: key{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},

@@ -17,11 +17,12 @@ import (
 	"github.com/kefu-go/kefu/gateway"
 )
 
-// A Server answers HTTP. Engine, Store and Webhooks are required; set the fields before
-// the first use and leave them then.
+// A Server answers HTTP. Engine, Store, Tokens and Webhooks are required; set the fields
+// before the first use and leave them then.
 type Server struct {
 	Engine   Engine
 	Store    Store
+	Tokens   Tokens
 	Webhooks Webhooks
 	// Key is an admin key that is valid besides the stored ones (KEFU_API_KEY); if
 	// it is stored too, the stored role counts. Default: none.
@@ -154,6 +155,23 @@ type Engine interface {
 	Healthy(ctx context.Context) (notes []string, err error)
 }
 
+// Tokens is the part of *tokens.Center that the server needs. Its errors are as
+// those of [Engine]; by is the id of the key that asks, which is on record before
+// anything is done.
+type Tokens interface {
+	Status(ctx context.Context, appid string) (gateway.TokenStatus, error)
+	// Supply takes a token from outside; nil: it is kept.
+	Supply(ctx context.Context, appid, by string, value kefu.Secret, life time.Duration) error
+	// Reveal returns the token. Problem: no-token; else WeChat's answer.
+	Reveal(ctx context.Context, appid, by string) (kefu.Token, error)
+	// Renew voids the token and gets another. Problem: no-token; else WeChat's answer.
+	Renew(ctx context.Context, appid, by string) error
+	// Forget drops what is known of an account.
+	Forget(appid string)
+	// Notes says what an operator should know.
+	Notes() []string
+}
+
 // Store is the part of *store.Store that the server needs: what reads, and keys. It
 // must be safe for concurrent use. Its errors are as those of [Engine]: not-found
 // for what isn't there, invalid-request for a cursor that it never gave out,
@@ -184,6 +202,9 @@ type Store interface {
 
 	Accounts(ctx context.Context) ([]gateway.Account, error)            // by appid, with their secrets
 	Account(ctx context.Context, appid string) (gateway.Account, error) // the same; cheap: asked for every message and callback
+
+	// TokenEvents are who did what to an account's token, newest first.
+	TokenEvents(ctx context.Context, appid, cursor string, limit int) (gateway.Page[gateway.TokenEvent], error)
 
 	PutKey(ctx context.Context, now time.Time, k gateway.Key) (gateway.Key, error) // keeps the SHA-256 of k.Key alone
 	FindKey(ctx context.Context, text string) (gateway.Key, error)                 // by SHA-256; cheap: asked at every request

@@ -38,6 +38,7 @@ var statuses = map[string]int{
 	gateway.NotRetryable:        409,
 	gateway.Refused:             409,
 	gateway.WindowIsClosed:      409,
+	gateway.NoToken:             409,
 	gateway.CursorGone:          410,
 	gateway.TooLarge:            413,
 	gateway.UnsupportedMedia:    415,
@@ -65,6 +66,7 @@ var titles = map[string]text{
 	gateway.NotRetryable:        {"The message can't be repeated in its state", "消息在当前状态下不能重发"},
 	gateway.Refused:             {"WeChat refused", "微信拒绝了请求"},
 	gateway.WindowIsClosed:      {"The follower's window is closed", "不在可下发的时间窗口内"},
+	gateway.NoToken:             {"There is no access token", "没有可用的 access_token"},
 	gateway.CursorGone:          {"The cursor is older than the feed", "游标早于现存的事件"},
 	gateway.TooLarge:            {"The body is too large", "请求体太大"},
 	gateway.UnsupportedMedia:    {"The body must be JSON", "请求体必须是 JSON"},
@@ -93,6 +95,7 @@ var details = map[string]text{
 	gateway.NotRetryable:        {"It is %s; what failed, expired, was canceled or is unknown can be repeated.", "它的状态是 %s；只有 failed、expired、canceled 或 unknown 的消息能重发。"},
 	gateway.Refused:             {"It answered errcode %d: %s", "微信答复 errcode %d：%s"},
 	gateway.WindowIsClosed:      {"Nothing was kept. Wait until the follower acts, or leave when_closed at park.", "未保存。请等用户再次互动，或让 when_closed 保持 park。"},
+	gateway.NoToken:             {"None is fetched now; GET /v1/accounts/{appid}/token says why and until when. One from outside can be handed over with PUT.", "现在不会去获取；GET /v1/accounts/{appid}/token 说明原因和时间。可用 PUT 提供一个。"},
 	gateway.CursorGone:          {"Read the lists anew and begin without a cursor.", "请重新读取列表，并从无游标开始。"},
 	gateway.TooLarge:            {"It may have up to %d bytes.", "最多 %d 字节。"},
 	gateway.UnsupportedMedia:    {"Send the header Content-Type: application/json.", "请带上请求头 Content-Type: application/json。"},
@@ -148,6 +151,8 @@ var details = map[string]text{
 	"must-say-state": {"must be said, so that nothing is sent by mistake: one of %s", "必须写明，以免误发：%s 之一"},
 	"later":          {"%s works in a later version", "%s 将在后续版本支持"},
 	"later-media":    {"must be a media id: assets and URLs work in a later version", "应为 media_id：素材引用与 URL 将在后续版本支持"},
+	"access-token":   {"must be 1 to 2048 visible characters", "应为 1 到 2048 个可见字符"},
+	"supplied":       {"This account's access tokens come from outside (token_source: supplied): get a new one there, and hand it over with PUT.", "该公众号的 access_token 由外部提供（token_source: supplied）：请在外部更新，再用 PUT 提供。"},
 	"cursor":         {"was not given out by this list", "不是本列表给出的游标"},
 }
 

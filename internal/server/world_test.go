@@ -71,14 +71,17 @@ type world struct {
 	overlap   time.Duration
 	hookCalls atomic.Int32 // that did something with a webhook
 
-	acceptErr, typingErr, receiveErr, checkErr, storeErr, readErr error
-	await                                                         func(ctx context.Context, m gateway.Message) gateway.Message
+	supplied map[string]kefu.Secret // access tokens by appid
+	tokenBy  []string               // who did something to them
+
+	tokenErr, acceptErr, typingErr, receiveErr, checkErr, storeErr, readErr error
+	await                                                                   func(ctx context.Context, m gateway.Message) gateway.Message
 }
 
 func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, accounts: map[string]gateway.Account{}, keys: map[[32]byte]gateway.Key{}, byKey: map[string]int{}, prints: map[string][32]byte{},
-		changed: make(chan struct{}), window: gateway.Window{State: gateway.WindowUnknown, Because: "never seen", Buckets: []gateway.Bucket{}},
+		supplied: map[string]kefu.Secret{}, changed: make(chan struct{}), window: gateway.Window{State: gateway.WindowUnknown, Because: "never seen", Buckets: []gateway.Bucket{}},
 	}
 	for _, appid := range []string{shop, other} {
 		w.accounts[appid] = gateway.Account{AppID: appid, Secret: secret, Token: callToken}.WithDefaults()
@@ -94,7 +97,7 @@ func newWorld(t testing.TB) *world {
 		w.keys[sha256.Sum256([]byte(text))] = k
 	}
 	w.Server = &Server{
-		Engine: w, Store: (*shelf)(w), Webhooks: w, Now: func() time.Time { return start },
+		Engine: w, Store: (*shelf)(w), Tokens: (*purse)(w), Webhooks: w, Now: func() time.Time { return start },
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: &w.logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return w
@@ -343,6 +346,45 @@ func (w *world) CheckAccount(context.Context, string) error { return w.checkErr 
 
 func (w *world) Healthy(context.Context) ([]string, error) {
 	return []string{"wxother is paused"}, nil
+}
+
+// A purse is the world as its Tokens.
+type purse world
+
+func (w *purse) Status(_ context.Context, appid string) (gateway.TokenStatus, error) {
+	s := gateway.TokenStatus{Account: appid, Source: gateway.OwnTokens, State: gateway.TokenNone, Fetches: gateway.Budget{Stop: 1900, Max: 2000}}
+	if w.supplied[appid] != "" {
+		at := gateway.At(start.Add(2 * time.Hour))
+		s.State, s.ExpiresAt = gateway.TokenLive, &at
+	}
+	return s, nil
+}
+
+func (w *purse) Supply(_ context.Context, appid, by string, value kefu.Secret, _ time.Duration) error {
+	w.supplied[appid] = value
+	w.tokenBy = append(w.tokenBy, "supply "+by)
+	return w.tokenErr
+}
+
+func (w *purse) Reveal(_ context.Context, appid, by string) (kefu.Token, error) {
+	w.tokenBy = append(w.tokenBy, "reveal "+by)
+	return kefu.Token{Value: w.supplied[appid], Expiry: start.Add(2 * time.Hour)}, w.tokenErr
+}
+
+func (w *purse) Renew(_ context.Context, _, by string) error {
+	w.tokenBy = append(w.tokenBy, "renew "+by)
+	return w.tokenErr
+}
+
+func (w *purse) Forget(appid string) { delete(w.supplied, appid) }
+
+func (w *purse) Notes() []string { return nil }
+
+func (w *shelf) TokenEvents(_ context.Context, appid, cursor string, _ int) (gateway.Page[gateway.TokenEvent], error) {
+	if cursor != "" {
+		return gateway.Page[gateway.TokenEvent]{}, fault(gateway.InvalidRequest)
+	}
+	return gateway.Page[gateway.TokenEvent]{Items: []gateway.TokenEvent{{ID: "1", At: gateway.At(start), Account: appid, Action: gateway.TokenFetched, Why: "start", By: "gateway", Outcome: "ok"}}}, nil
 }
 
 // A shelf is the world as a Store.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -192,62 +191,4 @@ func (s *Store) RevokeKey(ctx context.Context, now time.Time, id string) error {
 		}
 		return err
 	})
-}
-
-const tokenQuery = `SELECT token, expiry FROM tokens WHERE appid = $1`
-
-func (s *Store) scanToken(row scanner, appid string) (kefu.Token, error) {
-	var sealed []byte
-	var expiry sql.NullInt64
-	if err := row.Scan(&sealed, &expiry); errors.Is(err, sql.ErrNoRows) {
-		return kefu.Token{}, nil
-	} else if err != nil {
-		return kefu.Token{}, fmt.Errorf("read token: %w", err)
-	}
-	value, err := s.seals.open(sealed, appid+" access_token")
-	if err != nil {
-		return kefu.Token{}, err
-	}
-	t := kefu.Token{Value: value}
-	if expiry.Valid {
-		t.Expiry = fromMS(expiry.Int64)
-	}
-	return t, nil
-}
-
-// Token returns the account's access token, or the zero Token if none is stored.
-func (s *Store) Token(ctx context.Context, appid string) (kefu.Token, error) {
-	return s.scanToken(s.row(ctx, tokenQuery, appid), appid)
-}
-
-// SwapToken stores a new token, sealed, if the one in use is still old ("" for
-// none), and returns the one in use after it: new, or what somebody else stored.
-func (s *Store) SwapToken(ctx context.Context, now time.Time, appid string, old kefu.Secret, new kefu.Token) (kefu.Token, error) {
-	if new.Value == "" {
-		return kefu.Token{}, errors.New("an empty token is none")
-	}
-	sealed := s.sealed(appid, "access_token", new.Value)
-	var expiry any
-	if !new.Expiry.IsZero() {
-		expiry = ms(new.Expiry)
-	}
-	used := new
-	err := s.write(ctx, now, func(t *tx) error {
-		present, err := s.scanToken(t.row(tokenQuery, appid), appid)
-		if err != nil {
-			return err
-		}
-		if subtle.ConstantTimeCompare([]byte(present.Value.Reveal()), []byte(old.Reveal())) == 0 {
-			used = present
-			return nil
-		}
-		used = new
-		_, err = t.exec(`INSERT INTO tokens (appid, token, expiry) VALUES ($1, $2, $3)
-			ON CONFLICT (appid) DO UPDATE SET token = excluded.token, expiry = excluded.expiry`, appid, sealed, expiry)
-		return err
-	})
-	if err != nil {
-		return kefu.Token{}, err
-	}
-	return used, nil
 }

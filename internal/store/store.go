@@ -298,9 +298,9 @@ const (
 	callbackLife    = 24 * time.Hour
 )
 
-// Prune forgets idempotency keys older than 7 days and callbacks older than
-// 24 h, looking at up to a thousand of each, and returns how many; call it until
-// that is 0.
+// Prune forgets idempotency keys older than 7 days, callbacks older than 24 h and
+// token events older than 90 days, looking at up to a thousand of each, and returns
+// how many; call it until that is 0.
 func (s *Store) Prune(ctx context.Context, now time.Time) (int, error) {
 	var gone int64
 	err := s.write(ctx, now, func(t *tx) error {
@@ -313,7 +313,11 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (int, error) {
 		callbacks, err := t.exec(`DELETE FROM callbacks_seen WHERE cursor IN
 			(SELECT cursor FROM (SELECT cursor, at FROM callbacks_seen ORDER BY cursor LIMIT 1000) AS oldest WHERE at <= $1)`,
 			ms(now.Add(-callbackLife)))
-		gone = keys + callbacks
+		if err != nil {
+			return err
+		}
+		events, err := t.pruneTokenEvents(now)
+		gone = keys + callbacks + events
 		return err
 	})
 	return int(gone), err

@@ -290,6 +290,9 @@ func (s *Store) Recover(ctx context.Context, now time.Time, resendAt func(Messag
 			return nil, fmt.Errorf("recover: %w", err)
 		}
 	}
+	if err := s.abandonFetches(ctx, now); err != nil {
+		return nil, fmt.Errorf("recover: %w", err)
+	}
 	return s.load(ctx, seqs)
 }
 

@@ -1,30 +1,48 @@
-// Package tokens keeps one live access token per account, across restarts.
+// Package tokens keeps one live access token per account, for any number of
+// callers, processes and restarts.
+//
+//	center := &tokens.Center{Store: s, Now: time.Now, Log: log}
+//	source := center.Source(account)   // a kefu.TokenSource and kefu.Refresher
+//
+// A token is fetched (with stable_token) when there is none that lives, ahead of
+// its end, and after WeChat refused it, once for any number of callers; before each
+// fetch the store is asked, which decides between processes: who finds a newer token
+// there takes it, who finds a fetch under way waits for it. Each fetch is on record
+// before it leaves. decide.go is the whole policy, pure; keeper.go carries it out.
+//
+// While the store is down the tokens in memory go on, and are renewed by what memory
+// knows of budgets; what could not be recorded is recorded later.
 package tokens
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/store"
 )
 
-// A Store keeps the token of each account, sealed.
+// A Store keeps the token of each account, sealed, and the record of who did what
+// to it; see *store.Store.
 type Store interface {
-	// Token returns the kept token; the zero Token if there is none.
 	Token(ctx context.Context, appid string) (kefu.Token, error)
-	// SwapToken keeps a new token if the one in use is still old, and returns the
-	// one in use after that: new, or what somebody else has kept meanwhile.
-	SwapToken(ctx context.Context, now time.Time, appid string, old kefu.Secret, new kefu.Token) (kefu.Token, error)
+	SwapToken(ctx context.Context, now time.Time, appid string, old kefu.Secret, new kefu.Token, events ...gateway.TokenEvent) (kefu.Token, error)
+	PutToken(ctx context.Context, now time.Time, appid string, new kefu.Token, event gateway.TokenEvent, entries ...store.Entry) error
+	ClaimToken(ctx context.Context, now, day time.Time, appid string, decide func(store.TokenUse) store.TokenClaim) (store.TokenClaim, store.TokenUse, error)
+	RecordToken(ctx context.Context, now time.Time, events ...gateway.TokenEvent) error
+	TokenUse(ctx context.Context, now, day time.Time, appid string) (store.TokenUse, error)
+	TokenOrigin(ctx context.Context, appid string) (gateway.TokenEvent, error)
 }
 
-// A Center gives each account its one source of tokens. A token is fetched when
-// there is none that lives, ahead of its end, and after WeChat refused it: then
-// once for any number of callers, see [kefu.CachedToken]. Each is kept before it
-// is used, so that a restart goes on with it; if keeping fails, it is used all the
-// same: a store that is down does not stop the sending.
+// A Center has the tokens of every account. Set the fields before the first call.
 type Center struct {
 	Store   Store
 	BaseURL string       // of WeChat
@@ -32,63 +50,111 @@ type Center struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 
-	mu      sync.Mutex // guards sources
-	sources map[string]source
+	mu      sync.Mutex // guards keepers
+	keepers map[string]*keeper
 }
 
-type source struct {
-	secret kefu.Secret
-	tokens kefu.TokenSource
-}
+// ErrUnknown: the center has no such account.
+var ErrUnknown = errors.New("no such account")
 
-// Source returns the account's token source, always the same until its secret
-// changes.
-func (c *Center) Source(appid string, secret kefu.Secret) kefu.TokenSource {
+// ErrSupplied: the account's tokens come from outside, so none is fetched.
+var ErrSupplied = errors.New("the account's access tokens come from outside")
+
+// Source takes up an account's settings and returns its tokens, the same as long as
+// the account is not forgotten. The source is a [kefu.Refresher].
+func (c *Center) Source(a gateway.Account) kefu.TokenSource {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s, ok := c.sources[appid]; ok && s.secret == secret {
-		return s.tokens
+	k := c.keepers[a.AppID]
+	if k == nil {
+		if c.keepers == nil {
+			c.keepers = map[string]*keeper{}
+		}
+		k = &keeper{center: c, appid: a.AppID}
+		c.keepers[a.AppID] = k
 	}
-	if c.sources == nil {
-		c.sources = map[string]source{}
-	}
-	s := source{secret, kefu.CachedToken(&kept{
-		center: c, appid: appid, first: true,
-		wechat: kefu.StableToken{AppID: appid, Secret: secret, BaseURL: c.BaseURL, HTTP: c.HTTP},
-	})}
-	c.sources[appid] = s
-	return s.tokens
+	k.set(a)
+	return k
 }
 
-// kept fetches from WeChat and remembers in the store. The cache around it makes
-// one call at a time.
-type kept struct {
-	center *Center
-	appid  string
-	wechat kefu.StableToken
-	first  bool        // the store was not asked yet
-	last   kefu.Secret // what the store had when last seen
+// Of returns the tokens of an account that has a [Center.Source], or nil.
+func (c *Center) Of(appid string) kefu.TokenSource {
+	if k := c.keeper(appid); k != nil {
+		return k
+	}
+	return nil
 }
 
-func (k *kept) Token(ctx context.Context) (kefu.Token, error) {
-	if k.first {
-		k.first = false
-		tok, err := k.center.Store.Token(ctx, k.appid)
-		if err != nil {
-			k.center.Log.Warn("the kept access token can't be read; a new one is fetched", "account", k.appid, "error", err)
-		} else if k.last = tok.Value; tok.Value != "" && time.Now().Before(tok.Expiry) {
-			return tok, nil
+// Forget drops what is known of an account.
+func (c *Center) Forget(appid string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.keepers, appid)
+}
+
+func (c *Center) keeper(appid string) *keeper {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keepers[appid]
+}
+
+// Supply takes a token from outside, in place of the one there is, on record as the
+// deed of by. A nil error means that it is kept.
+func (c *Center) Supply(ctx context.Context, appid, by string, value kefu.Secret, life time.Duration) error {
+	k := c.keeper(appid)
+	if k == nil {
+		return ErrUnknown
+	}
+	return k.supply(ctx, by, value, life)
+}
+
+// Reveal returns the account's token to whom may see it, fetching one if need be.
+// It is on record before it is returned.
+func (c *Center) Reveal(ctx context.Context, appid, by string) (kefu.Token, error) {
+	k := c.keeper(appid)
+	if k == nil {
+		return kefu.Token{}, ErrUnknown
+	}
+	tok, err := k.Token(ctx)
+	if err != nil {
+		return kefu.Token{}, err
+	}
+	e := k.event(gateway.TokenRevealed, "", by, c.Now())
+	e.ExpiresAt = timeOf(tok.Expiry)
+	if err := c.Store.RecordToken(ctx, c.Now(), e); err != nil {
+		return kefu.Token{}, err
+	}
+	return tok, nil
+}
+
+// Renew voids the account's token at once and gets another, with force_refresh: for
+// a token that has leaked. Errors: ErrSupplied, a [*WaitError], WeChat's.
+func (c *Center) Renew(ctx context.Context, appid, by string) error {
+	k := c.keeper(appid)
+	if k == nil {
+		return ErrUnknown
+	}
+	return k.renew(ctx, by)
+}
+
+// Status tells how the account's token is.
+func (c *Center) Status(ctx context.Context, appid string) (gateway.TokenStatus, error) {
+	k := c.keeper(appid)
+	if k == nil {
+		return gateway.TokenStatus{}, ErrUnknown
+	}
+	return k.status(ctx)
+}
+
+// Notes says what an operator should know of the accounts' tokens.
+func (c *Center) Notes() (notes []string) {
+	c.mu.Lock()
+	all := maps.Clone(c.keepers)
+	c.mu.Unlock()
+	for _, appid := range slices.Sorted(maps.Keys(all)) {
+		for _, n := range all[appid].notes() {
+			notes = append(notes, fmt.Sprintf("account %s: %s", appid, n))
 		}
 	}
-	tok, err := k.wechat.Token(ctx)
-	if err != nil {
-		return tok, err
-	}
-	kept, err := k.center.Store.SwapToken(ctx, k.center.Now(), k.appid, k.last, tok)
-	if err != nil {
-		k.center.Log.Warn("the access token can't be kept; it is used all the same", "account", k.appid, "error", err)
-		return tok, nil
-	}
-	k.last = kept.Value
-	return kept, nil
+	return notes
 }
