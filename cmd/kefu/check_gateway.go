@@ -30,8 +30,11 @@ func gatewaySteps() []step {
 		step{"gateway-forged", checkGatewayForgery},
 		step{"gateway-window", checkGatewayWindow},
 		step{"gateway-parked", checkGatewayParked},
+		step{"gateway-long-text", checkGatewayLongText},
+		step{"gateway-bulk", checkGatewayBulk},
 		step{"gateway-retry", checkGatewayRetry},
 		step{"gateway-lost-answer", checkGatewayLostAnswer},
+		step{"gateway-resend", checkGatewayResend},
 		step{"gateway-repeat", checkGatewayRepeat},
 		step{"gateway-image-back", checkGatewayImageBack},
 		step{"gateway-list", checkGatewayList},
@@ -246,6 +249,105 @@ func checkGatewayLostAnswer(ctx context.Context, d *demo, to string) (string, er
 	got, err := me.contents(ctx, to)
 	return "accepted, the answer lost: unknown, and not sent again; the next goes", errors.Join(err,
 		want("state", m.State, gateway.Unknown), want("the next", next.State, gateway.Sent), want("received", got, []string{"once", "next"}))
+}
+
+func checkGatewayResend(ctx context.Context, d *demo, to string) (string, error) {
+	me := &d.behind
+	if err := me.writes(ctx, to, "hi"); err != nil {
+		return "", err
+	}
+	if _, err := me.control.call(ctx, http.MethodPost, "faults", map[string]any{"to": to, "drop": "after"}); err != nil {
+		return "", err
+	}
+	lost, err := me.tell(ctx, to, "perhaps twice", gateway.Request{OnUnknown: gateway.Resend}, gateway.SendOptions{})
+	if err != nil {
+		return "", err
+	}
+	if err := me.advance(ctx, "61s"); err != nil {
+		return "", err
+	}
+	got, err := me.awaits(ctx, to, 2)
+	if err != nil {
+		return "", err
+	}
+	m, err := me.gateway.Message(ctx, lost.ID)
+	for deadline := time.Now().Add(patience); err == nil && !m.State.Final() && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond)
+		m, err = me.gateway.Message(ctx, lost.ID)
+	}
+	return "the answer lost; a minute later it is sent once more, and marked", errors.Join(err,
+		want("at first", lost.State, gateway.Unknown), want("then", m.State, gateway.Sent), want("marked as a possible duplicate", m.PossibleDuplicate, true),
+		want("received", got, []string{"perhaps twice", "perhaps twice"}))
+}
+
+// longText has n lines, each of which fills a part.
+func longText(n int) (lines []string) {
+	for i := range n {
+		lines = append(lines, fmt.Sprint(i+1)+strings.Repeat("长", 682))
+	}
+	return lines
+}
+
+func checkGatewayLongText(ctx context.Context, d *demo, to string) (string, error) {
+	me := &d.behind
+	if err := me.writes(ctx, to, "hi"); err != nil {
+		return "", err
+	}
+	for _, short := range []string{"one", "two"} { // three are left
+		if _, err := me.tell(ctx, to, short, gateway.Request{}, gateway.SendOptions{}); err != nil {
+			return "", err
+		}
+	}
+	four := strings.Join(longText(4), "\n")
+	var tooFew, tooMany *gateway.Problem
+	_, err := me.tell(ctx, to, four, gateway.Request{LongText: gateway.Split, WhenClosed: gateway.Fail}, gateway.SendOptions{})
+	refused := errors.As(err, &tooFew) && tooFew.Code == gateway.AllowanceSpent && tooFew.ErrCode == 45047
+	_, err = me.tell(ctx, to, strings.Join(longText(7), "\n"), gateway.Request{LongText: gateway.Split}, gateway.SendOptions{})
+	never := errors.As(err, &tooMany) && tooMany.Code == gateway.InvalidMessage
+	parked, err := me.tell(ctx, to, four, gateway.Request{LongText: gateway.Split}, gateway.SendOptions{})
+	if err != nil {
+		return "", err
+	}
+	before, err := me.contents(ctx, to)
+	if err != nil {
+		return "", err
+	}
+	if err := me.writes(ctx, to, "more"); err != nil {
+		return "", err
+	}
+	got, err := me.awaits(ctx, to, 6)
+	if err != nil {
+		return "", err
+	}
+	return "4 parts with 3 left: refused, or parked whole; more: all four leave in order; 7 parts are never taken", errors.Join(
+		want("4 parts with 3 left refused", refused, true), want("7 parts refused", never, true), want("state", parked.State, gateway.Parked),
+		want("parts", parked.Parts, 4), want("left before", before, []string{"one", "two"}),
+		want("received", got, append([]string{"one", "two"}, longText(4)...)))
+}
+
+func checkGatewayBulk(ctx context.Context, d *demo, to string) (string, error) {
+	me := &d.behind
+	if err := me.writes(ctx, to, "hi"); err != nil {
+		return "", err
+	}
+	for _, content := range []string{"1", "2", "3", "4"} {
+		if _, err := me.tell(ctx, to, content, gateway.Request{Priority: gateway.Bulk}, gateway.SendOptions{}); err != nil {
+			return "", err
+		}
+	}
+	answer, err := me.tell(ctx, to, "an agent's answer", gateway.Request{Priority: gateway.Human}, gateway.SendOptions{})
+	if err != nil {
+		return "", err
+	}
+	got, err := me.contents(ctx, to)
+	if err != nil {
+		return "", err
+	}
+	states, err := me.states(ctx, to)
+	const sent, parked = gateway.Sent, gateway.Parked
+	return "of four in bulk three leave; the kept messages are for an agent's answer", errors.Join(err,
+		want("the answer", answer.State, sent), want("received", got, []string{"1", "2", "3", "an agent's answer"}),
+		want("states", states, []gateway.State{sent, sent, sent, parked, sent}))
 }
 
 func checkGatewayRepeat(ctx context.Context, d *demo, to string) (string, error) {

@@ -19,6 +19,7 @@ type entrusting struct {
 	gateway.Request
 	notBefore, expiresAt moment
 	metadata             string
+	split                bool
 	options              gateway.SendOptions
 }
 
@@ -32,7 +33,8 @@ func (e *entrusting) flags(p *program, cmd *cobra.Command) {
 	fs.Lookup("wait").NoOptDefVal = maxWait.String()
 	fs.StringVar(&e.options.IdempotencyKey, "idempotency-key", "", "makes a repeat of this command answer the same message, for 7 days")
 	fs.StringVar((*string)(&e.WhenClosed), "when-closed", "", "if the window is closed: park, fail or try (default: the account's)")
-	fs.StringVar((*string)(&e.OnUnknown), "on-unknown", "", "if nobody can tell whether it arrived: hold (default)")
+	fs.StringVar((*string)(&e.OnUnknown), "on-unknown", "", "if nobody can tell whether it arrived: hold (default), or resend: once more after 30 to 60s, it may arrive twice")
+	fs.BoolVar(&e.split, "split", false, "send a text that is too long in parts; each takes one of the follower's messages")
 	fs.StringVar((*string)(&e.Priority), "priority", "", "human, normal (default) or bulk")
 	fs.Var(&e.notBefore, "not-before", "send it then, not earlier: RFC 3339, or a duration from now")
 	fs.Var(&e.expiresAt, "expires-at", "give it up then (default: after 48h)")
@@ -42,7 +44,7 @@ func (e *entrusting) flags(p *program, cmd *cobra.Command) {
 // The flags that mean nothing without, or with, a gateway.
 var (
 	onlyDirect  = []string{"api-base", "no-check", "profile", "tries"}
-	onlyGateway = []string{"gateway", "key", "wait", "idempotency-key", "when-closed", "on-unknown", "priority", "not-before", "expires-at", "metadata"}
+	onlyGateway = []string{"gateway", "key", "wait", "idempotency-key", "when-closed", "on-unknown", "priority", "split", "not-before", "expires-at", "metadata"}
 )
 
 // oneWay refuses flags of the way that is not gone.
@@ -64,6 +66,9 @@ func (s *sending) entrust(ctx context.Context, c *caller, message []byte) error 
 	e := &s.entrusting
 	r := e.Request
 	r.Account, r.Message, r.NotBefore, r.ExpiresAt = s.appid, message, e.notBefore.at(), e.expiresAt.at()
+	if e.split {
+		r.LongText = gateway.Split
+	}
 	if e.metadata != "" {
 		if r.Metadata = json.RawMessage(e.metadata); !json.Valid(r.Metadata) {
 			return usagef("--metadata is not JSON", "--metadata 不是 JSON").then(`for example --metadata '{"order":"17"}'`, `例如 --metadata '{"order":"17"}'`)

@@ -55,7 +55,7 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 	given := l.account.given
 	l.account.mu.Unlock()
 	now := d.Now()
-	queued := map[gateway.Priority]int{} // by this call, before the next of its kind
+	queued := map[gateway.Priority]int{} // slots of this call's, before the next of its kind
 	var drafts []store.Draft
 	var kept []int // the indices of drafts
 	for _, i := range indices {
@@ -74,7 +74,7 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 		}
 		drafts = append(drafts, draft(sub, given, now))
 		kept = append(kept, i)
-		queued[sub.Priority]++
+		queued[sub.Priority] += max(1, len(sub.Parts))
 	}
 	if len(drafts) == 0 {
 		return
@@ -101,12 +101,15 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 
 // foreseen is why a submission is refused before it is stored, or nil.
 func (d *Dispatcher) foreseen(l *lane, policy ledger.Policy, s *gateway.Submission, now time.Time, ahead int) *gateway.Problem {
-	if s.WhenClosed != gateway.Fail || s.NotBefore.After(now) {
-		return nil
+	v := l.talk.Foresee(policy, now, ahead, ledger.Asking{Priority: s.Priority, AcceptedAt: now, Slots: len(s.Parts)})
+	later := s.NotBefore.After(now)
+	if most := policy.Most(s.Priority); len(s.Parts) > most && most != kefu.Unlimited && (later || v.Act != ledger.Send) {
+		return &gateway.Problem{Code: gateway.InvalidMessage, Errors: []gateway.FieldError{{ // the server has the words for it
+			Location: "message.text.content", Limit: most, Actual: len(s.Parts),
+		}}}
 	}
-	v := l.talk.Foresee(policy, now, ahead, ledger.Asking{Priority: s.Priority, AcceptedAt: now})
 	switch {
-	case v.Act != ledger.Withhold:
+	case s.WhenClosed != gateway.Fail || later || v.Act != ledger.Withhold:
 		return nil
 	case v.Code == ledger.AllowanceSpent:
 		return refusal(gateway.AllowanceSpent, v.Code)

@@ -26,8 +26,12 @@ func (d *Dispatcher) Cancel(ctx context.Context, id string) (gateway.Message, er
 		case gateway.Canceled:
 			return nil
 		case gateway.Unknown:
-			if m.RetryAt != nil {
-				return nil // its resend is what is canceled
+			if it := l.find(m.Seq); it != nil { // its resend is what is canceled
+				if err := d.Store.Move(ctx, now, store.Move{Seq: m.Seq, From: gateway.Unknown, To: gateway.Unknown}); err != nil {
+					return err
+				}
+				l.remove(it)
+				return nil
 			}
 		case gateway.Queued, gateway.Parked:
 			if it := l.find(m.Seq); it != nil {
@@ -42,16 +46,29 @@ func (d *Dispatcher) Cancel(ctx context.Context, id string) (gateway.Message, er
 	})
 }
 
-// Resolve says what became of an unknown message; see server.Engine.
+// Resolve says what became of an unknown message; see server.Engine. Of a long text
+// it says what became of the part whose answer is missing: the message is sent only
+// if that was the last one, and never goes on by itself hours later.
 func (d *Dispatcher) Resolve(ctx context.Context, id string, as gateway.State) (gateway.Message, error) {
 	return d.decide(ctx, id, func(l *lane, m store.Message, now time.Time) error {
-		if m.State == as && (as == gateway.Sent || as == gateway.Failed) {
+		out := &gateway.Outcome{Reason: "resolved by hand as " + string(as)}
+		move := store.Move{Seq: m.Seq, From: gateway.Unknown, To: as, Outcome: out}
+		if m.Parts > 0 && as == gateway.Sent {
+			if move.PartsSent = m.PartsSent + 1; m.State == gateway.Failed { // it was resolved so before
+				move.PartsSent = m.PartsSent
+			}
+			if move.PartsSent < m.Parts {
+				move.To = gateway.Failed
+				out.Reason += fmt.Sprintf(": part %d of %d arrived, those after it never left", move.PartsSent, m.Parts)
+				out.Advice = "repeat the message to send all of it, or send what is missing"
+			}
+		}
+		if m.State == as && (as == gateway.Sent || as == gateway.Failed) || m.State == gateway.Failed && m.Outcome != nil && m.Outcome.Reason == out.Reason {
 			return nil
 		}
 		if m.State != gateway.Unknown {
 			return &gateway.Problem{Code: gateway.NotResolvable, Message: &m.Message}
 		}
-		move := store.Move{Seq: m.Seq, From: gateway.Unknown, To: as, Outcome: &gateway.Outcome{Reason: "resolved by hand as " + string(as)}}
 		talk := l.talk
 		if as == gateway.Failed {
 			talk.Conversation = talk.GiveBack(talk.Slots[m.Seq])
@@ -62,6 +79,9 @@ func (d *Dispatcher) Resolve(ctx context.Context, id string, as gateway.State) (
 			return err
 		}
 		l.talk = talk
+		if it := l.find(m.Seq); it != nil { // it waited for its resend
+			l.remove(it)
+		}
 		return nil
 	})
 }

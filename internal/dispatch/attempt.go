@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
+	"fmt"
 	"time"
 
 	"github.com/kefu-go/kefu"
@@ -53,8 +53,8 @@ func (d *Dispatcher) look(l *lane) gateway.Priority {
 		if l.letOut && !d.release(ctx, l, now) || !d.byTime(ctx, l, now) {
 			return gateway.Normal
 		}
-		it, _ := l.head(now)
-		if why, _ := l.account.waits(now); it == nil && why == "" {
+		it, wait := l.head(now)
+		if why, _ := l.account.waits(now); it == nil && wait.IsZero() && why == "" {
 			it = d.oldestParked(ctx, l, now)
 		}
 		if it == nil {
@@ -112,7 +112,7 @@ func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time,
 		}
 		it.number = fresh.Number
 	}
-	if m.To == gateway.Queued || m.To == gateway.Parked {
+	if waits(m.To, m.RetryAt) {
 		l.add(it)
 	}
 	d.changed(it.seq)
@@ -127,7 +127,9 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	a.mu.Lock()
 	limiter, client, gone := a.rate, a.client, a.gone
 	a.mu.Unlock()
-	if gone {
+	if gone && it.State() == gateway.Unknown {
+		return false, d.callOff(ctx, l, it, now)
+	} else if gone {
 		out := &gateway.Outcome{Class: kefu.ErrAccountConfig, Reason: "the account was removed from the gateway"}
 		return false, d.move(ctx, l, it, now, store.Move{To: gateway.Failed, Outcome: out})
 	}
@@ -143,7 +145,10 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	slot, verdict := ledger.Slot{}, ledger.Verdict{}
 	talk.Conversation, slot, verdict = talk.Take(policy, now, it.asks())
 	talk = talk.holding(it.seq, slot)
-	if verdict.Act == ledger.Withhold {
+	switch {
+	case it.State() == gateway.Unknown && (verdict.Act == ledger.Withhold || it.expires.reached(now)):
+		return false, d.callOff(ctx, l, it, now)
+	case verdict.Act == ledger.Withhold:
 		to := gateway.Parked
 		if it.WhenClosed() == gateway.Fail {
 			to = gateway.Failed
@@ -167,6 +172,20 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		d.agenda.holdAccount(a.appid, now.Add(time.Duration((1-limiter.TokensAt(now))/float64(limiter.Limit())*float64(time.Second))+time.Microsecond))
 		d.agenda.poke(l, l.priority())
 		return false, false
+	}
+	body, err := content(m)
+	if err != nil {
+		out := &gateway.Outcome{Class: kefu.ErrBadRequest, Reason: err.Error()}
+		return false, d.move(ctx, l, it, now, store.Move{To: gateway.Failed, Outcome: out})
+	}
+	if it.State() == gateway.Unknown { // its one resend
+		if err := d.Store.Move(ctx, now, store.Move{Seq: it.seq, From: gateway.Unknown, To: gateway.Queued}); err != nil {
+			d.failed(l, it, "resend a message", err)
+			return false, false
+		}
+		it.become(gateway.Queued)
+		it.retryAt = 0
+		m.Resent, m.PossibleDuplicate = true, true
 	}
 	begin := store.Begin{Seq: it.seq, Attempt: m.Attempts + 1, PossibleDuplicate: m.PossibleDuplicate, Conversation: conversation(l, talk)}
 	if err := d.Store.Begin(ctx, now, begin); err != nil {
@@ -193,7 +212,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	if warn {
 		d.learned(ctx, a, began, change{quota: true})
 	}
-	err = d.post(client, m.Message.Message)
+	err = d.post(client, body)
 	took := d.Now().Sub(began)
 	l.mu.Lock()
 
@@ -215,6 +234,7 @@ func (d *Dispatcher) message(ctx context.Context, l *lane, it *item) (store.Mess
 		it.retryAt = 0
 		if m.RetryAt != nil {
 			it.retryAt = at(m.RetryAt.Time)
+			l.wait(it)
 		}
 	}
 	l.keep(it, m) // its account may have to wait
@@ -241,6 +261,31 @@ func (d *Dispatcher) hasToken(a *account, l *lane, client *kefu.Client, now time
 		d.agenda.open(a.appid)
 	}
 	return !lacks
+}
+
+// content is what leaves next of a message: WeChat's own JSON, of a long text with
+// the next part of it.
+func content(m store.Message) ([]byte, error) {
+	if m.Parts == 0 {
+		return m.Message.Message, nil
+	}
+	whole, err := kefu.ParseMessage(m.Message.Message)
+	if err != nil {
+		return nil, err
+	}
+	text, ok := whole.Body.(kefu.Text)
+	if !ok || m.PartsSent >= len(m.Cuts) || m.Cuts[m.PartsSent][1] > len(text.Content) {
+		return nil, fmt.Errorf("part %d of %d is not in the message", m.PartsSent+1, m.Parts)
+	}
+	cut := m.Cuts[m.PartsSent]
+	text.Content = text.Content[cut[0]:cut[1]]
+	whole.Body = text
+	return whole.AppendJSON(nil), nil
+}
+
+// callOff leaves a message that was to be resent unknown.
+func (d *Dispatcher) callOff(ctx context.Context, l *lane, it *item, now time.Time) bool {
+	return d.move(ctx, l, it, now, store.Move{To: gateway.Unknown})
 }
 
 // post is one attempt: exactly one call of the SDK.
@@ -280,9 +325,17 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 		N: m.Attempts, At: gateway.At(began), TookMS: took.Milliseconds(), Outcome: r.Attempt,
 		ErrCode: r.Outcome.ErrCode, ErrMsg: r.Outcome.ErrMsg, RID: r.Outcome.RID, PossibleDuplicate: m.PossibleDuplicate,
 	}
-	f := store.Finish{Seq: it.seq, Attempt: attempt, State: r.State, RetryAt: r.RetryAt, PossibleDuplicate: m.PossibleDuplicate || r.Duplicate}
+	f := store.Finish{Seq: it.seq, Attempt: attempt, State: r.State, RetryAt: r.RetryAt, PossibleDuplicate: m.PossibleDuplicate || r.Duplicate && r.State != gateway.Unknown}
 	if r.State != gateway.Sent {
 		f.Outcome = &r.Outcome
+	}
+	if m.Parts > 0 {
+		f.Attempt.Part, f.PartsSent = m.PartsSent+1, m.PartsSent
+		if r.State == gateway.Sent {
+			if f.PartsSent++; f.PartsSent < m.Parts {
+				r.State, f.State = gateway.Queued, gateway.Queued // the next part
+			}
+		}
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		// Callbacks may have changed the ledger while the post was on its way, also
@@ -294,8 +347,8 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 			l.talk = talk
 			l.sending = nil
 			it.fromPark = false
-			it.retryAt = at(r.RetryAt)
-			if it.become(r.State); r.State == gateway.Queued || r.State == gateway.Parked {
+			it.retryAt, it.sent = at(r.RetryAt), uint8(f.PartsSent)
+			if it.become(r.State); waits(r.State, r.RetryAt) {
 				l.add(it)
 			}
 			if r.Renew { // the store has the old content
@@ -350,15 +403,21 @@ func effect(f follower, seq int64, r Ruling, now time.Time) (_ follower, release
 	return f, release
 }
 
+// waits reports whether something can still happen by itself to a message of that
+// state: whether it has a place in its lane.
+func waits(s gateway.State, resendAt time.Time) bool {
+	return s == gateway.Queued || s == gateway.Parked || s == gateway.Unknown && !resendAt.IsZero()
+}
+
 // release lets parked messages out, oldest first, as many as the ledger allows, in
 // one commit. It reports false if that could not be kept; it is then done later.
 func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
-	n := 0
+	var out []*item
 	if len(l.parked) > 0 {
-		free, _ := l.talk.Release(d.policy(l.account), now)
-		n = max(0, min(free-l.ahead(gateway.Normal), len(l.parked), mostMoves))
+		free, all := l.talk.Release(d.policy(l.account), now)
+		out = fitting(l.parked, free, all, l.ahead(gateway.Normal))
 	}
-	out := slices.Clone(l.parked[:n])
+	n := len(out)
 	moves := make([]store.Move, n)
 	for i, it := range out {
 		moves[i] = store.Move{Seq: it.seq, From: gateway.Parked, To: gateway.Queued}
@@ -378,6 +437,29 @@ func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
 	}
 	l.letOut = n == mostMoves // then there may be more
 	return true
+}
+
+// fitting chooses of parked messages those that come out, oldest first. all are the
+// free slots, free those of them that are not kept, taken those that are used before.
+// A long text may take kept slots. One that finds too few stays, and others pass it:
+// it may need more than the follower's next act gives.
+func fitting(parked []*item, free, all, taken int) (out []*item) {
+	for _, it := range parked {
+		most := free
+		if it.parts > 0 && it.Priority() != gateway.Bulk {
+			most = all
+		}
+		switch n := it.slots(); {
+		case len(out) == mostMoves || taken >= all:
+			return out
+		case n <= most-taken:
+			taken += n
+			out = append(out, it)
+		case it.parts == 0:
+			return out
+		}
+	}
+	return out
 }
 
 // oldestParked lets the oldest parked message out for a try, where the window may
@@ -428,8 +510,8 @@ func (d *Dispatcher) failed(l *lane, it *item, doing string, err error) {
 	if errors.As(err, &conflict) {
 		d.Log.Error("a message is in another state than its lane thought", "message", conflict.Message.ID, "state", conflict.Message.State)
 		l.remove(it)
-		if m := conflict.Message; m.State == gateway.Queued || m.State == gateway.Parked {
-			l.add(newItem(m.Waiting()))
+		if w := conflict.Message.Waiting(); waits(w.State, w.RetryAt) {
+			l.add(newItem(w))
 		}
 		d.changed(it.seq)
 		d.agenda.poke(l, l.priority())

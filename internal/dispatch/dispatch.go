@@ -152,7 +152,7 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 			return nil, err
 		}
 	}
-	lost, err := d.Store.Recover(ctx, now, func(store.Message) time.Time { return time.Time{} })
+	lost, err := d.Store.Recover(ctx, now, func(store.Message) time.Time { return now.Add(Case{}.resendPause()) })
 	if err != nil {
 		return nil, fmt.Errorf("recover: %w", err)
 	}
@@ -162,9 +162,6 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 	for w, err := range d.Store.Unfinished(ctx) {
 		if err != nil {
 			return nil, fmt.Errorf("read what waits: %w", err)
-		}
-		if w.State == gateway.Unknown {
-			continue
 		}
 		if d.accounts[w.Account] == nil { // deleted: its messages fail at their turn
 			d.accounts[w.Account] = &account{appid: w.Account, kept: &d.kept, gone: true}

@@ -25,11 +25,13 @@ type lane struct {
 	gone      bool // forgotten; nobody may add to it
 	talk      follower
 	handling  gateway.Handling
-	main      []*item // queued, human and normal, by number
-	bulk      []*item // queued, by number
+	main      []*item // queued or to be resent, human and normal; in the order of compare
+	bulk      []*item // the same of bulk
 	parked    []*item // by number
 	scheduled []*item // in no lane yet, by not_before
 	sending   *item
+	slots     [2]int    // that the items of main and of bulk take
+	waits     [2]*item  // of main and of bulk, the one whose retry or resend is not due, or was the last to be
 	soonest   moment    // no item expires before; it may be too early. 0: none expires
 	letOut    bool      // parked ones are to be let out, as many as the ledger allows
 	hold      time.Time // after the store failed: nothing is done before
@@ -84,8 +86,10 @@ type item struct {
 	priority   uint8
 	whenClosed uint8
 	onUnknown  uint8
-	fromPark   bool // let out as the oldest parked one, to be tried
-	renewed    bool // its media were renewed; not remembered across a restart
+	fromPark   bool  // let out as the oldest parked one, to be tried
+	renewed    bool  // its media were renewed; not remembered across a restart
+	parts      uint8 // of a long text
+	sent       uint8 // of parts
 }
 
 var (
@@ -125,7 +129,25 @@ func (m moment) reached(now time.Time) bool { return now.UnixMilli() >= int64(m)
 
 // asks is what the ledger is asked at the item's turn.
 func (it *item) asks() ledger.Asking {
-	return ledger.Asking{Priority: it.Priority(), Try: it.WhenClosed() == gateway.Try || it.fromPark, AcceptedAt: it.joined.time()}
+	a := ledger.Asking{Priority: it.Priority(), Try: it.WhenClosed() == gateway.Try || it.fromPark, AcceptedAt: it.joined.time(), Slots: it.slots()}
+	if it.State() == gateway.Unknown {
+		a.Resend, a.Try = true, false
+	}
+	return a
+}
+
+// slots is how many the item takes: one for each part that has not left.
+func (it *item) slots() int { return max(1, int(it.parts)-int(it.sent)) }
+
+// begun reports whether it is a long text of which some parts were sent.
+func (it *item) begun() bool { return it.sent > 0 }
+
+// group is where the item stands in lane.slots and lane.waits.
+func (it *item) group() int {
+	if it.Priority() == gateway.Bulk {
+		return 1
+	}
+	return 0
 }
 
 func newItem(w store.Waiting) *item {
@@ -133,6 +155,7 @@ func newItem(w store.Waiting) *item {
 		seq: w.Seq, number: w.Number, notBefore: at(w.NotBefore), joined: at(w.AcceptedAt), expires: at(w.ExpiresAt), retryAt: at(w.RetryAt), tries: -1,
 		state: place(states[:], w.State), priority: uint8(rank(w.Priority)),
 		whenClosed: place(whenClosed[:], w.WhenClosed), onUnknown: place(onUnknown[:], w.OnUnknown),
+		parts: uint8(w.Parts), sent: uint8(w.PartsSent),
 	}
 	if it.notBefore != 0 {
 		it.joined = it.notBefore
@@ -148,15 +171,36 @@ func (l *lane) add(it *item) {
 		i, _ = slices.BinarySearchFunc(*line, it, (*item).compare)
 	}
 	*line = slices.Insert(*line, i, it)
-	if l.soonest == 0 || it.expires < l.soonest {
+	if line == &l.main || line == &l.bulk {
+		l.slots[it.group()] += it.slots()
+		l.wait(it)
+	}
+	if l.soonest == 0 || it.mayExpire() && it.expires < l.soonest {
 		l.soonest = it.expires
 	}
 }
 
-// compare is the order within a line: by number, in no lane yet by not_before.
+// wait notes that the item's group waits for it.
+func (l *lane) wait(it *item) {
+	if it.retryAt != 0 {
+		l.waits[it.group()] = it
+	}
+}
+
+// mayExpire is false for what left already and waits to be resent.
+func (it *item) mayExpire() bool { return it.State() != gateway.Unknown }
+
+// compare is the order within a line: by number, and before all numbers what has
+// begun, since nothing goes between parts; in no lane yet by not_before.
 func (it *item) compare(o *item) int {
-	if it.number == 0 {
+	switch {
+	case it.number == 0:
 		return cmp.Or(cmp.Compare(it.notBefore, o.notBefore), cmp.Compare(it.seq, o.seq))
+	case it.begun() != o.begun() && it.State() != gateway.Parked:
+		if it.begun() {
+			return -1
+		}
+		return 1
 	}
 	return cmp.Compare(it.number, o.number)
 }
@@ -202,6 +246,12 @@ func (l *lane) remove(it *item) {
 	}
 	line := l.line(it)
 	i, ok := slices.BinarySearchFunc(*line, it, (*item).compare)
+	if ok && (line == &l.main || line == &l.bulk) {
+		l.slots[it.group()] -= it.slots()
+		if l.waits[it.group()] == it {
+			l.waits[it.group()] = nil
+		}
+	}
 	switch {
 	case !ok:
 	case len(*line) == 1:
@@ -237,6 +287,7 @@ func (l *lane) expired(now time.Time) (over []*item) {
 	for _, line := range l.lines() {
 		for _, it := range *line {
 			switch {
+			case !it.mayExpire():
 			case it.expires.reached(now):
 				over = append(over, it)
 			case l.soonest == 0 || it.expires < l.soonest:
@@ -257,27 +308,38 @@ func (l *lane) due(now time.Time) []*item {
 }
 
 // head returns the item whose turn it is, or nil and the moment to look again
-// (zero: none). A retry that is not due blocks its own group, and human and
-// normal block bulk.
+// (zero: none). A retry or a resend that is not due blocks its own group; human and
+// normal block bulk, but not between the parts of a long text in bulk.
 func (l *lane) head(now time.Time) (*item, time.Time) {
-	for _, line := range [...][]*item{l.main, l.bulk} {
-		if len(line) > 0 {
-			if it := line[0]; it.retryAt.reached(now) {
-				return it, time.Time{}
-			}
-			return nil, line[0].retryAt.time()
-		}
+	if w := l.waits[0]; w != nil && !w.retryAt.reached(now) {
+		return nil, w.retryAt.time()
+	}
+	w := l.waits[1]
+	waiting := w != nil && !w.retryAt.reached(now)
+	switch {
+	case len(l.bulk) > 0 && l.bulk[0].begun() && !waiting:
+		return l.bulk[0], time.Time{}
+	case len(l.main) > 0:
+		return l.main[0], time.Time{}
+	case waiting:
+		return nil, w.retryAt.time()
+	case len(l.bulk) > 0:
+		return l.bulk[0], time.Time{}
 	}
 	return nil, time.Time{}
 }
 
-// ahead counts what is queued and takes a slot before a new message of that
-// priority would.
+// ahead counts the slots that are taken before a new message of that priority would
+// take one.
 func (l *lane) ahead(p gateway.Priority) int {
+	n := l.slots[0]
 	if p == gateway.Bulk {
-		return len(l.main) + len(l.bulk)
+		n += l.slots[1]
 	}
-	return len(l.main)
+	if l.sending != nil {
+		n += l.sending.slots() - 1 // the part that is on its way has its slot
+	}
+	return n
 }
 
 // nextMoment is when time alone changes something: an expiry (or before), a

@@ -169,11 +169,14 @@ func passes(err error) bool {
 func (c Case) unknown(out gateway.Outcome) Ruling {
 	r := Ruling{State: gateway.Unknown, Outcome: out, Effect: Keep, Attempt: "unknown"}
 	if c.OnUnknown == gateway.Resend && !c.Resent {
-		r.RetryAt = c.Now.Add(30*time.Second + c.jitter(30*time.Second))
+		r.RetryAt = c.Now.Add(c.resendPause())
 		r.Duplicate = true
 	}
 	return r
 }
+
+// resendPause is the time before the one resend of an unknown message.
+func (c Case) resendPause() time.Duration { return 30*time.Second + c.jitter(30*time.Second) }
 
 // pause is the time before the next try: First, doubled by each try before, at
 // most Most, and of that a random part.

@@ -95,9 +95,6 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 	if err := invalid(gateway.InvalidRequest, checkAccount(a)...); err != nil {
 		return 0, nil, err
 	}
-	if a.OnUnknown == gateway.Resend {
-		return 0, nil, invalid(gateway.NotYetSupported, wrong("on_unknown", "later", "resend"))
-	}
 	a, err := c.s.Engine.PutAccount(c.Context(), a)
 	if err != nil {
 		return 0, nil, err

@@ -57,7 +57,7 @@ func TestAccountIsChecked(t *testing.T) {
 		{`{"secret":"s","profile":"legacy_1999"}`, "profile"},
 		{`{"secret":"s","callbacks":"there"}`, "callbacks"},
 		{`{"secret":"s","when_closed":"wait"}`, "when_closed"},
-		{`{"secret":"s","on_unknown":"resend"}`, "on_unknown"},
+		{`{"secret":"s","on_unknown":"retry"}`, "on_unknown"},
 		{`{"secret":"s","busy":"wait"}`, "busy"},
 		{`{"secret":"s","mixing":"both"}`, "mixing"},
 		{`{"secret":"s","msgmenu_tap":"scan"}`, "msgmenu_tap"},

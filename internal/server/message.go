@@ -16,6 +16,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/longtext"
 )
 
 // Limits of the envelope, which are the gateway's own.
@@ -25,6 +26,7 @@ const (
 	maxKeyLength   = 255 // of an idempotency key
 	maxOpenID      = 128 // WeChat's have 28
 	maxMsgType     = 64
+	maxParts       = 100 // of a long text
 )
 
 func (s *Server) postMessage(c *call) (int, any, error) {
@@ -199,7 +201,7 @@ func (c *call) submission(body []byte, header []string) (gateway.Submission, err
 func checkEnvelope(r gateway.Request) (bad []field) {
 	bad = append(bad, oneOf("when_closed", r.WhenClosed, gateway.Park, gateway.Fail, gateway.Try)...)
 	bad = append(bad, oneOf("on_unknown", r.OnUnknown, gateway.Hold, gateway.Resend)...)
-	bad = append(bad, oneOf("long_text", r.LongText, "refuse", "split")...)
+	bad = append(bad, oneOf("long_text", r.LongText, gateway.Refuse, gateway.Split)...)
 	bad = append(bad, oneOf("priority", r.Priority, gateway.Human, gateway.Normal, gateway.Bulk)...)
 	if meta := compact(r.Metadata); meta != nil {
 		if meta[0] != '{' {
@@ -265,19 +267,6 @@ var rules = sync.OnceValue(func() map[string]*kefu.Rules {
 
 // take puts the message into sub, or says why it can't be kept.
 func take(sub *gateway.Submission, r gateway.Request, rules *kefu.Rules) error {
-	var later []field
-	if sub.OnUnknown == gateway.Resend {
-		later = append(later, wrong("on_unknown", "later", "resend"))
-	}
-	if r.LongText == "split" {
-		later = append(later, wrong("long_text", "later", "split"))
-	}
-	if sub.Priority == gateway.Bulk {
-		later = append(later, wrong("priority", "later", "bulk"))
-	}
-	if err := invalid(gateway.NotYetSupported, later...); err != nil {
-		return err
-	}
 	if !sub.NotBefore.IsZero() && !sub.ExpiresAt.IsZero() && !sub.ExpiresAt.After(sub.NotBefore.Time) {
 		return invalid(gateway.InvalidRequest, wrong("expires_at", "after-before"))
 	}
@@ -289,7 +278,11 @@ func take(sub *gateway.Submission, r gateway.Request, rules *kefu.Rules) error {
 		return err
 	}
 	refused, warned := m.Check(rules)
-	bad := violations(refused)
+	var bad []field
+	if r.LongText == gateway.Split {
+		refused, sub.Parts, bad = split(m, refused)
+	}
+	bad = append(bad, violations(refused)...)
 	for _, f := range []struct {
 		location, value string
 		most            int
@@ -306,6 +299,7 @@ func take(sub *gateway.Submission, r gateway.Request, rules *kefu.Rules) error {
 	if err := invalid(gateway.InvalidMessage, bad...); err != nil {
 		return err
 	}
+	var later []field
 	for member, id := range mediaIDs(m.Body) {
 		if s := string(id); strings.HasPrefix(s, "asset:") || strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
 			later = append(later, wrong("message."+m.Body.MsgType()+"."+member, "later-media"))
@@ -313,6 +307,26 @@ func take(sub *gateway.Submission, r gateway.Request, rules *kefu.Rules) error {
 	}
 	sub.OpenID, sub.MsgType, sub.Warnings = m.To, m.Body.MsgType(), warned
 	return invalid(gateway.NotYetSupported, later...)
+}
+
+// split cuts a text that is too long into parts, which is then no violation any more,
+// or says why that can't be done.
+func split(m kefu.Message, refused []kefu.Violation) (rest []kefu.Violation, parts [][2]int, bad []field) {
+	text, ok := m.Body.(kefu.Text)
+	i := slices.IndexFunc(refused, func(v kefu.Violation) bool { return v.Location == "message.text.content" && v.Rule == "max_bytes" })
+	if !ok || i < 0 {
+		return refused, nil, nil
+	}
+	v := refused[i]
+	if v.Actual <= maxParts*v.Limit {
+		parts, ok = longtext.Split(text.Content, v.Limit)
+	}
+	if !ok || parts == nil || len(parts) > maxParts {
+		f := wrong(v.Location, "unsplittable", v.Actual, v.Limit, maxParts)
+		f.limit, f.actual, f.source = v.Limit, v.Actual, v.Source
+		return slices.Delete(refused, i, i+1), nil, []field{f}
+	}
+	return slices.Delete(refused, i, i+1), parts, nil
 }
 
 func msgType(m kefu.Message) string {
@@ -488,10 +502,19 @@ var repeatable = []gateway.State{gateway.Failed, gateway.Expired, gateway.Cancel
 // repeat is what makes a new message of an old one: all of it, also if parts of a
 // long text were sent.
 func (c *call) repeat(m gateway.Message) gateway.Submission {
+	var parts [][2]int
+	if m.Parts > 0 { // cut as it would be today
+		whole, err := kefu.ParseMessage(m.Message)
+		account, err2 := c.s.Store.Account(c.Context(), m.Account)
+		if errors.Join(err, err2) == nil {
+			refused, _ := whole.Check(cmp.Or(rules()[account.Profile], rules()[""]))
+			_, parts, _ = split(whole, refused)
+		}
+	}
 	return gateway.Submission{
 		Account: m.Account, OpenID: m.OpenID, MsgType: m.MsgType, Message: m.Message,
 		WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, Priority: m.Priority,
-		Source: c.source(), Metadata: m.Metadata, Warnings: m.Warnings,
+		Source: c.source(), Metadata: m.Metadata, Warnings: m.Warnings, Parts: parts,
 		RetryOf: m.ID, PossibleDuplicate: m.State == gateway.Unknown,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/kefu-go/kefu"
@@ -81,6 +82,12 @@ func (s *Server) problem(err error, lang string) (p gateway.Problem, fault error
 	case errors.As(err, &r):
 	case errors.As(err, &given):
 		p = *given
+		p.Errors = slices.Clone(p.Errors)
+		for i, e := range p.Errors {
+			if p.Code == gateway.InvalidMessage && e.Message == "" { // found at acceptance: the parts of a long text
+				p.Errors[i].Message = details["too-many-parts"].in(lang, e.Actual, e.Limit)
+			}
+		}
 	case errors.As(err, &syntax):
 		r = &refusal{code: gateway.InvalidJSON, args: []any{syntax.Line, syntax.Column, syntax.Err}, line: syntax.Line, column: syntax.Column}
 	case errors.As(err, &broken):

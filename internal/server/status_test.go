@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,14 @@ import (
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
 )
+
+func inParts(n int) func(*testing.T, *world, answer) {
+	return func(t *testing.T, w *world, a answer) {
+		if got := w.received[len(w.received)-1].Parts; len(got) != n {
+			t.Errorf("%d parts, want %d", len(got), n)
+		}
+	}
+}
 
 // The contract's table of status codes, row by row.
 func TestStatusCodes(t *testing.T) {
@@ -183,9 +192,50 @@ func TestStatusCodes(t *testing.T) {
 		{row: "when_closed: fail, empty", call: "POST /v1/messages", body: good, given: func(w *world) { w.acceptErr = fault(gateway.AllowanceSpent) }, status: 409, code: "allowance-spent", then: errcode(45047)},
 		{row: "when_closed: fail, in the SDK's words", call: "POST /v1/messages", body: good, given: func(w *world) { w.acceptErr = fmt.Errorf("accept: %w", kefu.ErrWindowClosed) }, status: 409, code: "window-closed", then: errcode(45015)},
 
-		{row: "not yet: on_unknown resend", call: "POST /v1/messages", body: strings.Replace(good, `{`, `{"on_unknown":"resend",`, 1), status: 422, code: "not-yet-supported"},
-		{row: "not yet: long_text split", call: "POST /v1/messages", body: strings.Replace(good, `{`, `{"long_text":"split",`, 1), status: 422, code: "not-yet-supported"},
-		{row: "not yet: priority bulk", call: "POST /v1/messages", body: strings.Replace(good, `{`, `{"priority":"bulk",`, 1), status: 422, code: "not-yet-supported"},
+		{row: "on_unknown resend", call: "POST /v1/messages", body: strings.Replace(good, `{`, `{"on_unknown":"resend",`, 1), status: 202,
+			then: func(t *testing.T, w *world, a answer) {
+				if m := read[gateway.Message](t, a); m.OnUnknown != gateway.Resend {
+					t.Errorf("%+v", m)
+				}
+			}},
+		{row: "on_unknown resend, as the account has it", call: "POST /v1/messages", body: good, given: func(w *world) {
+			w.do(adminKey, "PUT", "/v1/accounts/"+shop, `{"on_unknown":"resend"}`)
+		}, status: 202, then: func(t *testing.T, w *world, a answer) {
+			if m := read[gateway.Message](t, a); m.OnUnknown != gateway.Resend {
+				t.Errorf("%+v", m)
+			}
+		}},
+		{row: "priority bulk", call: "POST /v1/messages", body: strings.Replace(good, `{`, `{"priority":"bulk",`, 1), status: 202,
+			then: func(t *testing.T, w *world, a answer) {
+				if m := read[gateway.Message](t, a); m.Priority != gateway.Bulk {
+					t.Errorf("%+v", m)
+				}
+			}},
+		{row: "long_text split: one that fits is not", call: "POST /v1/messages", body: strings.Replace(textTo("oFollower", strings.Repeat("a", 2048)), `{`, `{"long_text":"split",`, 1), status: 202, then: inParts(0)},
+		{row: "long_text split: one byte more", call: "POST /v1/messages", body: strings.Replace(textTo("oFollower", strings.Repeat("a", 2049)), `{`, `{"long_text":"split",`, 1), status: 202, then: inParts(2)},
+		{row: "long_text split: 100 parts", call: "POST /v1/messages", body: strings.Replace(textTo("oFollower", strings.Repeat("a", 204_800)), `{`, `{"long_text":"split",`, 1), status: 202, then: inParts(100)},
+		{row: "long_text split: 101 parts", call: "POST /v1/messages", body: strings.Replace(textTo("oFollower", strings.Repeat("a", 204_801)), `{`, `{"long_text":"split",`, 1), status: 422, code: "invalid-message"},
+		{row: "long_text split: a link that fits in no part", call: "POST /v1/messages", body: strings.Replace(textTo("oFollower", "https://example.com/"+strings.Repeat("a", 2048)), `{`, `{"long_text":"split",`, 1), status: 422, code: "invalid-message",
+			then: func(t *testing.T, w *world, a answer) {
+				if p := read[gateway.Problem](t, a); len(p.Errors) != 1 || p.Errors[0].Limit != 2048 || !strings.Contains(p.Errors[0].Message, "link") {
+					t.Errorf("%+v", p.Errors)
+				}
+			}},
+		{row: "long_text split: more parts than any allowance", call: "POST /v1/messages", body: good, given: func(w *world) {
+			w.acceptErr = &gateway.Problem{Code: gateway.InvalidMessage, Errors: []gateway.FieldError{{Location: "message.text.content", Limit: 5, Actual: 7}}}
+		}, status: 422, code: "invalid-message",
+			then: func(t *testing.T, w *world, a answer) {
+				if p := read[gateway.Problem](t, a); len(p.Errors) != 1 || !strings.Contains(p.Errors[0].Message, "needs 7 messages") {
+					t.Errorf("%+v", p.Errors)
+				}
+			}},
+		{row: "long_text: repeated in parts", call: "POST /v1/messages/msg_1/retry", given: func(w *world) {
+			m := w.add(gateway.Message{State: gateway.Failed})
+			long, _ := w.find(m.ID)
+			long.Message = json.RawMessage(strings.Replace(textTo("oFollower", strings.Repeat("a", 2049)), `{"account":"wxshop","message":`, "", 1))
+			long.Message, long.Parts, long.PartsSent = long.Message[:len(long.Message)-1], 2, 1
+		}, status: 202, then: inParts(2)},
+		{row: "long_text: refused unless split is said", call: "POST /v1/messages", body: textTo("oFollower", strings.Repeat("a", 2049)), status: 422, code: "invalid-message"},
 		{row: "not yet: an asset", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"image","image":{"media_id":"asset:1"}}}`, status: 422, code: "not-yet-supported",
 			then: func(t *testing.T, w *world, a answer) {
 				if p := read[gateway.Problem](t, a); len(p.Errors) != 1 || p.Errors[0].Location != "message.image.media_id" {
