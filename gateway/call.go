@@ -51,6 +51,11 @@ type AccountCheck struct {
 	Problem *Problem `json:"problem,omitempty"` // why not
 }
 
+// A PauseRequest may say why an account is paused.
+type PauseRequest struct {
+	Because string `json:"because,omitempty"` // for people; up to 512 bytes
+}
+
 // A KeyRequest asks for a key.
 type KeyRequest struct {
 	Name     string   `json:"name,omitempty"`

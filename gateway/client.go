@@ -286,6 +286,18 @@ func (c *Client) TokenEvents(ctx context.Context, appid, cursor string, limit in
 	return call[Page[TokenEvent]](ctx, c, request{method: "GET", path: path("accounts", appid, "token", "events"), query: paged(url.Values{}, cursor, limit)})
 }
 
+// PauseAccount has nothing of the account posted until it is resumed; messages and
+// callbacks are kept all the same.
+func (c *Client) PauseAccount(ctx context.Context, appid, because string) (Account, error) {
+	return call[Account](ctx, c, request{method: "POST", path: path("accounts", appid, "pause"), in: PauseRequest{because}})
+}
+
+// ResumeAccount ends whatever keeps the account's messages from leaving: a pause, a
+// quota that was used up, a slow-down.
+func (c *Client) ResumeAccount(ctx context.Context, appid string) (Account, error) {
+	return call[Account](ctx, c, request{method: "POST", path: path("accounts", appid, "resume")})
+}
+
 // Keys returns the keys, without their text.
 func (c *Client) Keys(ctx context.Context) ([]Key, error) {
 	page, err := call[Page[Key]](ctx, c, request{method: "GET", path: "/v1/keys"})

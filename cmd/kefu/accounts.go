@@ -22,7 +22,8 @@ func (p *program) accountCommand() *cobra.Command {
 		Example: "  kefu account list", Args: p.subcommand, Run: func(*cobra.Command, []string) {},
 	}
 	e.flags(p, cmd.PersistentFlags())
-	cmd.AddCommand(p.accountAddCommand(e), p.accountListCommand(e), p.accountCheckCommand(e), p.accountRulesCommand(e))
+	cmd.AddCommand(p.accountAddCommand(e), p.accountListCommand(e), p.accountShowCommand(e), p.accountCheckCommand(e), p.accountRulesCommand(e),
+		p.accountPauseCommand(e), p.accountResumeCommand(e))
 	return cmd
 }
 
@@ -101,7 +102,7 @@ func (p *program) accountListCommand(e *entrance) *cobra.Command {
 			return show(p, paging{asJSON: asJSON}, gateway.Page[gateway.Account]{Items: all}, func(row func(...any)) {
 				row("APPID", "PROFILE", "MODE", "STATE", "CALLBACKS", "NAME")
 				for _, a := range all {
-					row(a.AppID, a.Profile, a.Mode, strings.TrimSpace(a.State+" "+a.Because), a.Callbacks, inert(a.Name))
+					row(a.AppID, a.Profile, a.Mode, standingOf(a), a.Callbacks, inert(a.Name))
 				}
 			})
 		},
@@ -114,6 +115,8 @@ func (p *program) accountCheckCommand(e *entrance) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "check [APPID]", Short: "Ask WeChat whether appid and secret are right · 向微信核对 appid 与密钥",
+		Long: "Ask WeChat whether appid and secret are right. An account that was paused because WeChat refused it is resumed if they are.\n" +
+			"向微信核对 appid 与密钥。因微信拒绝而暂停的公众号，核对通过后自动恢复。",
 		Example: "  kefu account check", Args: oneOrNone("APPID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := e.open(cmd.Context(), p)

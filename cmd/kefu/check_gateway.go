@@ -33,6 +33,8 @@ func gatewaySteps() []step {
 		step{"gateway-long-text", checkGatewayLongText},
 		step{"gateway-bulk", checkGatewayBulk},
 		step{"gateway-retry", checkGatewayRetry},
+		step{"gateway-quota", checkGatewayQuota},
+		step{"gateway-paused", checkGatewayPaused},
 		step{"gateway-lost-answer", checkGatewayLostAnswer},
 		step{"gateway-resend", checkGatewayResend},
 		step{"gateway-repeat", checkGatewayRepeat},
@@ -228,6 +230,74 @@ func checkGatewayRetry(ctx context.Context, d *demo, to string) (string, error) 
 	return fmt.Sprintf("WeChat answered %v; received once", codes), errors.Join(err, want("state", m.State, gateway.Sent),
 		want("attempts kept", codes, []int{-1, -1, 0}), want("errcodes answered", answered, []int{-1, -1, 0}),
 		want("marked as a possible duplicate", m.PossibleDuplicate, true), want("received", got, []string{"third time lucky"}))
+}
+
+// refusedOnce sends two messages, of which WeChat refuses the first for a reason of
+// the account, and tells what the gateway says of the second.
+func (d *party) refusedOnce(ctx context.Context, to string, code int) (because string, err error) {
+	if err := d.writes(ctx, to, "hi"); err != nil {
+		return "", err
+	}
+	if _, err := d.control.call(ctx, http.MethodPost, "faults", map[string]any{"to": to, "errcode": code}); err != nil {
+		return "", err
+	}
+	for _, content := range []string{"1", "2"} {
+		m, err := d.tell(ctx, to, content, gateway.Request{}, gateway.SendOptions{Wait: 200 * time.Millisecond})
+		if err == nil {
+			err = want("state of "+content, m.State, gateway.Queued)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	w, err := d.gateway.Window(ctx, d.control.account, to)
+	if err != nil {
+		return "", err
+	}
+	codes, err := d.sends(ctx, to)
+	return w.Because, errors.Join(err, want("errcodes answered", codes, []int{code}))
+}
+
+func checkGatewayQuota(ctx context.Context, d *demo, to string) (_ string, err error) {
+	me := &d.behind
+	defer func() { // the next steps need the account
+		_, resumed := me.gateway.ResumeAccount(ctx, me.control.account)
+		err = errors.Join(err, resumed)
+	}()
+	because, err := me.refusedOnce(ctx, to, 45009)
+	if err != nil {
+		return "", err
+	}
+	if err := me.advance(ctx, "24h"); err != nil {
+		return "", err
+	}
+	got, err := me.awaits(ctx, to, 2)
+	return "WeChat answered 45009 once; two wait for midnight in Beijing, and leave", errors.Join(err,
+		want("says why", strings.Contains(because, "45009"), true), want("received", got, []string{"1", "2"}))
+}
+
+func checkGatewayPaused(ctx context.Context, d *demo, to string) (_ string, err error) {
+	me := &d.behind
+	defer func() {
+		_, resumed := me.gateway.ResumeAccount(ctx, me.control.account)
+		err = errors.Join(err, resumed)
+	}()
+	because, err := me.refusedOnce(ctx, to, 48001)
+	if err != nil {
+		return "", err
+	}
+	paused, err := me.gateway.Account(ctx, me.control.account)
+	if err != nil {
+		return "", err
+	}
+	check, err := me.gateway.CheckAccount(ctx, me.control.account)
+	if err != nil {
+		return "", err
+	}
+	got, err := me.awaits(ctx, to, 2)
+	return "WeChat answered 48001 once, the account is paused; a check passes, two leave", errors.Join(err,
+		want("account", paused.State, "paused"), want("says why", strings.Contains(because, "48001"), true),
+		want("check", check.OK, true), want("received", got, []string{"1", "2"}))
 }
 
 func checkGatewayLostAnswer(ctx context.Context, d *demo, to string) (string, error) {

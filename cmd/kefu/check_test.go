@@ -188,6 +188,13 @@ var sabotages = []struct {
 	{"gateway-resend", "sim", "no time passes", on("POST", "/_sim/clock", says(200, "{}"))},
 	{"gateway-retry", "sim", "nothing has to be retried", on("POST", "/_sim/faults", says(200, "{}"))},
 	{"gateway-retry", "sim", "WeChat stays busy", on("POST", "/_sim/faults", asks(`"next":2`, `"next":3`))},
+	{"gateway-quota", "sim", "the quota is not used up", on("POST", "/_sim/faults", says(200, "{}"))},
+	{"gateway-quota", "sim", "midnight does not come", on("POST", "/_sim/clock", says(200, "{}"))},
+	{"gateway-quota", "sim", "the second is tried too", on("POST", "/_sim/faults", asks("45009", "-1"))},
+	{"gateway-quota", "gateway", "nobody says why", on("GET", "/v1/conversations/*", answers("45009", "soon"))},
+	{"gateway-paused", "sim", "nothing is wrong", on("POST", "/_sim/faults", says(200, "{}"))},
+	{"gateway-paused", "sim", "it is one message's fault", on("POST", "/_sim/faults", asks("48001", "65401"))},
+	{"gateway-paused", "gateway", "the check resumes nothing", on("POST", "/v1/accounts/*", says(200, `{"ok":true}`))},
 	{"gateway-lost-answer", "sim", "the answer is not lost", on("POST", "/_sim/faults", says(200, "{}"))},
 	{"gateway-lost-answer", "sim", "the message is lost", on("POST", "/_sim/faults", asks("after", "before"))},
 	{"gateway-repeat", "gateway", "the key is not looked at", on("POST", "/v1/messages", func(w http.ResponseWriter, r *http.Request, next http.Handler) {

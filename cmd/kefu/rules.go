@@ -21,6 +21,14 @@ type rulesDocument struct {
 	Articles articlesRule `json:"articles"`
 	Limits   []limitRule  `json:"limits"`
 	Media    []mediaRule  `json:"media"`
+	Daily    []dailyRule  `json:"daily"`
+}
+
+type dailyRule struct {
+	Call   string `json:"call"`
+	Max    int    `json:"max"` // calls a day in Beijing
+	Source string `json:"source"`
+	Date   string `json:"date"`
 }
 
 type windowRule struct {
@@ -92,6 +100,9 @@ func documentOf(r kefu.Rules) rulesDocument {
 			m.Call, m.Kind, m.MaxBytes, m.Formats, int64(m.MaxLength / time.Second), m.CodeSize, m.CodeFormat, m.Source, m.Date,
 		})
 	}
+	if q := kefu.DailyLimit("message/custom/send"); q.Max > 0 {
+		d.Daily = append(d.Daily, dailyRule(q))
+	}
 	return d
 }
 
@@ -158,6 +169,11 @@ func (p *program) printRules(d rulesDocument) error {
 				limit += fmt.Sprintf(", %d s", m.MaxSeconds)
 			}
 			row(m.Call+" "+string(m.Kind), limit, fmt.Sprintf("%d, %d", m.CodeSize, m.CodeFormat), m.Source+", "+m.Date)
+		}
+		row()
+		row("CALL", "A DAY", "ELSE", "SOURCE")
+		for _, q := range d.Daily {
+			row(q.Call, q.Max, 45009, q.Source+", "+q.Date)
 		}
 	})
 }

@@ -32,6 +32,9 @@ func DefaultRetries() Retries {
 	}
 }
 
+// RetriesOf are the retries of an account, with what its settings say.
+func RetriesOf(a gateway.Account) (Retries, error) { return DefaultRetries().with(a.Tries) }
+
 // with returns the retries of an account that has settings of its own. Only the
 // classes for which another try makes sense can have one.
 func (r Retries) with(own map[kefu.Class]gateway.Tries) (Retries, error) {

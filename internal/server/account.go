@@ -30,6 +30,7 @@ func (s *Server) listAccounts(c *call) (int, any, error) {
 	var page gateway.Page[gateway.Account]
 	for _, a := range all {
 		if c.sees(a.AppID) {
+			a.Standing = s.Engine.Standing(a.AppID)
 			page.Items = append(page.Items, a)
 		}
 	}
@@ -41,6 +42,7 @@ func (s *Server) getAccount(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	a.Standing = s.Engine.Standing(a.AppID)
 	return http.StatusOK, a, nil
 }
 
@@ -99,6 +101,7 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 	if err != nil {
 		return 0, nil, err
 	}
+	a.Standing = c.s.Engine.Standing(a.AppID)
 	return status, a, nil
 }
 
@@ -180,4 +183,38 @@ func (s *Server) checkAccount(c *call) (int, any, error) {
 	}
 	p, _ := s.problem(err, c.lang)
 	return http.StatusOK, gateway.AccountCheck{Problem: &p}, nil
+}
+
+const maxBecause = 512 // bytes
+
+// pauseAccount takes a body or none.
+func (s *Server) pauseAccount(c *call) (int, any, error) {
+	a, err := c.account(c.PathValue("account"))
+	if err != nil {
+		return 0, nil, err
+	}
+	var r gateway.PauseRequest
+	if c.ContentLength != 0 {
+		if err := c.body(&r); err != nil {
+			return 0, nil, err
+		}
+	}
+	if len(r.Because) > maxBecause {
+		return 0, nil, invalid(gateway.InvalidRequest, wrong("because", "max-bytes", len(r.Because), maxBecause))
+	}
+	if err := s.Engine.Pause(c.Context(), a.AppID, r.Because); err != nil {
+		return 0, nil, err
+	}
+	return s.getAccount(c)
+}
+
+func (s *Server) resumeAccount(c *call) (int, any, error) {
+	a, err := c.account(c.PathValue("account"))
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := s.Engine.Resume(c.Context(), a.AppID); err != nil {
+		return 0, nil, err
+	}
+	return s.getAccount(c)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -102,5 +103,47 @@ func TestCheckAccount(t *testing.T) {
 	w.checkErr = errors.New("disk I/O error")
 	if a := w.do(adminKey, "POST", "/v1/accounts/wxshop/check", ""); a.StatusCode != 503 {
 		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+// Paused and resumed, with a reason or without a body; the answer is the account,
+// with how it stands; what was read can be written back.
+func TestPauseAndResume(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		path, body string
+		status     int
+		state, why string
+	}{
+		{"pause", `{"because":"holidays"}`, 200, "paused", "holidays"},
+		{"resume", "", 200, "active", ""},
+		{"pause", "", 200, "paused", ""},
+		{"pause", `{"because":"` + strings.Repeat("x", 513) + `"}`, 422, "paused", ""},
+		{"pause", `{"why":"x"}`, 422, "paused", ""},
+		{"resume", "", 200, "active", ""},
+	} {
+		res := w.do(adminKey, "POST", "/v1/accounts/wxshop/"+tt.path, tt.body)
+		if res.StatusCode != tt.status {
+			t.Errorf("%s %s: %d", tt.path, tt.body, res.StatusCode)
+		}
+		a := read[gateway.Account](t, w.do(readKey, "GET", "/v1/accounts/wxshop", ""))
+		if a.State != tt.state || a.Because != tt.why || a.Standing == nil || a.Standing.UsedToday != 7 {
+			t.Errorf("after %s %s: %+v %+v", tt.path, tt.body, a, a.Standing)
+		}
+		back, err := json.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res := w.do(adminKey, "PUT", "/v1/accounts/wxshop", string(back)); res.StatusCode != 200 {
+			t.Errorf("written back: %d", res.StatusCode)
+		}
+		if w.accounts[shop].Standing != nil {
+			t.Error("how it stood was stored")
+		}
+	}
+	for _, path := range []string{"pause", "resume"} {
+		if a := w.do(adminKey, "POST", "/v1/accounts/wxnobody/"+path, ""); a.StatusCode != 404 {
+			t.Errorf("%s of an unknown account: %d", path, a.StatusCode)
+		}
 	}
 }

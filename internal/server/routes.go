@@ -108,7 +108,12 @@ func routes() []route {
 			codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type unknown-account"}},
 		{"DELETE", "/v1/accounts/{account}", admins, (*Server).deleteAccount, doc{says: "Forget an account; its messages stay", out: out{204: nil}, codes: "unknown-account"}},
 		{"POST", "/v1/accounts/{account}/check", admins, (*Server).checkAccount, doc{
-			says: "Ask WeChat whether the account's set-up is right", out: out{200: gateway.AccountCheck{}}, codes: "unknown-account"}},
+			says: "Ask WeChat whether the account's set-up is right; resumes one that was paused because it was not", out: out{200: gateway.AccountCheck{}}, codes: "unknown-account"}},
+		{"POST", "/v1/accounts/{account}/pause", admins, (*Server).pauseAccount, doc{
+			says: "Have nothing of the account posted; messages and callbacks are kept all the same", in: gateway.PauseRequest{}, out: out{200: account{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
+		{"POST", "/v1/accounts/{account}/resume", admins, (*Server).resumeAccount, doc{
+			says: "End whatever keeps the account's messages from leaving: a pause, a quota that was used up, a slow-down", out: out{200: account{}}, codes: "unknown-account"}},
 
 		{"GET", "/v1/accounts/{account}/token", readers, (*Server).getToken, doc{
 			says: "Show how an account's access token is, without the token", out: out{200: gateway.TokenStatus{}}, codes: "unknown-account"}},

@@ -146,9 +146,18 @@ type Engine interface {
 	// DeleteAccount forgets an account; its waiting messages fail. Problem:
 	// unknown-account.
 	DeleteAccount(ctx context.Context, appid string) error
-	// CheckAccount asks WeChat for a token. Problem: unknown-account; else WeChat's
-	// answer.
+	// CheckAccount asks WeChat for a token, and resumes an account that was paused
+	// because WeChat refused it as it was set up. Problem: unknown-account; else
+	// WeChat's answer.
 	CheckAccount(ctx context.Context, appid string) error
+	// Pause has nothing of the account posted; messages and callbacks are kept all
+	// the same. Problem: unknown-account.
+	Pause(ctx context.Context, appid, because string) error
+	// Resume ends a pause, and the wait for a quota or a slow-down besides. Problem:
+	// unknown-account.
+	Resume(ctx context.Context, appid string) error
+	// Standing is how the account stands with WeChat now; nil for an unknown one.
+	Standing(appid string) *gateway.Standing
 
 	// Healthy says what an operator should know (a clock that is off, a paused
 	// account), and an error while messages can't be taken.

@@ -344,6 +344,24 @@ func (w *world) DeleteAccount(_ context.Context, appid string) error {
 
 func (w *world) CheckAccount(context.Context, string) error { return w.checkErr }
 
+func (w *world) Pause(_ context.Context, appid, because string) error {
+	a := w.accounts[appid]
+	a.State, a.Because = "paused", because
+	w.accounts[appid] = a
+	return nil
+}
+
+func (w *world) Resume(_ context.Context, appid string) error {
+	a := w.accounts[appid]
+	a.State, a.Because = "active", ""
+	w.accounts[appid] = a
+	return nil
+}
+
+func (w *world) Standing(appid string) *gateway.Standing {
+	return &gateway.Standing{Because: w.accounts[appid].Because, UsedToday: 7, Daily: 500_000}
+}
+
 func (w *world) Healthy(context.Context) ([]string, error) {
 	return []string{"wxother is paused"}, nil
 }
