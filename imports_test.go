@@ -18,6 +18,7 @@ var mayImport = map[string][]string{
 	"kefu/gateway":           {"kefu", "kefu/callback"},
 	"kefu/internal/ledger":   {"kefu", "kefu/gateway"},
 	"kefu/internal/longtext": {},
+	"kefu/internal/assets":   {"kefu", "kefu/gateway", "kefu/internal/egress", "kefu/internal/store"},
 	"kefu/internal/egress":   {},
 	"kefu/internal/tokens":   {"kefu", "kefu/gateway", "kefu/internal/store"},
 	"kefu/internal/store":    {"kefu", "kefu/gateway", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/stdlib"},

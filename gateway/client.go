@@ -38,6 +38,9 @@ type Client struct {
 // A call without an answer ends after callTime, or after its wait and callTime.
 const callTime = 30 * time.Second
 
+// assetTime is what a file may take besides.
+const assetTime = 5 * time.Minute
+
 // maxAnswer is the largest answer that is read: a page of 1,000 large messages.
 const maxAnswer = 1 << 30
 
@@ -125,6 +128,37 @@ func (c *Client) RetryAll(ctx context.Context, s Selection) (Selected, error) {
 // Resolve says what became of an unknown message: as is [Sent] or [Failed].
 func (c *Client) Resolve(ctx context.Context, id string, as State) (Message, error) {
 	return call[Message](ctx, c, request{method: "POST", path: path("messages", id, "resolve"), in: Resolution{as}})
+}
+
+// AddAsset keeps a file for messages: its bytes as they are. The same bytes are the
+// same asset. account may be "" if the key has only one. A file that WeChat takes
+// nowhere is a [*Problem] with Code [InvalidAsset].
+func (c *Client) AddAsset(ctx context.Context, account string, file io.Reader) (Asset, error) {
+	q := url.Values{}
+	set(q, "account", account)
+	return call[Asset](ctx, c, request{method: "POST", path: "/v1/assets", query: q, raw: file, longer: assetTime})
+}
+
+// Asset returns what is known of an asset.
+func (c *Client) Asset(ctx context.Context, id string) (Asset, error) {
+	return call[Asset](ctx, c, request{method: "GET", path: path("assets", id), query: url.Values{"meta": {"1"}}})
+}
+
+// AssetURL returns the asset with the address at which WeChat serves the picture for
+// good, for [kefu.Article].PicURL say. It is uploaded the first time.
+func (c *Client) AssetURL(ctx context.Context, account, id string) (Asset, error) {
+	q := url.Values{"as": {"url"}}
+	set(q, "account", account)
+	return call[Asset](ctx, c, request{method: "GET", path: path("assets", id), query: q, longer: assetTime})
+}
+
+// AssetBytes returns the bytes of an asset; close them. ctx is of the reading, too.
+func (c *Client) AssetBytes(ctx context.Context, id string) (io.ReadCloser, error) {
+	res, err := c.do(ctx, request{method: "GET", path: path("assets", id), accept: "*/*"})
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
 }
 
 // Trigger tells of something that opens a window, or closes it.
@@ -338,6 +372,7 @@ type request struct {
 	method, path string
 	query        url.Values
 	in           any           // the body; nil: none
+	raw          io.Reader     // a body that is not JSON
 	wait         time.Duration // for a message's end
 	longer       time.Duration // that the gateway may take besides
 	key          string        // idempotency key
@@ -407,6 +442,8 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 			return nil, fmt.Errorf("gateway: the request is not JSON: %w", err)
 		}
 		body = &b
+	} else if r.raw != nil {
+		body = r.raw
 	}
 	target := c.base() + r.path
 	if len(r.query) > 0 {
@@ -418,7 +455,10 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	}
 	h := req.Header
 	h.Set("Authorization", "Bearer "+c.Key.Reveal())
-	if body != nil {
+	switch {
+	case r.raw != nil:
+		h.Set("Content-Type", "application/octet-stream")
+	case body != nil:
 		h.Set("Content-Type", "application/json")
 	}
 	if c.Language != "" {

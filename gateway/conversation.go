@@ -48,4 +48,8 @@ type TimelineEntry struct {
 	Type    string          `json:"type"`              // "message" (ours), or the feed's "follower.message" or "follower.event"
 	Message *Message        `json:"message,omitempty"` // ours, as it is now
 	Data    json.RawMessage `json:"data,omitempty"`    // theirs, as in the feed; of ours in a list of conversations: what it says
+	// Asset is the id of the file that the follower sent, once the gateway has fetched
+	// it; ThumbAsset is the cover of a video.
+	Asset      string `json:"asset,omitempty"`
+	ThumbAsset string `json:"thumb_asset,omitempty"`
 }

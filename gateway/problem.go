@@ -42,6 +42,7 @@ type FieldError struct {
 const (
 	InvalidJSON         = "invalid-json"
 	InvalidMessage      = "invalid-message"
+	InvalidAsset        = "invalid-asset"   // WeChat takes no such file
 	InvalidRequest      = "invalid-request" // the envelope or a query
 	NotYetSupported     = "not-yet-supported"
 	TooLarge            = "too-large"
@@ -63,6 +64,7 @@ const (
 	Refused             = "wechat-refused"     // a call that was passed on, such as typing
 	Unreachable         = "wechat-unreachable" // of such a call: no answer that tells its outcome
 	Overloaded          = "overloaded"         // or the store can't be written: nothing was kept, try again
+	StorageFull         = "storage-full"       // the account's room for assets
 	Internal            = "internal"           // a bug; the gateway's log has more
 )
 

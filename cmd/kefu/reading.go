@@ -56,7 +56,7 @@ func (r reading) Timeline(ctx context.Context, account, openid, cursor string, l
 	page, err := r.Store.Timeline(ctx, account, openid, cursor, limit)
 	out := gateway.Page[gateway.TimelineEntry]{Next: page.Next}
 	for _, line := range page.Items {
-		entry := gateway.TimelineEntry{At: line.At, Type: line.Type, Data: line.Data}
+		entry := gateway.TimelineEntry{At: line.At, Type: line.Type, Data: line.Data, Asset: line.Asset, ThumbAsset: line.Thumb}
 		if line.Message != nil {
 			entry.Type, entry.Message, entry.Data = "message", &line.Message.Message, nil
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/assets"
 	"github.com/kefu-go/kefu/internal/dispatch"
 	"github.com/kefu-go/kefu/internal/egress"
 	"github.com/kefu-go/kefu/internal/server"
@@ -31,6 +32,7 @@ import (
 func (p *program) serveCommand() *cobra.Command {
 	var addr, publicAddr, db, apiBase string
 	var allowPrivate bool
+	var assetRoom int64
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the gateway · 启动网关",
 		Long: "Run the gateway: it keeps every message that it accepts, and delivers it in order inside WeChat's windows.\n" +
@@ -46,7 +48,7 @@ func (p *program) serveCommand() *cobra.Command {
 			if err := checkDSN("--db", db); err != nil {
 				return err
 			}
-			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase, allowPrivate: allowPrivate})
+			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase, allowPrivate: allowPrivate, assetRoom: assetRoom << 20})
 			if err != nil {
 				return err
 			}
@@ -83,11 +85,12 @@ func (p *program) serveCommand() *cobra.Command {
 	fs.StringVar(&db, "db", defaultDB, "where messages are kept: sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME (better: KEFU_DB, which others on the machine can't see)")
 	addressFlag(fs, &apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
 	fs.BoolVar(&allowPrivate, "allow-private", false, allowPrivateUsage)
+	fs.Int64Var(&assetRoom, "asset-room", assets.DefaultRoom>>20, "MiB of files that an account may have")
 	return cmd
 }
 
 // allowPrivateUsage says what --allow-private does.
-const allowPrivateUsage = "webhooks may be on this machine and in private networks, for development"
+const allowPrivateUsage = "webhooks and the URLs of media may be on this machine and in private networks, for development"
 
 // defaultDB is where messages are kept unless told otherwise.
 const defaultDB = "sqlite:kefu.db"
@@ -127,7 +130,8 @@ type gatewayConfig struct {
 	addr, publicAddr string
 	db               string // a file or a dsn
 	apiBase          string
-	allowPrivate     bool
+	allowPrivate     bool             // URLs may lead to this machine and private networks
+	assetRoom        int64            // bytes of assets per account; default [assets.DefaultRoom]
 	now              func() time.Time // nil: the real time; else one that may jump
 	log              *slog.Logger     // default: on stderr
 	listener         net.Listener     // default: on addr
@@ -144,6 +148,7 @@ type runningGateway struct {
 	dispatcher     *dispatch.Dispatcher
 	webhooks       *webhook.Hub
 	server         *server.Server
+	endAssets      func() // ends what goes on with them by itself
 	servers        []*http.Server
 }
 
@@ -195,8 +200,12 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		l = again
 	}
 	center := &tokens.Center{Store: g.store, BaseURL: c.apiBase, Now: now, Log: log}
+	library := &assets.Library{
+		Store: g.store, Client: func(appid string) *kefu.Client { return g.dispatcher.Client(appid) },
+		Egress: egress.Options{AllowPrivate: c.allowPrivate}, Room: c.assetRoom, Now: c.now, Log: log,
+	}
 	g.dispatcher, err = dispatch.Start(ctx, dispatch.Config{
-		Store: g.store, BaseURL: c.apiBase, Now: c.now, Log: log,
+		Store: g.store, BaseURL: c.apiBase, Now: c.now, Log: log, Media: library,
 		Tokens: center.Source,
 	})
 	if err != nil {
@@ -215,8 +224,9 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	if key != "" && (!strings.HasPrefix(key, "kf_") || len(key) < len("kf_")+32) {
 		return nil, usagef("KEFU_API_KEY must be kf_ and at least 32 characters", "KEFU_API_KEY 须以 kf_ 开头，其后至少 32 个字符")
 	}
+	g.endAssets = inBackground(library.Run)
 	g.server = &server.Server{
-		Engine: g.dispatcher, Store: reading{g.store}, Tokens: center, Key: kefu.Secret(key), Explain: explainFault, Now: now, Log: log,
+		Engine: g.dispatcher, Store: reading{g.store}, Tokens: center, Assets: library, Key: kefu.Secret(key), Explain: explainFault, Now: now, Log: log,
 	}
 	if err = g.startWebhooks(ctx, c, log); err != nil {
 		return nil, err
@@ -283,6 +293,9 @@ func (g *runningGateway) stop() error {
 	if g.webhooks != nil {
 		g.webhooks.Stop()
 	}
+	if g.endAssets != nil {
+		g.endAssets()
+	}
 	if g.dispatcher != nil {
 		g.dispatcher.Stop()
 	}
@@ -290,6 +303,20 @@ func (g *runningGateway) stop() error {
 		errs = append(errs, g.store.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// inBackground runs what ends with its context, and returns what ends it and waits.
+func inBackground(run func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // sealingKey is what seals secrets in the store; none: the store's own file.
@@ -392,6 +419,8 @@ func explainFault(err error) *gateway.Problem {
 		return &gateway.Problem{Code: gateway.InvalidRequest}
 	case errors.Is(err, store.ErrCursorGone):
 		return &gateway.Problem{Code: gateway.CursorGone}
+	case errors.Is(err, store.ErrNoRoom):
+		return &gateway.Problem{Code: gateway.StorageFull}
 	case errors.Is(err, store.ErrIdempotencyMismatch):
 		return &gateway.Problem{Code: gateway.IdempotencyMismatch}
 	}

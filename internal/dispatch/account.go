@@ -372,10 +372,16 @@ func (d *Dispatcher) renew(ctx context.Context, a *account, m *store.Message, r 
 	if !r.Renew {
 		return r
 	}
-	body, err := d.Renew(ctx, a.appid, m.Message)
+	a.mu.Lock()
+	client := a.client
+	a.mu.Unlock()
+	body, err := d.Media.Renew(ctx, client, a.appid, m.Message.Message)
 	if err != nil {
-		r.State, r.Renew = gateway.Failed, false
+		r.Renew = false
 		r.Outcome.Reason = "its media could not be renewed: " + err.Error()
+		if r.State = gateway.Failed; forNow(err) { // at its next turn they are got to WeChat like any others
+			r.State, r.RetryAt = gateway.Queued, d.Now().Add(time.Second)
+		}
 		return r
 	}
 	m.Message.Message = body

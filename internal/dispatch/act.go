@@ -147,8 +147,8 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 	handling, session := sessionOf(e, now)
 	c := store.Callback{
 		Entry:     store.Entry{Account: appid, OpenID: l.openid, Type: kind, Data: data},
-		DedupeKey: e.Key(),
-		Ledger:    func(json.RawMessage) (json.RawMessage, error) { return conversation(l, talk).Ledger, nil },
+		DedupeKey: e.Key(), Media: filesOf(e),
+		Ledger: func(json.RawMessage) (json.RawMessage, error) { return conversation(l, talk).Ledger, nil },
 	}
 	if session {
 		c.Handling, c.Also = &handling, []store.Entry{handedOver(l, handling)}
@@ -256,6 +256,9 @@ func (d *Dispatcher) Typing(ctx context.Context, appid, openid string, on bool) 
 	}
 	return c.CancelTyping(ctx, openid)
 }
+
+// Client is the way to WeChat of an account; nil if there is none.
+func (d *Dispatcher) Client(appid string) *kefu.Client { return d.clientOf(appid) }
 
 func (d *Dispatcher) clientOf(appid string) *kefu.Client {
 	d.mu.Lock()

@@ -158,6 +158,9 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	if !d.hasToken(a, l, client, now) { // the lanes keep their places; attempts would only say so
 		return false, false
 	}
+	if m.Message.Message, ok = d.ready(l, it, m, now); !ok {
+		return false, false
+	}
 	pass, until, ok := a.ask(now)
 	if !ok { // the account is stopped, and its lanes keep their places
 		d.agenda.gate(l, until)
@@ -310,7 +313,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 	}
 	r := Decide(result, Case{
 		Now: now, Tries: int(it.tries), WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, Resent: m.Resent,
-		BusyHold: given.Busy == "unknown", Retries: tries, CanRenew: d.Renew != nil && !it.renewed, Ahead: d.clock.offset(),
+		BusyHold: given.Busy == "unknown", Retries: tries, CanRenew: d.Media != nil && !it.renewed, Ahead: d.clock.offset(),
 	})
 	changed := d.learn(a, now, p, l.openid, r, result)
 	defer d.learned(ctx, a, now, changed)

@@ -38,10 +38,7 @@ type Config struct {
 	SendTimeout time.Duration    // of one post; default 5 s
 	Retries     Retries          // default [DefaultRetries]
 	Heartbeat   time.Duration    // default 5 s; at most a third of [ledger.LongestGap]
-
-	// Renew makes a body with media that WeChat knows, for a message that it refused
-	// with media-invalid; it is asked once per message. nil: such a message fails.
-	Renew func(ctx context.Context, account string, m gateway.Message) (body json.RawMessage, err error)
+	Media       Media            // default: none; then media ids alone can be sent, and none is renewed
 }
 
 // A Dispatcher delivers what the store keeps. Make one with [Start].
@@ -56,7 +53,8 @@ type Dispatcher struct {
 	fence    sync.Once     // guards its closing
 	jumps    bool          // Now is not the real time
 	clock    *clock        // WeChat's
-	kept     atomic.Int64  // bytes of messages at hand for their turns; see mostKept
+	readiers readiers
+	kept     atomic.Int64 // bytes of messages at hand for their turns; see mostKept
 
 	mu       sync.Mutex // guards all below
 	accounts map[string]*account
@@ -133,6 +131,7 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 		accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[int64][]chan struct{}{},
 	}
 	d.agenda = newAgenda(d.Slots)
+	d.readiers.wait = &d.running
 	d.clock = &clock{next: transport(d.HTTP), now: d.Now}
 	accounts, err := d.Store.Accounts(ctx)
 	if err != nil {
@@ -198,6 +197,7 @@ const readAhead = 500 * time.Microsecond
 func (d *Dispatcher) Stop() {
 	d.once.Do(func() { close(d.stop) })
 	d.agenda.close()
+	d.readiers.close()
 	d.running.Wait()
 	if err := d.saveStandings(context.Background()); err != nil && !d.lost(err) {
 		d.Log.Error("how many posts were made today could not be kept", "error", err)

@@ -30,7 +30,7 @@ type rig struct {
 	d      *dispatch.Dispatcher
 	path   string
 	given  gateway.Account
-	renew  func(context.Context, string, gateway.Message) (json.RawMessage, error)
+	media  func(*store.Store) dispatch.Media // nil: none
 }
 
 const appid = "wx5eed2a76cc560001"
@@ -71,8 +71,12 @@ func (r *rig) start() {
 			r.t.Fatal(err)
 		}
 	}
+	var media dispatch.Media
+	if r.media != nil {
+		media = r.media(r.store)
+	}
 	r.d, err = dispatch.Start(r.t.Context(), dispatch.Config{
-		Store: r.store, Renew: r.renew, Heartbeat: 100 * time.Hour, HTTP: r.wechat.Client().HTTP, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: r.store, Media: media, Heartbeat: 100 * time.Hour, HTTP: r.wechat.Client().HTTP, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Tokens: func(a gateway.Account) kefu.TokenSource {
 			return kefu.CachedToken(kefu.StableToken{AppID: a.AppID, Secret: a.Secret, HTTP: r.wechat.Client().HTTP})
 		},

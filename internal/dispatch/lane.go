@@ -30,11 +30,12 @@ type lane struct {
 	parked    []*item // by number
 	scheduled []*item // in no lane yet, by not_before
 	sending   *item
-	slots     [2]int    // that the items of main and of bulk take
-	waits     [2]*item  // of main and of bulk, the one whose retry or resend is not due, or was the last to be
-	soonest   moment    // no item expires before; it may be too early. 0: none expires
-	letOut    bool      // parked ones are to be let out, as many as the ledger allows
-	hold      time.Time // after the store failed: nothing is done before
+	slots     [2]int           // that the items of main and of bulk take
+	waits     [2]*item         // of main and of bulk, the one whose retry or resend is not due, or was the last to be
+	soonest   moment           // no item expires before; it may be too early. 0: none expires
+	letOut    bool             // parked ones are to be let out, as many as the ledger allows
+	hold      time.Time        // after the store failed: nothing is done before
+	files     map[int64]*files // of items whose turn it was, by seq; nil: none
 
 	// The agenda's own, guarded by its lock.
 	inLine, looking, again bool
@@ -244,6 +245,7 @@ func (l *lane) remove(it *item) {
 		l.account.kept.Add(-size(*it.kept))
 		it.kept = nil
 	}
+	delete(l.files, it.seq)
 	line := l.line(it)
 	i, ok := slices.BinarySearchFunc(*line, it, (*item).compare)
 	if ok && (line == &l.main || line == &l.bulk) {

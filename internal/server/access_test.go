@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"strings"
@@ -17,6 +18,9 @@ func pathOf(rt route, id string) string {
 	}
 	if strings.HasPrefix(rt.path, "/v1/webhooks/") {
 		id = "wh_1"
+	}
+	if strings.HasPrefix(rt.path, "/v1/assets/") {
+		id = gateway.AssetID(sha256.Sum256([]byte(shopFile)))
 	}
 	return strings.NewReplacer("{id}", id, "{account}", shop, "{appid}", shop, "{openid}", "oFollower").Replace(rt.path)
 }

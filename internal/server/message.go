@@ -190,6 +190,9 @@ func (c *call) submission(body []byte, header []string) (gateway.Submission, err
 	sub.OnUnknown = cmp.Or(sub.OnUnknown, account.OnUnknown, gateway.Hold)
 
 	refused := take(&sub, r, cmp.Or(rules()[account.Profile], rules()[""]))
+	if refused == nil {
+		refused = c.media(&sub)
+	}
 	if refused != nil && key != "" { // the same may have been kept under other rules
 		p, _ := c.s.problem(refused, c.lang)
 		sub.Refused, refused = &p, nil
@@ -299,14 +302,8 @@ func take(sub *gateway.Submission, r gateway.Request, rules *kefu.Rules) error {
 	if err := invalid(gateway.InvalidMessage, bad...); err != nil {
 		return err
 	}
-	var later []field
-	for member, id := range mediaIDs(m.Body) {
-		if s := string(id); strings.HasPrefix(s, "asset:") || strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
-			later = append(later, wrong("message."+m.Body.MsgType()+"."+member, "later-media"))
-		}
-	}
 	sub.OpenID, sub.MsgType, sub.Warnings = m.To, m.Body.MsgType(), warned
-	return invalid(gateway.NotYetSupported, later...)
+	return nil
 }
 
 // split cuts a text that is too long into parts, which is then no violation any more,
@@ -334,25 +331,6 @@ func msgType(m kefu.Message) string {
 		return ""
 	}
 	return m.Body.MsgType()
-}
-
-// mediaIDs are a body's members that name media.
-func mediaIDs(b kefu.Body) map[string]kefu.MediaID {
-	switch b := b.(type) {
-	case kefu.Image:
-		return map[string]kefu.MediaID{"media_id": b.MediaID}
-	case kefu.Voice:
-		return map[string]kefu.MediaID{"media_id": b.MediaID}
-	case kefu.Video:
-		return map[string]kefu.MediaID{"media_id": b.MediaID, "thumb_media_id": b.ThumbMediaID}
-	case kefu.Music:
-		return map[string]kefu.MediaID{"thumb_media_id": b.ThumbMediaID}
-	case kefu.MPNews:
-		return map[string]kefu.MediaID{"media_id": b.MediaID}
-	case kefu.MiniProgramPage:
-		return map[string]kefu.MediaID{"thumb_media_id": b.ThumbMediaID}
-	}
-	return nil
 }
 
 // withWindow adds the window as it is now.

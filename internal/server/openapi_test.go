@@ -142,6 +142,16 @@ func (d *describer) operation(rt route) map[string]any {
 	if rt.in != nil {
 		op["requestBody"] = map[string]any{"required": !strings.HasSuffix(rt.path, "/typing"), "content": map[string]any{"application/json": map[string]any{"schema": d.ref(reflect.TypeOf(rt.in))}}}
 	}
+	if rt.raw != "" {
+		content := map[string]any{}
+		for _, media := range strings.Fields(rt.raw) {
+			content[media] = map[string]any{"schema": map[string]any{"type": "string", "format": "binary"}}
+			if media == "multipart/form-data" {
+				content[media] = map[string]any{"schema": map[string]any{"type": "object", "properties": map[string]any{"file": map[string]any{"type": "string", "format": "binary"}}}}
+			}
+		}
+		op["requestBody"] = map[string]any{"required": true, "content": content}
+	}
 	answers := map[string]any{}
 	for status, v := range rt.out {
 		a := map[string]any{"description": http.StatusText(status)}

@@ -77,6 +77,7 @@ func (s *Server) problem(err error, lang string) (p gateway.Problem, fault error
 		syntax  *kefu.SyntaxError
 		broken  *kefu.InvalidError
 		refused *kefu.Error
+		unfit   *kefu.FileError
 	)
 	switch {
 	case errors.As(err, &r):
@@ -92,6 +93,9 @@ func (s *Server) problem(err error, lang string) (p gateway.Problem, fault error
 		r = &refusal{code: gateway.InvalidJSON, args: []any{syntax.Line, syntax.Column, syntax.Err}, line: syntax.Line, column: syntax.Column}
 	case errors.As(err, &broken):
 		r = &refusal{code: gateway.InvalidMessage, fields: violations(broken.Violations)}
+	case errors.As(err, &unfit):
+		r = &refusal{code: gateway.InvalidAsset, args: []any{text{unfit.Reason, unfit.Zh}}}
+		p.ErrCode = unfit.Code
 	case errors.As(err, &refused):
 		p = gateway.Problem{Code: gateway.Refused, ErrCode: refused.Code, ErrMsg: refused.Msg, RID: refused.RID, Class: refused.Class()}
 		switch p.Class {
@@ -119,7 +123,9 @@ func (s *Server) problem(err error, lang string) (p gateway.Problem, fault error
 		}
 	}
 	if r != nil {
+		code := p.ErrCode
 		p = r.in(lang)
+		p.ErrCode = code
 	}
 	return fillIn(p, lang), fault
 }

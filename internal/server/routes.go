@@ -21,6 +21,7 @@ type doc struct {
 	says   string         // what it does, in one line
 	params string         // names in params, of the query or the header; nothing else is taken in the query
 	in     any            // a value of the body's type; nil: no body is read
+	raw    string         // media types of a body that is not JSON
 	out    map[int]any    // a value of the answer's type by status; nil: no body
 	codes  string         // of problems, besides those that every route has
 	media  string         // of the answer, if not JSON
@@ -74,6 +75,13 @@ func routes() []route {
 		{"POST", "/v1/messages/{id}/resolve", senders, (*Server).resolveMessage, doc{
 			says: "Say what became of an unknown message", in: gateway.Resolution{}, out: out{200: message{}},
 			codes: "not-found not-resolvable invalid-json invalid-request too-large unsupported-media-type"}},
+
+		{"POST", "/v1/assets", senders, (*Server).postAsset, doc{
+			says: "Keep a file for messages: its bytes as they are, or the first file of a form; the same bytes are the same asset", params: "account",
+			raw: "application/octet-stream multipart/form-data", out: out{201: gateway.Asset{}}, codes: "invalid-asset too-large unsupported-media-type unknown-account storage-full"}},
+		{"GET", "/v1/assets/{id}", readers, (*Server).getAsset, doc{
+			says: "Get the bytes of an asset; with meta=1 or Accept: application/json what is known of it, with as=url a picture's address at WeChat", params: "account as meta",
+			out: out{200: gateway.Asset{}}, others: assetAnswers(), codes: "not-found unknown-account invalid-asset wechat-refused wechat-unreachable"}},
 
 		{"POST", "/v1/triggers", senders, (*Server).postTrigger, doc{
 			says: "Tell of a trigger that WeChat doesn't push, or that was seen elsewhere", in: gateway.TriggerRequest{}, out: out{202: gateway.Triggered{}},
@@ -190,6 +198,8 @@ var params = []param{
 	{"metadata.*", "query", "metadata.order=17: a member of the metadata has this value", ""},
 	{"cursor", "query", "next of the page before", ""},
 	{"limit", "query", "entries on the page, up to 1,000; default 50", 0},
+	{"as", "query", "url: answer with a picture's address, which never ends; it is uploaded the first time", ""},
+	{"meta", "query", "1: answer with what is known of it", ""},
 	{"type", "query", "of the entry; may be repeated", ""},
 	{"Last-Event-ID", "header", "the id of the last entry of the stream that was seen; counts before cursor", ""},
 }

@@ -24,6 +24,7 @@ type Server struct {
 	Store    Store
 	Tokens   Tokens
 	Webhooks Webhooks
+	Assets   Assets // default: none; then messages name media ids alone
 	// Key is an admin key that is valid besides the stored ones (KEFU_API_KEY); if
 	// it is stored too, the stored role counts. Default: none.
 	Key kefu.Secret

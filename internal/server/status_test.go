@@ -236,13 +236,24 @@ func TestStatusCodes(t *testing.T) {
 			long.Message, long.Parts, long.PartsSent = long.Message[:len(long.Message)-1], 2, 1
 		}, status: 202, then: inParts(2)},
 		{row: "long_text: refused unless split is said", call: "POST /v1/messages", body: textTo("oFollower", strings.Repeat("a", 2049)), status: 422, code: "invalid-message"},
-		{row: "not yet: an asset", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"image","image":{"media_id":"asset:1"}}}`, status: 422, code: "not-yet-supported",
+		{row: "an asset that is not there", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"image","image":{"media_id":"asset:1"}}}`, status: 422, code: "invalid-message",
 			then: func(t *testing.T, w *world, a answer) {
-				if p := read[gateway.Problem](t, a); len(p.Errors) != 1 || p.Errors[0].Location != "message.image.media_id" {
+				if p := read[gateway.Problem](t, a); len(p.Errors) != 1 || p.Errors[0].Location != "message.image.media_id" || !strings.Contains(p.Errors[0].Message, "POST /v1/assets") {
 					t.Errorf("%+v", p.Errors)
 				}
 			}},
-		{row: "not yet: a URL for a cover", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"miniprogrampage","miniprogrampage":{"title":"t","appid":"wx","pagepath":"p","thumb_media_id":"https://example.com/a.png"}}}`, status: 422, code: "not-yet-supported"},
+		{row: "an asset", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"image","image":{"media_id":"` + shopAsset + `"}}}`, status: 202},
+		{row: "another account's asset", call: "POST /v1/messages", body: `{"account":"wxother","message":{"touser":"o","msgtype":"image","image":{"media_id":"` + shopAsset + `"}}}`, status: 422, code: "invalid-message"},
+		{row: "an asset of another kind", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"voice","voice":{"media_id":"` + shopAsset + `"}}}`, status: 422, code: "invalid-message",
+			then: func(t *testing.T, w *world, a answer) {
+				if p := read[gateway.Problem](t, a); len(p.Errors) != 1 || p.Errors[0].Message != "it is png; taken are amr, mp3" {
+					t.Errorf("%+v", p.Errors)
+				}
+			}},
+		{row: "a URL for a cover", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"music","music":{"title":"t","description":"d","musicurl":"https://a/","hqmusicurl":"https://a/","thumb_media_id":"https://a/b.jpg"}}}`, status: 202},
+		{row: "a URL to where the gateway does not go", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"image","image":{"media_id":"http://127.0.0.1/"}}}`, status: 422, code: "invalid-message"},
+		{row: "a gateway without assets", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"image","image":{"media_id":"asset:1"}}}`, status: 422, code: "not-yet-supported",
+			given: func(w *world) { w.Assets = nil }},
 		{row: "a URL is fine where WeChat takes one", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"news","news":{"articles":[{"url":"https://example.com","picurl":"https://example.com/a.png"}]}}}`, status: 202},
 		{row: "priority human works", call: "POST /v1/messages", body: strings.Replace(good, `{`, `{"priority":"human",`, 1), status: 202},
 

@@ -43,12 +43,14 @@ var statuses = map[string]int{
 	gateway.TooLarge:            413,
 	gateway.UnsupportedMedia:    415,
 	gateway.IdempotencyMismatch: 422,
+	gateway.InvalidAsset:        422,
 	gateway.InvalidMessage:      422,
 	gateway.InvalidRequest:      422,
 	gateway.NotYetSupported:     422,
 	gateway.Internal:            500,
 	gateway.Unreachable:         502,
 	gateway.Overloaded:          503,
+	gateway.StorageFull:         507,
 }
 
 // titles says what each code means.
@@ -69,14 +71,16 @@ var titles = map[string]text{
 	gateway.NoToken:             {"There is no access token", "没有可用的 access_token"},
 	gateway.CursorGone:          {"The cursor is older than the feed", "游标早于现存的事件"},
 	gateway.TooLarge:            {"The body is too large", "请求体太大"},
-	gateway.UnsupportedMedia:    {"The body must be JSON", "请求体必须是 JSON"},
+	gateway.UnsupportedMedia:    {"The body is of another media type", "请求体的类型不对"},
 	gateway.IdempotencyMismatch: {"The idempotency key belongs to another request", "幂等键已用于另一个请求"},
+	gateway.InvalidAsset:        {"WeChat would not take the file", "微信不会收下这个文件"},
 	gateway.InvalidMessage:      {"WeChat would refuse the message", "微信会拒绝这条消息"},
 	gateway.InvalidRequest:      {"The request is not valid", "请求无效"},
 	gateway.NotYetSupported:     {"This does not work yet", "尚不支持"},
 	gateway.Internal:            {"The gateway failed", "网关出错"},
 	gateway.Unreachable:         {"No answer from WeChat", "没有得到微信的答复"},
 	gateway.Overloaded:          {"Nothing can be kept now", "暂时无法保存"},
+	gateway.StorageFull:         {"The account's room for assets is used up", "公众号的素材空间已用完"},
 }
 
 // details says what happened and what to do next: by code, or by the name that
@@ -100,12 +104,14 @@ var details = map[string]text{
 	gateway.TooLarge:            {"It may have up to %d bytes.", "最多 %d 字节。"},
 	gateway.UnsupportedMedia:    {"Send the header Content-Type: application/json.", "请带上请求头 Content-Type: application/json。"},
 	gateway.IdempotencyMismatch: {"The same key came with another body within 7 days. Repeat the first body, or take a new key for a new message.", "7 天内同一个键用于了不同的请求体。请重复原来的请求体，或为新消息换一个键。"},
+	gateway.InvalidAsset:        {"Nothing was kept: %s.", "未保存：%s。"},
 	gateway.InvalidMessage:      {"Nothing was kept. Correct what errors names.", "未保存。请改正 errors 所列各项。"},
 	gateway.InvalidRequest:      {"Nothing was done. Correct what errors names.", "未执行。请改正 errors 所列各项。"},
 	gateway.NotYetSupported:     {"Nothing was kept. Leave out what errors names.", "未保存。请去掉 errors 所列各项。"},
 	gateway.Internal:            {"This is a bug of the gateway; its log has more.", "这是网关的缺陷，日志中有更多信息。"},
 	gateway.Unreachable:         {"Whether WeChat did it is not known. Try again in a while.", "不知道微信是否已执行，请稍后再试。"},
 	gateway.Overloaded:          {"Nothing was kept or changed. Repeat the same call after the time in Retry-After, with the same Idempotency-Key.", "未保存也未改动。请在 Retry-After 之后以相同的 Idempotency-Key 重试。"},
+	gateway.StorageFull:         {"Nothing was kept. Let old assets be forgotten, or give assets more room (kefu serve --asset-room).", "未保存。请清理旧素材，或增大素材空间（kefu serve --asset-room）。"},
 
 	"no-route":      {"There is no such path. GET /openapi.json lists them.", "没有这个路径。GET /openapi.json 列出全部路径。"},
 	"broken-off":    {"The body broke off or came too slowly. Send it again.", "请求体中断或传输太慢，请重发。"},
@@ -113,6 +119,7 @@ var details = map[string]text{
 	"too-deep":      {"objects and arrays are nested more than %d deep", "对象与数组嵌套超过 %d 层"},
 	"not-a-double":  {"a number is beyond what a double can hold", "有数字超出双精度浮点的范围"},
 	"too-many":      {"A batch has up to %d messages, this one %d. Send it in parts.", "一批最多 %d 条，此批 %d 条。请分批发送。"},
+	"not-a-file":    {"Send the bytes of the file, or a form (multipart/form-data) with it.", "请直接发送文件内容，或用 multipart/form-data 表单。"},
 	"all-streams":   {"%d streams of the feed are open. Close some, or read pages.", "已有 %d 个事件流。请关闭一些，或改为分页读取。"},
 	"foreign-scope": {"A key for some accounts can't do this for others.", "只属于部分公众号的密钥不能对其他公众号做这件事。"},
 
@@ -151,9 +158,11 @@ var details = map[string]text{
 	"must-say-state": {"must be said, so that nothing is sent by mistake: one of %s", "必须写明，以免误发：%s 之一"},
 	"unsplittable":   {"has %d bytes and can't be split into parts of %d: a link is longer than a part, or there would be more than %d", "有 %d 字节，无法拆成每段不超过 %d 字节：有链接比一段还长，或超过 %d 段"},
 	"too-many-parts": {"needs %d messages, and no allowance of this account's followers holds more than %d", "需要 %d 条消息，而该公众号的用户任何一次互动最多只放行 %d 条"},
-	"later-media":    {"must be a media id: assets and URLs work in a later version", "应为 media_id：素材引用与 URL 将在后续版本支持"},
 	"access-token":   {"must be 1 to 2048 visible characters", "应为 1 到 2048 个可见字符"},
 	"supplied":       {"This account's access tokens come from outside (token_source: supplied): get a new one there, and hand it over with PUT.", "该公众号的 access_token 由外部提供（token_source: supplied）：请在外部更新，再用 PUT 提供。"},
+	"no-file":        {"has no file: send its bytes, or a form with one", "没有文件：请直接发送文件内容，或用表单上传"},
+	"no-asset":       {"is no asset of this account; POST /v1/assets makes one", "不是该公众号的素材；POST /v1/assets 可上传"},
+	"later-media":    {"must be a media id: this gateway keeps no assets", "应为 media_id：此网关不保存素材"},
 	"cursor":         {"was not given out by this list", "不是本列表给出的游标"},
 }
 

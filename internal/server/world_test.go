@@ -97,7 +97,7 @@ func newWorld(t testing.TB) *world {
 		w.keys[sha256.Sum256([]byte(text))] = k
 	}
 	w.Server = &Server{
-		Engine: w, Store: (*shelf)(w), Tokens: (*purse)(w), Webhooks: w, Now: func() time.Time { return start },
+		Engine: w, Store: (*shelf)(w), Tokens: (*purse)(w), Webhooks: w, Assets: &depot{files: map[string]map[string]string{shop: {gateway.AssetID(sha256.Sum256([]byte(shopFile))): shopFile}}}, Now: func() time.Time { return start },
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: &w.logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return w

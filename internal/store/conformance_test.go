@@ -62,6 +62,14 @@ var promises = []struct {
 	{"DisabledOnceAndSaidOnce", disabledOnceAndSaidOnce},
 	{"OldAttemptsAreForgotten", oldAttemptsAreForgotten},
 	{"HandlingChangesWithItsCause", handlingChangesWithItsCause},
+	{"AssetsAreWhole", assetsAreWhole},
+	{"NoHalfAsset", noHalfAsset},
+	{"AssetRowComesLast", assetRowComesLast},
+	{"TheSameBytesAreTheSameAsset", theSameBytesAreTheSameAsset},
+	{"RoomForAssetsIsCounted", roomForAssetsIsCounted},
+	{"MediaIDsAreRemembered", mediaIDsAreRemembered},
+	{"AFetchedURLStaysTheSame", aFetchedURLStaysTheSame},
+	{"InboundMediaComeWithTheirMessage", inboundMediaComeWithTheirMessage},
 }
 
 func TestSQLite(t *testing.T) {

@@ -160,8 +160,9 @@ func (t *tx) setHandling(account, openid string, h gateway.Handling) error {
 
 // A Callback is something that a follower did, as WeChat told it.
 type Callback struct {
-	Entry            // Type "follower.message" or "follower.event"
-	DedupeKey string // equal on every redelivery; "": never a duplicate
+	Entry                    // Type "follower.message" or "follower.event"
+	DedupeKey string         // equal on every redelivery; "": never a duplicate
+	Media     []InboundMedia // files that came with it, to be fetched from WeChat
 
 	// Ledger makes the follower's new ledger from the present one (nil: none
 	// yet); nil leaves it. It runs inside the commit, perhaps twice, must depend
@@ -204,6 +205,9 @@ func (c Callback) run(t *tx, now time.Time) (duplicate bool, err error) {
 	if err := t.append(now, []Entry{c.Entry}); err != nil {
 		return false, err
 	}
+	if err := t.putInbound(now, c.Account, c.OpenID, t.cursor, c.Media); err != nil {
+		return false, err
+	}
 	if c.DedupeKey != "" {
 		if err := t.put(`INSERT INTO callbacks_seen (cursor, account, key, at) VALUES ($1, $2, $3, $4)`,
 			t.cursor, c.Account, c.DedupeKey, ms(now)); err != nil {
@@ -241,6 +245,10 @@ func (c Callback) run(t *tx, now time.Time) (duplicate bool, err error) {
 type Line struct {
 	gateway.FeedEntry
 	Message *Message // of "message.accepted", as it is now
+
+	// Of "follower.message": the assets that its files have become, "" while WeChat
+	// alone has them. Thumb is the cover of a video.
+	Asset, Thumb string
 }
 
 // Timeline lists what was said in a conversation, newest first, at most limit
@@ -277,6 +285,10 @@ func (s *Store) Timeline(ctx context.Context, account, openid, cursor string, li
 				return page, err
 			}
 			l.Message = &m
+		} else if line.Type == "follower.message" {
+			if l.Asset, l.Thumb, err = s.inboundAssets(ctx, cursor); err != nil {
+				return page, err
+			}
 		}
 		page.Items = append(page.Items, l)
 	}

@@ -1,0 +1,322 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+)
+
+func fileOf(size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return b
+}
+
+func picture() gateway.Asset {
+	return gateway.Asset{Account: account, Kinds: []kefu.MediaKind{kefu.MediaImage}, Format: "png", Width: 640, Height: 320}
+}
+
+func at(now time.Time) func() time.Time { return func() time.Time { return now } }
+
+func put(t testing.TB, s *Store, a gateway.Asset, file []byte) gateway.Asset {
+	t.Helper()
+	u := s.NewUpload(t.Context(), at(noon))
+	_, err := u.Write(file)
+	ok(t, err)
+	kept, err := u.Keep(a, 0)
+	ok(t, err)
+	return kept
+}
+
+func count(t testing.TB, s *Store, table string) (n int) {
+	t.Helper()
+	ok(t, s.row(t.Context(), `SELECT count(*) FROM `+table).Scan(&n))
+	return n
+}
+
+// An asset has the bytes that were written, whatever their number, also after the
+// database was closed; they can be read from anywhere.
+func assetsAreWhole(t *testing.T, open func() *Store) {
+	s := open()
+	files := map[string][]byte{}
+	for _, size := range []int{1, ChunkSize - 1, ChunkSize, ChunkSize + 1, 2*ChunkSize + 7} {
+		file := fileOf(size)
+		a := put(t, s, picture(), file)
+		files[a.ID] = file
+		sum := sha256.Sum256(file)
+		if a.ID != gateway.AssetID(sum) || a.Bytes != int64(size) || a.Width != 640 || !a.CreatedAt.Equal(noon) {
+			t.Errorf("%d bytes: %+v", size, a)
+		}
+	}
+	ok(t, s.Close())
+	s = open()
+	for id, file := range files {
+		hash, _ := gateway.ParseAssetID(id)
+		r, err := s.OpenAsset(t.Context(), account, hash)
+		ok(t, err)
+		ok(t, iotest.TestReader(r, file))
+		a, err := s.AssetOf(t.Context(), []string{account}, hash)
+		ok(t, err)
+		same(t, a.Kinds, []kefu.MediaKind{kefu.MediaImage})
+		_, err = s.AssetOf(t.Context(), []string{"wxother"}, hash)
+		wants(t, err, ErrNotFound)
+		_, err = s.Asset(t.Context(), "wxother", hash)
+		wants(t, err, ErrNotFound)
+	}
+}
+
+// Wherever a file's way in is cut, there is no asset and no byte of it in the end.
+func noHalfAsset(t *testing.T, open func() *Store) {
+	s := open()
+	for range 20 {
+		file := fileOf(rand.IntN(3 * ChunkSize))
+		cut := rand.IntN(len(file) + 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		u := s.NewUpload(ctx, at(noon))
+		_, err := u.Write(file[:cut])
+		ok(t, err)
+		switch rand.IntN(4) {
+		case 0: // the process dies
+			ok(t, s.Close())
+			s = open()
+		case 1: // the sender hangs up
+			cancel()
+			if _, err := u.Keep(picture(), 0); err == nil {
+				t.Error("kept for a sender who has gone")
+			}
+		case 2:
+			u.Drop()
+		case 3: // it is looked at, and found unfit
+			_, err := u.Bytes()
+			ok(t, err)
+			u.Drop()
+		}
+		cancel()
+		_, err = s.Asset(t.Context(), account, sha256.Sum256(file[:cut]))
+		wants(t, err, ErrNotFound)
+		_, err = s.Asset(t.Context(), account, sha256.Sum256(file))
+		wants(t, err, ErrNotFound)
+	}
+	if n := count(t, s, "assets"); n != 0 {
+		t.Errorf("%d assets", n)
+	}
+	whole := put(t, s, picture(), fileOf(2*ChunkSize)) // is not swept
+	for {
+		n, err := s.SweepContents(t.Context(), noon.Add(contentLife))
+		ok(t, err)
+		if n > 0 {
+			t.Errorf("%d swept before an hour was over", n)
+		}
+		if n, err = s.SweepContents(t.Context(), noon.Add(contentLife+time.Millisecond)); n == 0 {
+			ok(t, err)
+			break
+		}
+	}
+	if n := count(t, s, "chunks"); n != 2 {
+		t.Errorf("%d chunks, want the two of the asset", n)
+	}
+	if n := count(t, s, "unfinished_contents"); n != 0 {
+		t.Errorf("%d files are unfinished", n)
+	}
+	hash, _ := gateway.ParseAssetID(whole.ID)
+	r, err := s.OpenAsset(t.Context(), account, hash)
+	ok(t, err)
+	_, err = io.Copy(io.Discard, r)
+	ok(t, err)
+}
+
+// While a file is on its way nobody sees it as an asset, up to its last commit.
+func assetRowComesLast(t *testing.T, open func() *Store) {
+	s := open()
+	file := fileOf(3 * ChunkSize)
+	u := s.NewUpload(t.Context(), at(noon))
+	for i := range 3 {
+		_, err := u.Write(file[i*ChunkSize : (i+1)*ChunkSize])
+		ok(t, err)
+		if n := count(t, s, "chunks"); n != i+1 {
+			t.Errorf("%d chunks on disk after %d were written", n, i+1)
+		}
+		if n := count(t, s, "assets"); n != 0 {
+			t.Errorf("an asset before the last chunk")
+		}
+	}
+	_, err := s.SweepContents(t.Context(), noon.Add(2*time.Hour)) // it took too long
+	ok(t, err)
+	if _, err := u.Keep(picture(), 0); err == nil {
+		t.Error("kept without its bytes")
+	}
+	if n := count(t, s, "assets"); n != 0 {
+		t.Errorf("an asset without its bytes")
+	}
+}
+
+func theSameBytesAreTheSameAsset(t *testing.T, open func() *Store) {
+	s := open()
+	file := fileOf(ChunkSize + 1)
+	first := put(t, s, picture(), file)
+	other := picture()
+	other.Format = "jpg" // whoever comes later changes nothing
+	same(t, put(t, s, other, file), first)
+	if n := count(t, s, "chunks"); n != 2 {
+		t.Errorf("%d chunks", n)
+	}
+	other.Account = "wxother"
+	if a := put(t, s, other, file); a.ID != first.ID || a.Account != "wxother" {
+		t.Errorf("of another account: %+v", a)
+	}
+	if n := count(t, s, "assets"); n != 2 {
+		t.Errorf("%d assets", n)
+	}
+}
+
+func roomForAssetsIsCounted(t *testing.T, open func() *Store) {
+	s := open()
+	keep := func(appid string, file []byte, most int64) error {
+		u := s.NewUpload(t.Context(), at(noon))
+		_, err := u.Write(file)
+		ok(t, err)
+		a := picture()
+		a.Account = appid
+		if _, err = u.Keep(a, most); err != nil {
+			u.Drop()
+		}
+		return err
+	}
+	first := fileOf(60)
+	ok(t, keep(account, first, 100))
+	wants(t, keep(account, fileOf(41), 100), ErrNoRoom)
+	ok(t, keep(account, first, 100)) // it is there
+	ok(t, keep("wxother", fileOf(100), 100))
+	ok(t, keep(account, fileOf(40), 100))
+	wants(t, keep(account, fileOf(1), 100), ErrNoRoom)
+	if n := count(t, s, "chunks"); n != 3 {
+		t.Errorf("%d chunks: what found no room stays", n)
+	}
+}
+
+func mediaIDsAreRemembered(t *testing.T, open func() *Store) {
+	s := open()
+	hash := sha256.Sum256([]byte("a"))
+	_, err := s.MediaOf(t.Context(), account, hash, kefu.MediaImage)
+	wants(t, err, ErrNotFound)
+	for i, id := range []string{"first", "second"} {
+		ok(t, s.PutMedia(t.Context(), noon, MediaID{Account: account, ID: id, Hash: hash, Kind: kefu.MediaImage, At: noon.Add(time.Duration(i) * time.Hour)}))
+	}
+	m, err := s.MediaOf(t.Context(), account, hash, kefu.MediaImage)
+	ok(t, err)
+	same(t, m, MediaID{account, "second", hash, kefu.MediaImage, noon.Add(time.Hour), false})
+	_, err = s.MediaOf(t.Context(), account, hash, kefu.MediaThumb)
+	wants(t, err, ErrNotFound)
+	ok(t, s.BuryMedia(t.Context(), noon, account, "second", "nobody's"))
+	m, err = s.MediaOf(t.Context(), account, hash, kefu.MediaImage)
+	ok(t, err)
+	same(t, m.ID, "first")
+	m, err = s.Media(t.Context(), account, "second") // still known by its id
+	ok(t, err)
+	same(t, m.Dead, true)
+	_, err = s.Media(t.Context(), "wxother", "first")
+	wants(t, err, ErrNotFound)
+
+	ok(t, s.PutMedia(t.Context(), noon, MediaID{Account: account, ID: "http://a/", Hash: hash, Kind: gateway.AsURL, At: noon}))
+	ok(t, s.PutFetched(t.Context(), noon, account, "http://a/", hash))
+	n, err := s.PruneMedia(t.Context(), noon.Add(mediaLife))
+	ok(t, err)
+	same(t, n, 0)
+	n, err = s.PruneMedia(t.Context(), noon.Add(mediaLife+time.Minute))
+	ok(t, err)
+	same(t, n, 2) // the first id, and the fetch; the second is younger
+	_, err = s.Media(t.Context(), account, "http://a/")
+	ok(t, err)
+}
+
+// Whoever asks again for what a URL led to gets the same, also if somebody else has
+// fetched it since.
+func aFetchedURLStaysTheSame(t *testing.T, open func() *Store) {
+	s := open()
+	const url = "https://example.com/a.png"
+	one, two := sha256.Sum256([]byte("1")), sha256.Sum256([]byte("2"))
+	_, err := s.Fetched(t.Context(), account, url, noon)
+	wants(t, err, ErrNotFound)
+	ok(t, s.PutFetched(t.Context(), noon, account, url, one))
+	ok(t, s.PutFetched(t.Context(), noon.Add(time.Hour), account, url, two))
+	for _, tt := range []struct {
+		since time.Duration
+		want  [32]byte
+	}{{-time.Hour, one}, {0, one}, {time.Millisecond, two}, {time.Hour, two}} {
+		got, err := s.Fetched(t.Context(), account, url, noon.Add(tt.since))
+		ok(t, err)
+		same(t, got, tt.want)
+	}
+	_, err = s.Fetched(t.Context(), account, url, noon.Add(time.Hour+time.Millisecond))
+	wants(t, err, ErrNotFound)
+	_, err = s.Fetched(t.Context(), "wxother", url, noon)
+	wants(t, err, ErrNotFound)
+}
+
+// What a follower sends is noted with their message, or not at all; it is due until
+// it has an end, and then the timeline shows it.
+func inboundMediaComeWithTheirMessage(t *testing.T, open func() *Store) {
+	s := open()
+	push := Callback{
+		Entry:     Entry{Account: account, OpenID: follower, Type: "follower.message", Data: json.RawMessage(`{"msgtype":"video"}`)},
+		DedupeKey: "k", Media: []InboundMedia{{MediaID: "v", Kind: kefu.MediaVideo}, {MediaID: "t", Kind: kefu.MediaThumb}},
+	}
+	for range 2 { // WeChat posts it again
+		_, err := s.Receive(t.Context(), noon, push)
+		ok(t, err)
+	}
+	failing := push
+	failing.DedupeKey = "k2"
+	failing.Ledger = func(json.RawMessage) (json.RawMessage, error) { return nil, io.ErrUnexpectedEOF }
+	if _, err := s.Receive(t.Context(), noon, failing); err == nil {
+		t.Fatal("kept")
+	}
+	ok(t, s.Close())
+	s = open()
+	due, err := s.DueInbound(t.Context(), noon, 10)
+	ok(t, err)
+	if len(due) != 2 || due[0].MediaID != "v" || due[1].Kind != kefu.MediaThumb || due[0].OpenID != follower || !due[0].At.Equal(noon) {
+		t.Fatalf("due: %+v", due)
+	}
+	ok(t, s.RetryInbound(t.Context(), noon, due[1], noon.Add(time.Hour), "busy"))
+	again, err := s.DueInbound(t.Context(), noon.Add(time.Hour-time.Millisecond), 10)
+	ok(t, err)
+	same(t, len(again), 1)
+	again, err = s.DueInbound(t.Context(), noon.Add(time.Hour), 10)
+	ok(t, err)
+	if len(again) != 2 || again[1].Tries != 1 {
+		t.Fatalf("due again: %+v", again)
+	}
+	hash := sha256.Sum256([]byte("bytes"))
+	news := Entry{Account: account, OpenID: follower, Type: "follower.media", Data: json.RawMessage(`{}`)}
+	for range 2 { // the second time it is over
+		ok(t, s.EndInbound(t.Context(), noon, due[0], &hash, "", news))
+	}
+	ok(t, s.EndInbound(t.Context(), noon, due[1], nil, "gone", news))
+	again, err = s.DueInbound(t.Context(), noon.Add(time.Hour), 10)
+	ok(t, err)
+	same(t, len(again), 0)
+	m, err := s.Media(t.Context(), account, "v")
+	ok(t, err)
+	same(t, m.Hash, hash)
+	page, err := s.Timeline(t.Context(), account, follower, "", 10)
+	ok(t, err)
+	if len(page.Items) != 1 || page.Items[0].Asset != gateway.AssetID(hash) || page.Items[0].Thumb != "" {
+		t.Errorf("timeline: %+v", page.Items)
+	}
+	entries, _, err := s.Feed(t.Context(), "", 10, nil)
+	ok(t, err)
+	if len(entries) != 3 || entries[1].Type != "follower.media" {
+		t.Errorf("feed: %+v", entries)
+	}
+}
