@@ -21,13 +21,14 @@ var mayImport = map[string][]string{
 	"kefu/internal/assets":   {"kefu", "kefu/gateway", "kefu/internal/egress", "kefu/internal/store"},
 	"kefu/internal/egress":   {},
 	"kefu/internal/tokens":   {"kefu", "kefu/gateway", "kefu/internal/store"},
-	"kefu/internal/store":    {"kefu", "kefu/gateway", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/stdlib"},
+	"kefu/internal/store":    {"kefu", "kefu/gateway", "kefu/internal/failpoint", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/stdlib"},
 	"kefu/internal/pgtest":   {},
-	"kefu/internal/dispatch": {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/ledger", "kefu/internal/store", "golang.org/x/time/rate"},
+	"kefu/internal/dispatch": {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/failpoint", "kefu/internal/ledger", "kefu/internal/store", "golang.org/x/time/rate"},
 	"kefu/internal/server":   {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/longtext"},
 	"kefu/internal/webhook":  {"kefu", "kefu/gateway", "kefu/internal/store"},
 	"kefu/cmd/kefu":          nil,
 
+	"kefu/internal/failpoint":  {},
 	"kefu/examples/webhook/go": {},
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/failpoint"
 	"github.com/kefu-go/kefu/internal/ledger"
 	"github.com/kefu-go/kefu/internal/store"
 )
@@ -89,6 +90,7 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 			l.keep(it, r.Message)
 		}
 	}
+	failpoint.Here("accept.kept")
 	window := d.window(l, now)
 	for _, i := range kept {
 		out[i].Message.Window = &window

@@ -15,6 +15,7 @@ import (
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/failpoint"
 	"github.com/kefu-go/kefu/internal/ledger"
 	"github.com/kefu-go/kefu/internal/store"
 )
@@ -154,6 +155,7 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 		c.Handling, c.Also = &handling, []store.Entry{handedOver(l, handling)}
 	}
 	duplicate, err := d.Store.Receive(ctx, now, c)
+	failpoint.Here("receive.kept")
 	if err != nil {
 		return nil, err
 	}

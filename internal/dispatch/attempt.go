@@ -9,6 +9,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/failpoint"
 	"github.com/kefu-go/kefu/internal/ledger"
 	"github.com/kefu-go/kefu/internal/store"
 )
@@ -100,6 +101,7 @@ func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time,
 		d.failed(l, it, "move a message", err)
 		return false
 	}
+	failpoint.Here("move.kept")
 	l.remove(it)
 	it.become(m.To)
 	it.retryAt = at(m.RetryAt)
@@ -195,6 +197,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		d.failed(l, it, "begin an attempt", err)
 		return false, false
 	}
+	failpoint.Here("begin.kept")
 	began := d.Now()
 	until, warn, ok := a.leave(began, pass)
 	if !ok { // stopped meanwhile
@@ -216,6 +219,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		d.learned(ctx, a, began, change{quota: true})
 	}
 	err = d.post(client, body)
+	failpoint.Here("post.answered")
 	took := d.Now().Sub(began)
 	l.mu.Lock()
 
@@ -347,6 +351,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 		f.Conversation = conversation(l, talk)
 		err := d.Store.Finish(ctx, now, f)
 		if err == nil {
+			failpoint.Here("finish.kept")
 			l.talk = talk
 			l.sending = nil
 			it.fromPark = false
@@ -430,6 +435,7 @@ func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
 			d.failed(l, out[0], "let messages out", err)
 			return false
 		}
+		failpoint.Here("release.kept")
 	}
 	for _, it := range out {
 		l.remove(it)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/failpoint"
 )
 
 // A Begin says that an attempt is about to leave.
@@ -289,6 +290,7 @@ func (s *Store) Recover(ctx context.Context, now time.Time, resendAt func(Messag
 		if err := s.crashed(ctx, now, seq, resendAt); err != nil && !errors.Is(err, ErrConflict) {
 			return nil, fmt.Errorf("recover: %w", err)
 		}
+		failpoint.Here("recover.one")
 	}
 	if err := s.abandonFetches(ctx, now); err != nil {
 		return nil, fmt.Errorf("recover: %w", err)

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/kefu-go/kefu/internal/failpoint"
 )
 
 // The views (listing, said, conversations.last_cursor) are what lists and a start
@@ -45,6 +47,7 @@ func (w *writer) viewStep() (err error) {
 			w.rollback(t)
 		}
 	}()
+	failpoint.Here("view.before")
 	from := t.viewed
 	t.viewed = min(t.cursor, from+viewSlice)
 	for _, q := range viewQueries {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/kefu-go/kefu/internal/failpoint"
 )
 
 const (
@@ -319,9 +321,11 @@ func (w *writer) transact(batch []*op, apart bool) (err error) {
 			t.control("RELEASE member")
 		}
 	}
+	failpoint.Here("commit.before")
 	if err := t.commit(); err != nil {
 		return err
 	}
+	failpoint.Here("commit.after")
 	w.publish(t.cursor > start, t.head)
 	return nil
 }

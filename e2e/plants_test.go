@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A harness that can't fail proves nothing. Each row plants a fault into the source
+// (by an overlay: no file is touched) and wants to see the harness find it. A line
+// that is not there any more fails too: then the fault is to be planted anew.
+//
+// All of them take minutes: KEFU_LONG=1. Without it the first is planted.
+func TestPlantedFaultsAreFound(t *testing.T) {
+	const simulation, killed = "simulation", "killed"
+	for i, tt := range []struct {
+		fault   string
+		harness string
+		edits   []edit
+	}{
+		{"a lost answer gives the slot back", simulation, []edit{
+			{"internal/dispatch/policy.go", "Outcome: out, Effect: Keep, Attempt", "Outcome: out, Effect: GiveBack, Attempt"}}},
+		{"what was on its way at a crash is queued again", simulation, []edit{
+			{"internal/store/transition.go", "		State:   gateway.Unknown,\n", "		State:   gateway.Queued,\n"}}},
+		{"the window is not asked", simulation, []edit{
+			{"internal/dispatch/attempt.go", "if verdict.Act == ledger.Withhold {", "if false {"}}},
+		{"a lane is a stack", simulation, []edit{
+			{"internal/dispatch/lane.go", "return cmp.Compare(a.Number, b.Number) })", "return cmp.Compare(b.Number, a.Number) })"}}},
+		{"a trigger is kept and not told to the ledger", simulation, []edit{
+			{"internal/dispatch/act.go", "	if t != \"\" {\n		f.Conversation, opened", "	if t != \"\" && t != kefu.Unfollow {\n		f.Conversation, opened"}}},
+		{"acknowledged before the commit", killed, []edit{
+			{"internal/store/writer.go", "	failpoint.Here(\"commit.before\")\n", "	for _, o := range batch {\n		o.done.Done()\n	}\n	time.Sleep(20 * time.Millisecond)\n"},
+			{"internal/store/writer.go", "	\"github.com/kefu-go/kefu/internal/failpoint\"\n", ""},
+			{"internal/store/writer.go", "	failpoint.Here(\"commit.after\")\n", ""},
+			{"internal/store/writer.go", "		o.done.Done()\n	}\n}\n", "	}\n}\n"}}},
+		{"what was on its way at a kill is queued again", killed, []edit{
+			{"internal/store/transition.go", "		State:   gateway.Unknown,\n", "		State:   gateway.Queued,\n"}}},
+	} {
+		if i > 0 && os.Getenv("KEFU_LONG") == "" {
+			break
+		}
+		t.Run(tt.fault, func(t *testing.T) {
+			overlay := plant(t, tt.edits)
+			var run *exec.Cmd
+			switch tt.harness {
+			case simulation:
+				run = exec.Command("go", "test", "-overlay", overlay, "-run", "TestSimulation", "-count=1", "./internal/dispatch")
+				run.Dir = ".."
+				run.Env = append(os.Environ(), "KEFU_LONG=", "KEFU_SEEDS=400")
+			case killed:
+				bin := filepath.Join(t.TempDir(), "kefu")
+				build := exec.Command("go", "build", "-overlay", overlay, "-o", bin, "./cmd/kefu")
+				build.Dir = ".."
+				if out, err := build.CombinedOutput(); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				self, err := os.Executable()
+				if err != nil {
+					t.Fatal(err)
+				}
+				run = exec.Command(self, "-test.run", "TestKilledGatewayLosesNothing", "-test.count=1")
+				run.Env = append(os.Environ(), "KEFU_LONG=", "KEFU_KILLS=15", "KEFU_BIN="+bin)
+			}
+			out, err := run.CombinedOutput()
+			if err == nil {
+				t.Fatalf("not found:\n%s", out)
+			}
+			found := ""
+			for line := range strings.Lines(string(out)) {
+				if strings.Contains(line, "build failed") {
+					t.Fatalf("%s", out)
+				}
+				if strings.Contains(line, "_test.go:") && found == "" {
+					found = strings.TrimSpace(line)
+				}
+			}
+			if found == "" {
+				t.Fatalf("it failed of something else:\n%s", out)
+			}
+			t.Log("found: ", found)
+		})
+	}
+}
+
+// An edit replaces the one place in a file.
+type edit struct{ file, old, new string }
+
+// plant writes the edited files elsewhere and returns the overlay that puts them in
+// the place of the real ones.
+func plant(t *testing.T, edits []edit) (overlay string) {
+	t.Helper()
+	dir := t.TempDir()
+	replace, text := map[string]string{}, map[string]string{}
+	for _, e := range edits {
+		real, err := filepath.Abs(filepath.Join("..", filepath.FromSlash(e.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, seen := text[real]; !seen {
+			b, err := os.ReadFile(real)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text[real] = string(b)
+		}
+		if n := strings.Count(text[real], e.old); n != 1 {
+			t.Fatalf("%s has %d places like this, want 1; plant the fault anew:\n%s", e.file, n, e.old)
+		}
+		text[real] = strings.Replace(text[real], e.old, e.new, 1)
+		replace[real] = filepath.Join(dir, filepath.Base(real))
+	}
+	for real, edited := range replace {
+		if err := os.WriteFile(edited, []byte(text[real]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay = filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return overlay
+}
