@@ -625,9 +625,9 @@ func simulations() (first, n uint64) {
 	case os.Getenv("KEFU_LONG") != "":
 		return 0, 100_000
 	case race:
-		return 0, 60
+		return 0, 20
 	}
-	return 0, 400
+	return 0, 100
 }
 
 func TestSimulation(t *testing.T) {
