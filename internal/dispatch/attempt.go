@@ -179,7 +179,9 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		return false, false
 	}
 	body, err := content(m)
-	if err != nil {
+	if err != nil && it.State() == gateway.Unknown {
+		return false, d.callOff(ctx, l, it, now)
+	} else if err != nil {
 		out := &gateway.Outcome{Class: kefu.ErrBadRequest, Reason: err.Error()}
 		return false, d.move(ctx, l, it, now, store.Move{To: gateway.Failed, Outcome: out})
 	}

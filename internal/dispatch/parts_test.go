@@ -165,6 +165,29 @@ func TestParkedPartsComeOut(t *testing.T) {
 	})
 }
 
+// What is let out in the middle of a long text has a lower number, and waits all the
+// same.
+func TestNothingLetOutGoesBetweenParts(t *testing.T) {
+	bubble(t, slow, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		time.Sleep(49 * time.Hour)
+		older := r.accept("oUser1", "", inParts(4), func(s *gateway.Submission) {
+			s.Message = json.RawMessage(strings.NewReplacer("p1", "o1", "p2", "o2", "p3", "o3", "p4", "o4").Replace(string(s.Message)))
+		})
+		settle()
+		if _, err := r.wechat.Does("oUser1", "click", kefutest.Details{}); err != nil { // 3 are too few for it
+			t.Fatal(err)
+		}
+		newer := r.accept("oUser1", "", inParts(3))
+		settle()
+		r.wantParts("begun", newer, gateway.Queued, 1, 3)
+		r.wechat.UserSends("oUser1")
+		time.Sleep(2 * time.Minute)
+		r.wantParts("let out", older, gateway.Sent, 4, 4)
+		r.wantReceived("one after the other", "oUser1", "p1 p2 p3 o1 o2 o3 o4")
+	})
+}
+
 func TestAPartThatFails(t *testing.T) {
 	second := func(f kefutest.Fault) kefutest.Fault { f.Every, f.Next = 2, 1; return f }
 	t.Run("refused for good", func(t *testing.T) {
