@@ -206,6 +206,8 @@ func (w *world) Await(ctx context.Context, id string) (gateway.Message, error) {
 }
 
 func (w *world) Cancel(_ context.Context, id string) (gateway.Message, error) {
+	w.mu.Lock() // those of a selection come at once
+	defer w.mu.Unlock()
 	m, err := w.find(id)
 	if err != nil {
 		return gateway.Message{}, err
