@@ -1,0 +1,66 @@
+import { effect, useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { signedOut } from './core/api';
+import { listed, start } from './core/desk';
+import { go, onLink, parts, route } from './core/route';
+import { begin, me, session, isAdmin, mayLead } from './core/session';
+import { t, type Key } from './core/words';
+import { Desk } from './desk/desk';
+import { Keys, onKey } from './desk/keys';
+import { opsPages, OpsPage } from './ops/pages';
+import { Icon } from './parts/icon';
+import type { IconName } from './parts/icons';
+import { Announcer, Toasts } from './parts/overlay';
+import { SignIn } from './signin';
+
+let running = '';
+
+export function App() {
+  const trouble = useSignal('');
+  useEffect(() => {
+    void begin().catch((e) => (trouble.value = String(e)));
+    document.addEventListener('click', onLink);
+    document.addEventListener('keydown', onKey);
+  }, []);
+  useEffect(() => effect(() => {
+    const id = session.value?.agent.id ?? '';
+    if (id && id !== running) void start();
+    running = id;
+  }), []);
+  if (trouble.value) return <div class="empty page"><b>{t('load.failed')}</b><p>{trouble.value}</p><button type="button" class="btn pri" onClick={() => location.reload()}>{t('retry')}</button></div>;
+  if (session.value === undefined) return <p class="sr" role="status">{t('loading')}</p>;
+  if (session.value === null || signedOut.value) return <SignIn />;
+  const page = parts()[0] ?? 'c';
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), document.getElementById('main')?.focus())}>{t('skip')}</a>
+      <Rail page={page} />
+      <div id="main" tabIndex={-1} class="main">{page === 'c' ? <Desk /> : <OpsPage page={page} />}</div>
+      <Keys />
+      <Toasts />
+      <Announcer />
+    </>
+  );
+}
+
+function Rail({ page }: { page: string }) {
+  const waiting = listed.value.counts.waiting;
+  useEffect(() => {
+    document.title = `${waiting ? `(${waiting}) ` : ''}${t('app.title')}`;
+  }, [waiting, route.value]);
+  const item = (to: string, name: string, icon: IconName, badge = 0, wide = true) => (
+    <a href={to} class={wide ? 'wide' : ''} aria-current={page === (to.split('/')[2] ?? 'c') ? 'page' : undefined} aria-label={badge ? `${name}${t('comma')}${t('waiting.n', { n: badge })}` : name} title={name}>
+      <Icon name={icon} />{badge > 0 && <span class="badge" aria-hidden="true">{badge > 99 ? '99+' : badge}</span>}
+    </a>
+  );
+  return (
+    <nav class="rail" aria-label={t('nav.label')}>
+      <svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M16 2.5h6.5a7 7 0 0 1 7 7v13a7 7 0 0 1-7 7h-13a7 7 0 0 1-7-7v-13" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round" /><circle cx="10.5" cy="16" r="2.2" fill="currentColor" /><circle cx="16.5" cy="16" r="2.2" fill="currentColor" /><circle cx="22.5" cy="16" r="1.7" fill="none" stroke="currentColor" stroke-width="1.2" /></svg>
+      {item('/console', t('nav.conversations'), 'chat', waiting, false)}
+      {opsPages.filter((p) => (p.admin ? isAdmin.value : p.lead ? mayLead.value : true)).map((p) => item(`/console/${p.path}`, t(p.name as Key), p.icon, 0, !p.narrow))}
+      <span class="sp" />
+      <button type="button" class="wide" aria-label={t('keys.title')} title={`${t('keys.title')} (?)`} onClick={() => document.dispatchEvent(new CustomEvent('kefu:keys'))}><Icon name="keys" /></button>
+      <a href="/console/me" aria-current={page === 'me' ? 'page' : undefined} aria-label={`${me.value!.display}${t('comma')}${t('online')}`} onClick={(e) => (e.preventDefault(), go('/console/me'))}><span class="av sm c1" aria-hidden="true">{me.value!.display.slice(0, 1)}<span class="pres" /></span></a>
+    </nav>
+  );
+}

@@ -1,0 +1,63 @@
+// The gateway's HTTP API, by the session's cookie.
+import { signal } from '@preact/signals';
+import { learn } from './clock';
+import { lang } from './words';
+
+/** An error of the API: RFC 9457, in the page's language. */
+export class Problem extends Error {
+  constructor(readonly status: number, readonly code: string, readonly body: Record<string, any>) {
+    super(body['detail'] || body['title'] || code);
+  }
+}
+
+/** The gateway could not be reached: nothing is known of what was asked. */
+export class Unreachable extends Error {}
+
+/** Set when the session has ended: the page shows the sign-in. */
+export const signedOut = signal(false);
+
+export interface Asking { method?: string; body?: unknown; raw?: Blob; headers?: Record<string, string>; signal?: AbortSignal }
+
+export async function api<T>(path: string, asking: Asking = {}): Promise<T> {
+  const headers: Record<string, string> = { 'Accept-Language': lang.value, ...asking.headers };
+  let body: BodyInit | undefined;
+  if (asking.raw) body = asking.raw;
+  else if (asking.body !== undefined) {
+    headers['Content-Type'] = 'application/json';
+    body = JSON.stringify(asking.body);
+  }
+  let res: Response;
+  try {
+    res = await fetch(path, { method: asking.method ?? (body ? 'POST' : 'GET'), headers, body, signal: asking.signal, credentials: 'same-origin', redirect: 'error' });
+  } catch (e) {
+    if (asking.signal?.aborted) throw e;
+    throw new Unreachable(String(e));
+  }
+  const time = Number(res.headers.get('Kefu-Time'));
+  if (time) learn(time);
+  const isJSON = /\bjson\b/.test(res.headers.get('Content-Type') ?? '');
+  const answer = isJSON ? await res.json().catch(() => ({})) : {};
+  if (!res.ok) {
+    if (res.status === 401 && path !== '/v1/session') signedOut.value = true;
+    throw new Problem(res.status, answer.code ?? `http-${res.status}`, answer);
+  }
+  return answer as T;
+}
+
+/** A query string of those members that have a value. */
+export function query(members: Record<string, string | number | undefined | null>): string {
+  const q = new URLSearchParams();
+  for (const [k, v] of Object.entries(members)) if (v !== undefined && v !== null && v !== '') q.set(k, String(v));
+  const s = q.toString();
+  return s ? `?${s}` : '';
+}
+
+/** The path of a conversation's call. */
+export const conversationPath = (account: string, openid: string, call = '') =>
+  `/v1/conversations/${encodeURIComponent(account)}/${encodeURIComponent(openid)}${call && `/${call}`}`;
+
+/** A key that makes the repeat of a call harmless. */
+export function idempotencyKey(): string {
+  const b = crypto.getRandomValues(new Uint8Array(16));
+  return 'console-' + Array.from(b, (x) => x.toString(16).padStart(2, '0')).join('');
+}

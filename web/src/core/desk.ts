@@ -1,0 +1,304 @@
+// What the desk knows: conversations by key, and the lines of those that were
+// opened. The feed keeps it true; where the feed tells too little, it is asked for.
+import { batch, computed, signal, type Signal } from '@preact/signals';
+import { api, conversationPath, query } from './api';
+import { serverNow } from './clock';
+import { follow, type Entry } from './stream';
+import { me } from './session';
+import { urgency } from './window';
+import type { Conversation, Line, Message, Page } from './types';
+
+export const keyOf = (account: string, openid: string) => `${account} ${openid}`;
+
+export type View = 'mine' | 'unassigned' | 'waiting' | 'closing' | 'all';
+export type Sort = 'ends' | 'last';
+
+/** As many conversations as the page keeps: the latest. Older ones are found by search. */
+const MOST = 10_000;
+
+export const conversations = new Map<string, Signal<Conversation>>();
+/** Grows when conversations come, go or change in a way that the list shows. */
+export const version = signal(0);
+export const loaded = signal(false);
+export const failed = signal<Error | null>(null);
+
+export const view = signal<View>('mine');
+export const sort = signal<Sort>((localStorage.getItem('kefu.sort') as Sort) ?? 'ends');
+export const wanted = signal('');
+/** While the pointer is over the list, nothing in it moves. */
+export const held = signal(false);
+
+function put(c: Conversation): Signal<Conversation> {
+  const key = keyOf(c.account, c.openid);
+  const known = conversations.get(key);
+  if (known) {
+    known.value = c;
+    return known;
+  }
+  const s = signal(c);
+  conversations.set(key, s);
+  return s;
+}
+
+const SOON = 2 * 3600_000;
+
+function shows(c: Conversation, v: View, now: number): boolean {
+  const mine = c.assigned_to === me.value?.id;
+  switch (v) {
+    case 'mine': return mine && !c.closed;
+    case 'unassigned': return !c.assigned_to && !c.closed && c.handler !== 'bot';
+    case 'waiting': return !!c.waiting_since && !c.closed;
+    case 'closing': return c.window.state === 'open' && !!c.window.closes_at && Date.parse(c.window.closes_at) - now < SOON && Date.parse(c.window.closes_at) > now;
+    case 'all': return true;
+  }
+}
+
+const matches = (c: Conversation, q: string) =>
+  !q || [c.remark ?? '', c.openid, ...c.tags].some((s) => s.toLowerCase().includes(q));
+
+const end = (c: Conversation, now: number): number => {
+  const at = c.window.state === 'open' && c.window.closes_at ? Date.parse(c.window.closes_at) : Infinity;
+  return at > now ? at : Infinity;
+};
+
+/** Minute windows that wait for an answer: on top, for everybody. */
+function urgent(c: Conversation, now: number): boolean {
+  return urgency(c.window, now) === 'hot' && end(c, now) - now <= 120_000 && !!c.waiting_since && !c.closed;
+}
+
+export interface Listed { hot: string[]; rest: string[]; counts: Record<View, number> }
+
+function compute(v: View, s: Sort, q: string): Listed {
+  const now = serverNow();
+  const counts: Record<View, number> = { mine: 0, unassigned: 0, waiting: 0, closing: 0, all: 0 };
+  const hot: [number, string][] = [];
+  const rest: [number, number, string][] = [];
+  for (const [key, sig] of conversations) {
+    const c = sig.peek();
+    for (const each of Object.keys(counts) as View[]) if (shows(c, each, now)) counts[each]++;
+    if (urgent(c, now) && matches(c, q)) hot.push([end(c, now), key]);
+    else if (shows(c, v, now) && matches(c, q)) {
+      const last = -Date.parse(c.last_at);
+      rest.push([s === 'ends' ? end(c, now) : v === 'waiting' && c.waiting_since ? Date.parse(c.waiting_since) : last, last, key]);
+    }
+  }
+  hot.sort((a, b) => a[0] - b[0]);
+  rest.sort((a, b) => (a[0] === b[0] ? a[1] - b[1] : a[0] < b[0] ? -1 : 1));
+  return { hot: hot.map((x) => x[1]), rest: rest.map((x) => x[2]), counts };
+}
+
+/** The list as it should be now. */
+const fresh = computed(() => {
+  version.value;
+  return compute(view.value, sort.value, wanted.value.trim().toLowerCase());
+});
+
+let shownFor = '';
+/** The list as it is shown: while held, rows keep their places. */
+export const listed = signal<Listed>({ hot: [], rest: [], counts: { mine: 0, unassigned: 0, waiting: 0, closing: 0, all: 0 } });
+/** How many rows would move if the list were let go. */
+export const pending = computed(() => {
+  const now = fresh.value.rest, shown = listed.value.rest;
+  let n = 0;
+  for (let i = 0; i < Math.min(now.length, 200); i++) if (now[i] !== shown[i]) n++;
+  return n;
+});
+
+export function settle(force = false) {
+  const f = fresh.value;
+  const what = `${view.value} ${sort.value} ${wanted.value}`;
+  if (force || !held.value || what !== shownFor || !listed.peek().rest.length) {
+    shownFor = what;
+    listed.value = f;
+  } else listed.value = { ...listed.peek(), hot: f.hot, counts: f.counts };
+}
+
+let due = 0;
+/** Has the list computed anew soon: many changes at once cost one look. */
+function touch() {
+  if (due) return;
+  due = window.setTimeout(() => {
+    due = 0;
+    version.value++;
+    settle();
+  }, 60);
+}
+
+/** Loads every conversation, the latest first; the page is of use after the first part. */
+export async function load() {
+  failed.value = null;
+  try {
+    let cursor = '';
+    for (let first = true; ; first = false) {
+      const page = await api<Page<Conversation>>('/v1/conversations' + query({ cursor, limit: first ? 100 : 500 }));
+      batch(() => page.items.forEach(put));
+      version.value++;
+      loaded.value = true;
+      settle(first);
+      cursor = page.next;
+      if (!cursor || conversations.size >= MOST) return;
+      await new Promise((r) => setTimeout(r, 50)); // let the page breathe
+    }
+  } catch (e) {
+    failed.value = e as Error;
+  }
+}
+
+// --- one conversation
+
+/** The lines of a conversation, oldest first. */
+export interface Thread {
+  lines: Signal<Line[]>;
+  next: Signal<string | null>; // cursor of older lines; null: there are none
+  busy: Signal<boolean>;
+  failed: Signal<Error | null>;
+}
+
+const threads = new Map<string, Thread>();
+
+export function thread(account: string, openid: string): Thread {
+  const key = keyOf(account, openid);
+  let t = threads.get(key);
+  if (!t) {
+    t = { lines: signal([]), next: signal(''), busy: signal(false), failed: signal(null) };
+    threads.set(key, t);
+    if (threads.size > 30) threads.delete(threads.keys().next().value!); // the one that was opened first
+    void older(account, openid);
+    void refresh(account, openid);
+  }
+  return t;
+}
+
+/** Loads what was said before the lines that are there. */
+export async function older(account: string, openid: string) {
+  const t = threads.get(keyOf(account, openid));
+  if (!t || t.busy.value || t.next.value === null) return;
+  t.busy.value = true;
+  t.failed.value = null;
+  try {
+    const page = await api<Page<Line>>(conversationPath(account, openid, 'timeline') + query({ cursor: t.next.value, limit: 50 }));
+    batch(() => {
+      const have = new Set(t.lines.value.map((l) => l.cursor));
+      t.lines.value = [...page.items.filter((l) => !have.has(l.cursor)).reverse(), ...t.lines.value];
+      t.next.value = page.next || null;
+    });
+  } catch (e) {
+    t.failed.value = e as Error;
+  } finally {
+    t.busy.value = false;
+  }
+}
+
+const asked = new Set<string>();
+let asking = 0;
+
+/** Asks for a conversation anew, soon, and once for many changes. */
+export function refresh(account: string, openid: string) {
+  asked.add(keyOf(account, openid));
+  if (!asking) asking = window.setTimeout(ask, 40);
+}
+
+async function ask() {
+  const keys = [...asked];
+  asked.clear();
+  await Promise.all(
+    keys.slice(0, 8).map(async (key) => {
+      const [account, openid] = key.split(' ') as [string, string];
+      try {
+        put(await api<Conversation>(conversationPath(account, openid)));
+      } catch {
+        // it stays as it was; the next entry asks again
+      }
+    }),
+  );
+  keys.slice(8).forEach((k) => asked.add(k));
+  touch();
+  asking = asked.size ? window.setTimeout(ask, 20) : 0;
+}
+
+/** Changes what the page knows of a conversation before the feed tells it. */
+export function patch(account: string, openid: string, change: Partial<Conversation>) {
+  const s = conversations.get(keyOf(account, openid));
+  if (s) {
+    s.value = { ...s.value, ...change };
+    touch();
+  }
+}
+
+/** Puts a message of ours into its thread, or its new state. */
+export function putMessage(m: Message, cursor?: string) {
+  const t = threads.get(keyOf(m.account, m.openid));
+  if (!t) return;
+  const at = t.lines.value.findIndex((l) => l.message?.id === m.id);
+  if (at >= 0) {
+    const lines = [...t.lines.value];
+    lines[at] = { ...lines[at]!, message: { ...lines[at]!.message!, ...m }, cursor: cursor ?? lines[at]!.cursor };
+    t.lines.value = lines;
+  } else t.lines.value = [...t.lines.value, { cursor: cursor ?? `local ${m.id}`, at: m.accepted_at, type: 'message', message: m }];
+}
+
+// --- others at the desk
+
+export interface Presence { agent: string; state: 'viewing' | 'replying'; until: number }
+export const present = signal<Record<string, Presence[]>>({});
+
+function note(e: Entry) {
+  const key = keyOf(e.account, e.openid ?? '');
+  const others = (present.value[key] ?? []).filter((p) => p.agent !== e.data.agent && p.until > Date.now());
+  if (e.data.state !== 'gone' && e.data.agent !== me.value?.id) others.push({ agent: e.data.agent, state: e.data.state, until: Date.now() + 45_000 });
+  present.value = { ...present.value, [key]: others };
+}
+
+// --- the feed
+
+/** Other parts of the page that want every entry. */
+export const listeners = new Set<(e: Entry) => void>();
+
+function take(e: Entry) {
+  listeners.forEach((l) => l(e));
+  if (e.type === 'presence') return note(e);
+  if (!e.openid) return;
+  const key = keyOf(e.account, e.openid);
+  const t = threads.get(key);
+  if (e.type.startsWith('message.')) {
+    const state = (e.type === 'message.accepted' ? 'queued' : e.type.slice(8)) as Message['state'];
+    if (t) {
+      const d = e.data;
+      const known = t.lines.value.find((l) => l.message?.id === d.id);
+      if (known || e.type === 'message.accepted') {
+        putMessage({ ...(known?.message ?? { accepted_at: e.at, expires_at: '' }), ...d, account: e.account, openid: e.openid, state, retry_at: d.retry_at, outcome: d.outcome, message: d.message ?? known?.message?.message } as Message,
+          e.type === 'message.accepted' ? e.cursor : undefined);
+      }
+    }
+  } else if (t && (e.type.startsWith('follower.') || e.type === 'conversation.note' || e.type === 'conversation.changed')) {
+    if (!t.lines.value.some((l) => l.cursor === e.cursor)) t.lines.value = [...t.lines.value, { cursor: e.cursor, at: e.at, type: e.type, data: e.data }];
+  }
+  if (e.type === 'message.accepted' || e.type === 'follower.message' || e.type === 'follower.event') {
+    const s = conversations.get(key);
+    if (s) s.value = { ...s.value, last_at: e.at, last: { at: e.at, type: e.type === 'message.accepted' ? 'message' : e.type, data: e.type === 'message.accepted' ? e.data.message : e.data }, unread: s.value.unread + (e.type === 'follower.message' ? 1 : 0) };
+    touch();
+  }
+  refresh(e.account, e.openid);
+}
+
+let stop: (() => void) | undefined;
+
+/** Loads and follows; again after the feed lost its place or the session changed. */
+export async function start() {
+  stop?.();
+  const { next } = await api<{ next: string }>('/v1/events/head').catch(() => ({ next: '' }));
+  stop = follow(next, take, () => {
+    threads.clear();
+    conversations.clear();
+    void load();
+  });
+  await load();
+}
+
+export function quit() {
+  stop?.();
+  stop = undefined;
+}
+
+// A window that ends moves its row: look once a minute, and when a minute window may have ended.
+setInterval(() => touch(), 5_000);

@@ -1,0 +1,91 @@
+// What an agent does to a conversation or a message.
+import { api, conversationPath, idempotencyKey, Problem } from '../core/api';
+import { patch, putMessage, refresh } from '../core/desk';
+import { me } from '../core/session';
+import { t } from '../core/words';
+import type { Conversation, Message } from '../core/types';
+import { tell, toast } from '../parts/overlay';
+
+type Named = Pick<Conversation, 'account' | 'openid'>;
+
+async function act(c: Named, call: string, body: unknown, method = 'POST'): Promise<boolean> {
+  try {
+    await api(conversationPath(c.account, c.openid, call), { method, body });
+    return true;
+  } catch (e) {
+    tell(e);
+    return false;
+  } finally {
+    refresh(c.account, c.openid);
+  }
+}
+
+export async function assign(c: Conversation, agent: string | null) {
+  try {
+    await api(conversationPath(c.account, c.openid, 'assign'), { body: { agent, expect: c.assigned_to ?? null } });
+    patch(c.account, c.openid, { assigned_to: agent ?? undefined, closed: false });
+    return true;
+  } catch (e) {
+    if (e instanceof Problem && e.code === 'conflict') toast('bad', t('claim.lost'));
+    else tell(e);
+    refresh(c.account, c.openid);
+    return false;
+  }
+}
+
+export const claim = (c: Conversation) => assign(c, me.value!.id);
+export const close = (c: Named) => act(c, 'close', {});
+export const handover = (c: Named, to: string) => act(c, 'handover', { to });
+export const setTags = (c: Named, tags: string[]) => (patch(c.account, c.openid, { tags }), act(c, 'tags', { tags }, 'PUT'));
+export const setRemark = (c: Named, remark: string) => (patch(c.account, c.openid, { remark }), act(c, 'profile', { remark }, 'PUT'));
+export const addNote = (c: Named, text: string) => act(c, 'note', { text });
+
+export async function markRead(c: Conversation, cursor: string) {
+  if (!c.unread || !cursor || cursor.startsWith('local')) return;
+  patch(c.account, c.openid, { unread: 0 });
+  await api(conversationPath(c.account, c.openid, 'read'), { body: { cursor } }).catch(() => refresh(c.account, c.openid));
+}
+
+export const presence = (c: Named, state: 'viewing' | 'replying' | 'gone') =>
+  api(conversationPath(c.account, c.openid, 'presence'), { body: { state } }).catch(() => undefined);
+
+export const typing = (c: Named, on: boolean) => api(conversationPath(c.account, c.openid, 'typing'), { body: { on } }).catch(() => undefined);
+
+export interface Sending { account: string; message: any; not_before?: string; expires_at?: string; when_closed?: string; long_text?: string; priority?: string; metadata?: any }
+
+/** Entrusts a message to the gateway; the key makes a repeat after a lost answer harmless. */
+export async function send(s: Sending, key = idempotencyKey()): Promise<Message> {
+  const m = await api<Message>('/v1/messages', { body: { priority: 'human', ...s }, headers: { 'Idempotency-Key': key, 'Kefu-Source': 'console' } });
+  putMessage({ ...m, by: m.by ?? { kind: 'agent', id: me.value!.id, name: me.value!.display } });
+  refresh(m.account, m.openid);
+  return m;
+}
+
+async function change(m: Message, call: string, body: unknown = {}): Promise<Message | undefined> {
+  try {
+    const now = await api<Message>(`/v1/messages/${encodeURIComponent(m.id)}/${call}`, { method: 'POST', ...(call === 'resolve' && { body }), headers: { 'Kefu-Source': 'console' } });
+    putMessage(now);
+    return now;
+  } catch (e) {
+    tell(e);
+    return undefined;
+  } finally {
+    refresh(m.account, m.openid);
+  }
+}
+
+export const cancel = (m: Message) => change(m, 'cancel');
+export const retry = (m: Message) => change(m, 'retry');
+export const resolve = (m: Message, as: 'sent' | 'failed') => change(m, 'resolve', { as });
+
+/** Sends a parked message at once, over the allowance that is kept for live answers:
+ * the parked one is called off and its content entrusted anew. */
+export async function sendNow(m: Message) {
+  const off = await cancel(m);
+  if (off?.state !== 'canceled') return;
+  try {
+    await send({ account: m.account, message: m.message });
+  } catch (e) {
+    tell(e);
+  }
+}

@@ -1,0 +1,257 @@
+// One line of a thread: what was said, drawn as on WeChat, and what became of it.
+import { useSignal } from '@preact/signals';
+import { useState } from 'preact/hooks';
+import { api } from '../core/api';
+import { clockTime, moment, second } from '../core/clock';
+import { agentById, me, mayWrite } from '../core/session';
+import { t } from '../core/words';
+import type { Attempt, By, Conversation, Line, Message, Page, Push } from '../core/types';
+import { Avatar, shortName } from '../parts/avatar';
+import { Icon } from '../parts/icon';
+import type { IconName } from '../parts/icons';
+import { Rich, safeHref } from '../parts/rich';
+import { announce } from '../parts/overlay';
+import * as act from './actions';
+import { kindName, sayEvent, sayMessage } from './kinds';
+import { Lightbox } from './lightbox';
+import { Voice } from './voice';
+
+const icons: Record<string, IconName> = { image: 'image', voice: 'mic', video: 'video', music: 'music', news: 'news', mpnews: 'news', mpnewsarticle: 'news', msgmenu: 'menu', wxcard: 'ticket', miniprogrampage: 'mini', link: 'link', location: 'pin' };
+
+/** Where a picture, voice or video of ours or theirs is to be had: the gateway's copy. */
+const assetURL = (asset: string | undefined) => (asset?.startsWith('asset:') ? `/v1/assets/${encodeURIComponent(asset)}` : undefined);
+
+// --- what is said
+
+/** The body of one of our messages. */
+export function Body({ m, tapped }: { m: any; tapped?: Set<string> }) {
+  const b = m?.[m?.msgtype] ?? {};
+  switch (m?.msgtype) {
+    case 'text': return <div class="bub"><Rich text={String(b.content ?? '')} /></div>;
+    case 'image': return <Picture src={assetURL(b.media_id) ?? safeHref(b.media_id ?? '')} />;
+    case 'voice': return <Voice src={assetURL(b.media_id)} />;
+    case 'video': return <Film src={assetURL(b.media_id)} poster={assetURL(b.thumb_media_id)} title={b.title} />;
+    case 'music': return (
+      <div class="bub cardy"><div class="news"><b>{b.title || kindName('music')}</b><p>{b.description}</p><Thumb src={assetURL(b.thumb_media_id)} icon="music" /></div><Kind of="music" href={b.musicurl} /></div>
+    );
+    case 'news': return <>{(b.articles ?? []).map((a: any, i: number) => <Article key={i} title={a.title} text={a.description} picture={a.picurl} href={a.url} kind="news" />)}</>;
+    case 'mpnews': case 'mpnewsarticle': return <Article title={b.title ?? kindName(m.msgtype)} text={b.media_id ?? b.article_id} kind={m.msgtype} />;
+    case 'msgmenu': return (
+      <div class="bub mm">
+        {b.head_content && <p><Rich text={String(b.head_content)} /></p>}
+        <ul>{(b.list ?? []).map((o: any) => <li key={o.id}><span class="lnk">{o.content}</span>{tapped?.has(String(o.id)) && <Icon name="check" size="xs" />}</li>)}</ul>
+        {b.tail_content && <p><Rich text={String(b.tail_content)} /></p>}
+      </div>
+    );
+    case 'miniprogrampage': return (
+      <div class="bub cardy"><div class="mp"><p class="src"><Icon name="mini" size="xs" />{b.appid}</p><b>{b.title}</b><Thumb src={assetURL(b.thumb_media_id)} icon="mini" large /></div><Kind of="miniprogrampage" /></div>
+    );
+    case 'wxcard': return <div class="bub cardy"><div class="news card"><b>{kindName('wxcard')}</b><p class="mono">{b.card_id}</p><Thumb icon="ticket" /></div><Kind of="wxcard" /></div>;
+    case 'link': return <Article title={b.title} text={b.description} picture={b.thumb_url} href={b.url} kind="link" />;
+  }
+  return <Unknown kind={String(m?.msgtype ?? '')} raw={m} />;
+}
+
+/** The body of what a follower sent. */
+function Inbound({ d }: { d: Push }) {
+  const p = d.push ?? {};
+  switch (d.msgtype) {
+    case 'text': return <div class="bub"><Rich text={String(p.Content ?? '')} />{p.BizMsgMenuID && <span class="lbl"> · {t('bubble.menutap')}</span>}</div>;
+    case 'image': return <Picture src={assetURL(d.asset) ?? safeHref(p.PicURL ?? '')} />;
+    case 'voice': return <Voice src={assetURL(d.asset)} said={p.Recognition} />;
+    case 'video': case 'shortvideo': return <Film src={assetURL(d.asset)} />;
+    case 'location': return <Place label={p.Label} lat={p.LocationX ?? p.Latitude} lon={p.LocationY ?? p.Longitude} />;
+    case 'link': return <Article title={p.Title} text={p.Description} href={p.URL} kind="link" />;
+    case 'miniprogrampage': return <div class="bub cardy"><div class="mp"><p class="src"><Icon name="mini" size="xs" />{p.AppID}</p><b>{p.Title}</b><Thumb src={undefined} icon="mini" large /></div><Kind of="miniprogrampage" /></div>;
+  }
+  return <Unknown kind={d.msgtype} raw={p} />;
+}
+
+function Thumb({ src, icon, large = false }: { src?: string; icon: IconName; large?: boolean }) {
+  const bad = useSignal(false);
+  return src && !bad.value ? <img class={large ? 'art' : 'th'} src={src} alt="" loading="lazy" onError={() => (bad.value = true)} /> : <span class={`${large ? 'art' : 'th'} none`}><Icon name={icon} /></span>;
+}
+
+function Kind({ of, href }: { of: string; href?: string }) {
+  const safe = href && safeHref(href);
+  return <p class="kind"><Icon name={icons[of] ?? 'info'} size="xs" />{kindName(of)}{safe && <a class="mla" href={safe} target="_blank" rel="noopener noreferrer nofollow">{new URL(safe).host}</a>}</p>;
+}
+
+function Article({ title, text, picture, href, kind }: { title?: string; text?: string; picture?: string; href?: string; kind: string }) {
+  const safe = href ? safeHref(href) : undefined;
+  const inner = <><b>{title}</b><p>{text}</p><Thumb src={assetURL(picture)} icon={icons[kind] ?? 'news'} /></>;
+  return (
+    <div class="bub cardy">
+      {safe ? <a class="news" href={safe} target="_blank" rel="noopener noreferrer nofollow">{inner}</a> : <div class="news">{inner}</div>}
+      <Kind of={kind} href={href} />
+    </div>
+  );
+}
+
+function Picture({ src }: { src?: string }) {
+  const [open, setOpen] = useState(false);
+  const bad = useSignal(false);
+  if (!src || bad.value) return <div class="bub gone"><Icon name="image" /> {t(bad.value ? 'media.gone' : 'media.none')}</div>;
+  return (
+    <>
+      <button type="button" class="bub pic" aria-label={t('picture.open')} onClick={() => setOpen(true)}><img src={src} alt={t('kind.image')} loading="lazy" onError={() => (bad.value = true)} /></button>
+      {open && <Lightbox src={src} onClose={() => setOpen(false)} />}
+    </>
+  );
+}
+
+function Film({ src, poster, title }: { src?: string; poster?: string; title?: string }) {
+  return src
+    ? <div class="bub cardy"><video class="film" src={src} poster={poster} controls preload="none" aria-label={title || t('kind.video')} />{title && <p class="kind">{title}</p>}</div>
+    : <div class="bub gone"><Icon name="video" /> {title || t('kind.video')}</div>;
+}
+
+function Place({ label, lat, lon }: { label?: string; lat?: any; lon?: any }) {
+  const where = label || `${lat}, ${lon}`;
+  return (
+    <div class="bub loc">
+      <svg viewBox="0 0 252 96" role="img" aria-label={t('kind.location')}><rect class="g0" width="252" height="96" /><path class="g1" d="M0 66 96 30 252 58M40 0l44 96M150 0l36 96" /><path class="g2" d="M126 70s-16-15-16-26a16 16 0 0 1 32 0c0 11-16 26-16 26Z" /><circle class="g3" cx="126" cy="44" r="5" /></svg>
+      <p>{where} <button type="button" class="lnk" onClick={() => void navigator.clipboard?.writeText(where)}>{t('copy.address')}</button></p>
+    </div>
+  );
+}
+
+function Unknown({ kind, raw }: { kind: string; raw: unknown }) {
+  return <div class="bub"><p>{t('kind.unknown', { kind: kind || '?' })}</p><details><summary>JSON</summary><pre class="wrap">{JSON.stringify(raw, null, 2)}</pre></details></div>;
+}
+
+// --- what became of it
+
+const adviceFor: Record<number, string> = { 45015: 'errcode.45015', 45047: 'errcode.45047', 45009: 'errcode.45009', 45011: 'errcode.45011', 40001: 'errcode.40001', 40164: 'errcode.40164', 40007: 'errcode.40007', 43004: 'errcode.43004', [-1]: 'errcode.-1' };
+
+function whoOf(by: By | undefined, source: string): { name: string; icon?: IconName } {
+  switch (by?.kind ?? source) {
+    case 'agent': case 'console': return { name: by?.name ?? agentById(by?.id)?.display ?? t('by.agent') };
+    case 'door': return { name: by?.name ? t('by.door.named', { name: by.name }) : t('by.door'), icon: 'door' };
+    case 'webhook': case 'bot': return { name: by?.name ?? t('by.bot'), icon: 'bot' };
+    case 'cli': return { name: t('by.cli'), icon: 'code' };
+  }
+  return { name: by?.name ?? t('by.api'), icon: 'code' };
+}
+
+function Outgoing({ m, c, tapped, same }: { m: Message; c: Conversation | undefined; tapped: Set<string>; same: boolean }) {
+  const [open, setOpen] = useState(false);
+  const who = whoOf(m.by, m.source);
+  const body = <Body m={m.message} tapped={tapped} />;
+  const parts = m.parts && m.parts > 1 ? t('state.parts', { n: m.parts_sent ?? 0, of: m.parts }) : '';
+  const line = (icon: IconName, words: string, time = clockTime(Date.parse(m.accepted_at))) => (
+    <p class="st"><Icon name={icon} size="xs" />{words} <span class="num">{time}</span> · <span class="by">{who.icon && <Icon name={who.icon} size="xs" />}{who.name}</span>
+      {m.possible_duplicate && <span class="cw"> · {t('state.duplicate')}</span>}
+      {parts && <span> · {parts}</span>}
+      {m.attempts > 0 && <> · <button type="button" aria-expanded={open} onClick={() => setOpen(!open)}>{t('attempts', { n: m.attempts })}</button></>}</p>
+  );
+  const slip = (cls: string, icon: IconName, head: string, why: string, buttons: preact.ComponentChildren) => (
+    <>
+      <div class={`slip ${cls}`}>{body}
+        <div class="why"><p><Icon name={icon} size="s" /><span><b>{head}</b> {why}</span></p>{mayWrite.value && buttons && <div class="acts">{buttons}</div>}</div>
+      </div>
+      {line('clock', '')}
+    </>
+  );
+  const button = (label: string, run: () => void, icon?: IconName, quiet = false) => <button type="button" class={`btn sm ${quiet ? 'quiet' : ''}`} onClick={run}>{icon && <Icon name={icon} size="xs" />}{label}</button>;
+  const opened = c?.window.state === 'open' && c.window.remaining !== 0;
+  let drawn: preact.ComponentChildren;
+  switch (m.state) {
+    case 'queued': {
+      const later = m.not_before && Date.parse(m.not_before) > second.value;
+      drawn = <>{body}{later ? line('sched', t('state.scheduled', { at: moment(Date.parse(m.not_before!)) }), '') : m.retry_at ? line('queued', t('state.retrying', { at: clockTime(Date.parse(m.retry_at)) })) : line('queued', t('state.queued'))}
+        {mayWrite.value && <p class="st"><button type="button" onClick={() => void act.cancel(m)}>{t('cancel')}</button></p>}</>;
+      break;
+    }
+    case 'sending': drawn = <>{body}{line('refresh', t('state.sending'))}</>; break;
+    case 'sent': drawn = <>{body}{line('check', t('state.sent'))}</>; break;
+    case 'parked': drawn = slip('prk', 'park', t('state.parked'), t('state.parked.why', { until: moment(Date.parse(m.expires_at)) }), <>{button(t('cancel'), () => void act.cancel(m), undefined, true)}{opened && button(t('send.now'), () => void act.sendNow(m), undefined, true)}</>); break;
+    case 'failed': {
+      const o = m.outcome ?? {};
+      const key = o.errcode !== undefined ? adviceFor[o.errcode] : undefined;
+      drawn = slip('ref', 'cross', o.errcode ? t('state.failed', { code: o.errcode }) : t('state.failed.here'), key ? t(key as any) : o.advice || o.reason || '', <>{button(t(opened ? 'retry.now' : 'retry.park'), () => void act.retry(m), 'refresh')}</>);
+      break;
+    }
+    case 'unknown': drawn = m.retry_at
+      ? slip('unk', 'unknown', t('state.unknown'), t('state.unknown.resend', { at: clockTime(Date.parse(m.retry_at)) }), button(t('resend.off'), () => void act.cancel(m), undefined, true))
+      : slip('unk', 'unknown', t('state.unknown'), t('state.unknown.why'), <>
+          {button(t('mark.sent'), () => void act.resolve(m, 'sent'), 'check')}{button(t('mark.failed'), () => void act.resolve(m, 'failed'), 'cross', true)}
+          {button(t('send.again'), () => confirm(t('send.again.ask')) && void act.retry(m), 'send', true)}</>);
+      break;
+    case 'expired': drawn = <><div class="off">{body}</div>{line('clock', t('state.expired'))}{mayWrite.value && <p class="st"><button type="button" onClick={() => void act.retry(m)}>{t('send.anew')}</button></p>}</>; break;
+    case 'canceled': drawn = <><div class="off">{body}</div>{line('stop', t('state.canceled'))}</>; break;
+  }
+  return (
+    <div class={`m out ${same ? 'same' : ''}`} data-id={m.id} data-state={m.state} role="group" aria-label={[who.name, clockTime(Date.parse(m.accepted_at)), t(`state.${m.state}` as any, { code: m.outcome?.errcode ?? '', at: '' }), sayMessage(m.message)].join(t('comma'))}>
+      <span class="av sm c0" aria-hidden="true">{who.icon ? <Icon name={who.icon} size="s" /> : who.name.slice(0, 1)}</span>
+      <div class="mb">{drawn}{open && <Attempts id={m.id} />}</div>
+    </div>
+  );
+}
+
+function Attempts({ id }: { id: string }) {
+  const all = useSignal<Attempt[] | null>(null);
+  const asked = useSignal(false);
+  if (!asked.value) {
+    asked.value = true;
+    void api<Page<Attempt>>(`/v1/messages/${encodeURIComponent(id)}/attempts`).then((p) => (all.value = p.items)).catch(() => (all.value = []));
+  }
+  return (
+    <ol class="atts">
+      {(all.value ?? []).map((a) => (
+        <li key={a.n}>{t('attempt.n', { n: a.n })}{a.part ? ` · ${t('attempt.part', { n: a.part })}` : ''} <span class="num">{clockTime(Date.parse(a.at))}</span> · {t(`attempt.${a.outcome}` as any)} {a.errcode ? <code>{a.errcode}</code> : null} · <span class="num">{a.took_ms} ms</span>
+          {a.errmsg && <details><summary>errmsg</summary><code>{a.errmsg}</code>{a.rid && <code> rid {a.rid}</code>}</details>}</li>
+      ))}
+    </ol>
+  );
+}
+
+const eventIcons: Record<string, IconName> = { subscribe: 'user', unsubscribe: 'close', scan: 'qr', click: 'tap', view: 'link', location: 'pin', kf_create_session: 'swap', kf_close_session: 'swap' };
+
+/** One line of the thread. before: the line above it. */
+export function ThreadLine({ line, before, c, tapped }: { line: Line; before?: Line; c: Conversation | undefined; tapped: Set<string> }) {
+  const at = Date.parse(line.at);
+  if (line.message) {
+    const prev = before?.message;
+    const same = !!prev && (prev.by?.id ?? prev.source) === (line.message.by?.id ?? line.message.source) && at - Date.parse(before!.at) < 120_000 && !['failed', 'unknown', 'parked'].includes(prev.state);
+    return <Outgoing m={line.message} c={c} tapped={tapped} same={same} />;
+  }
+  const d = line.data as Push;
+  if (line.type === 'follower.event') {
+    const icon = eventIcons[(d.event ?? '').toLowerCase()] ?? 'bolt';
+    return <p class="ev"><Icon name={icon} size="xs" /><span><span class="num">{clockTime(at)}</span> {sayEvent(d)}{d.trigger && d.trigger !== 'unfollow' ? t('event.opens', { trigger: t(`trigger.${d.trigger}` as any) }) : ''}</span></p>;
+  }
+  if (line.type === 'conversation.note') {
+    return <div class="nt"><Icon name="note" size="s" /><p>{line.data.text}<br /><span class="mut">{agentById(line.data.by)?.display ?? line.data.by_name ?? ''} · <span class="num">{clockTime(at)}</span> · {t('note.hint')}</span></p></div>;
+  }
+  if (line.type === 'conversation.changed') {
+    const words = sayChange(line.data);
+    return words ? <p class="ev"><Icon name="swap" size="xs" /><span><span class="num">{clockTime(at)}</span> {words}</span></p> : null;
+  }
+  if (line.type !== 'follower.message') return null;
+  const name = c?.remark || shortName(c?.openid ?? '');
+  const same = before?.type === 'follower.message' && at - Date.parse(before.at) < 120_000;
+  return (
+    <div class={`m ${same ? 'same' : ''}`} data-cursor={line.cursor} role="group" aria-label={`${name}${t('comma')}${clockTime(at)}`}>
+      <Avatar id={c?.openid ?? ''} name={name} size="sm" />
+      <div class="mb"><Inbound d={d} /><p class="st"><span class="num">{clockTime(at)}</span>{d.trigger ? ` · ${t('line.restart')}` : ''}</p></div>
+    </div>
+  );
+}
+
+function sayChange(d: any): string {
+  const by = agentById(d.by)?.display ?? d.by_name ?? '';
+  if ('assigned_to' in d) {
+    if (!d.assigned_to) return t('change.released', { by });
+    if (d.assigned_to === d.by) return t('change.claimed', { by });
+    return t('change.assigned', { by, to: agentById(d.assigned_to)?.display ?? d.assigned_to });
+  }
+  if (d.closed) return t('change.closed', { by });
+  if (d.handler) return t('change.handler', { to: t(`handler.${d.handler}` as any) });
+  return '';
+}
+
+/** Tells a screen reader of what arrived in the open thread. */
+export function tellArrival(line: Line) {
+  if (line.type === 'follower.message' && me.value) announce(t('arrived'));
+}

@@ -1,0 +1,111 @@
+import { useSignal } from '@preact/signals';
+import { clockTime, dayName, moment, second } from '../core/clock';
+import { conversations, keyOf, thread } from '../core/desk';
+import { agentById, mayWrite } from '../core/session';
+import { t } from '../core/words';
+import type { Conversation } from '../core/types';
+import { Avatar, shortId, shortName } from '../parts/avatar';
+import { Icon } from '../parts/icon';
+import { toast } from '../parts/overlay';
+import { Ring } from '../parts/time';
+import * as act from './actions';
+
+export function Card({ account, openid, onBack }: { account: string; openid: string; onBack: () => void }) {
+  const c = conversations.get(keyOf(account, openid))?.value;
+  if (!c) return <aside class="pane card" aria-label={t('card.label')} />;
+  const name = c.remark || shortName(openid);
+  return (
+    <aside class="pane card" aria-label={t('card.label')} tabIndex={0}>
+      <button type="button" class="ib mob" aria-label={t('back')} onClick={onBack}><Icon name="back" /></button>
+      <div class="idn"><span class="avr lg"><Ring window={c.window} /><Avatar id={openid} name={name} size="lg" /></span><div class="grow"><Remark c={c} name={name} /><p class="mut">{t('card.noname')}</p></div></div>
+      <Windows c={c} />
+      <Tags c={c} />
+      <Notes c={c} />
+      <section><h3>{t('card.details')}</h3>
+        <dl class="kv">
+          {c.followed_at && <><dt>{t('card.followed')}</dt><dd>{moment(Date.parse(c.followed_at))}</dd></>}
+          {c.scene && <><dt>{t('card.scene')}</dt><dd>{c.scene}</dd></>}
+          {c.first_seen && <><dt>{t('card.first')}</dt><dd>{moment(Date.parse(c.first_seen))}</dd></>}
+          <dt>{t('card.handler')}</dt><dd>{t(`handler.${c.handler || 'none'}` as any)}</dd>
+          <dt>openid</dt><dd class="row"><span class="mono el" title={openid}>{shortId(openid)}</span><button type="button" class="ib sm" aria-label={t('copy.openid')} onClick={() => void navigator.clipboard?.writeText(openid).then(() => toast('ok', t('copied')))}><Icon name="copy" size="s" /></button></dd>
+        </dl>
+      </section>
+    </aside>
+  );
+}
+
+function Remark({ c, name }: { c: Conversation; name: string }) {
+  const editing = useSignal(false);
+  if (!editing.value) return <h2 class="row"><span class="el">{name}</span>{mayWrite.value && <button type="button" class="ib sm" aria-label={t('remark.edit')} title={t('remark.edit')} onClick={() => (editing.value = true)}><Icon name="note" size="s" /></button>}</h2>;
+  return (
+    <form onSubmit={(e) => {
+      e.preventDefault();
+      void act.setRemark(c, new FormData(e.currentTarget).get('remark')!.toString().trim());
+      editing.value = false;
+    }}>
+      <input class="in" name="remark" aria-label={t('remark.label')} value={c.remark ?? ''} maxLength={30} autofocus onKeyDown={(e) => e.key === 'Escape' && (editing.value = false)} />
+    </form>
+  );
+}
+
+function Windows({ c }: { c: Conversation }) {
+  const now = second.value;
+  const w = c.window;
+  const open = w.buckets.find((b) => b.trigger === w.opened_by);
+  const from = open ? Date.parse(open.opened_at) : 0;
+  const to = w.closes_at ? Date.parse(w.closes_at) : 0;
+  const part = to > from ? Math.max(0, Math.min(1, (now - from) / (to - from))) * 100 : 100;
+  return (
+    <section class="win"><h3>{t('meter.label')}</h3>
+      {open && to > now ? (
+        <>
+          <svg class="tl" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label={`${moment(from)} – ${moment(to)}`}><rect class="tl-b" width="100" height="6" y="2" /><rect class="tl-v" x={part} width={100 - part} height="6" y="2" /><rect class="tl-n" x={part} width=".9" height="10" /></svg>
+          <p class="tll"><span>{dayName(from)} {clockTime(from)}</span><span>{dayName(to)} {clockTime(to)}</span></p>
+        </>
+      ) : <p class="sub">{w.because}</p>}
+      {w.buckets.map((b) => (
+        <div key={b.trigger} class="bk"><span>{t(`trigger.${b.trigger}` as any)} <span class="mut num">{moment(Date.parse(b.opened_at))}</span></span><span class="num">{b.max === null ? '∞' : `${b.remaining}/${b.max}`}</span></div>
+      ))}
+      {c.parked > 0 && <p class="cp">{t('row.parked', { n: c.parked })}</p>}
+    </section>
+  );
+}
+
+function Tags({ c }: { c: Conversation }) {
+  const adding = useSignal(false);
+  return (
+    <section><h3>{t('tags')}{mayWrite.value && <button type="button" class="ib sm" aria-label={t('tags.add')} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
+      <div class="tagl">
+        {c.tags.map((tag) => <span key={tag} class="tagc">{tag}{mayWrite.value && <button type="button" class="x" aria-label={t('tags.remove', { tag })} onClick={() => void act.setTags(c, c.tags.filter((x) => x !== tag))}><Icon name="close" size="xs" /></button>}</span>)}
+        {c.tags.length === 0 && !adding.value && <span class="lbl">{t('tags.none')}</span>}
+      </div>
+      {adding.value && (
+        <form onSubmit={(e) => {
+          e.preventDefault();
+          const tag = new FormData(e.currentTarget).get('tag')!.toString().trim();
+          if (tag && !c.tags.includes(tag)) void act.setTags(c, [...c.tags, tag]);
+          adding.value = false;
+        }}><input class="in" name="tag" aria-label={t('tags.add')} maxLength={30} autofocus onKeyDown={(e) => e.key === 'Escape' && (adding.value = false)} /></form>
+      )}
+    </section>
+  );
+}
+
+function Notes({ c }: { c: Conversation }) {
+  const adding = useSignal(false);
+  const notes = c.notes ?? thread(c.account, c.openid).lines.value.filter((l) => l.type === 'conversation.note').map((l) => ({ id: l.cursor, at: l.at, by: l.data.by, text: l.data.text }));
+  return (
+    <section><h3>{t('notes')}{mayWrite.value && <button type="button" class="ib sm" aria-label={t('notes.add')} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
+      {adding.value && (
+        <form onSubmit={(e) => {
+          e.preventDefault();
+          const text = new FormData(e.currentTarget).get('note')!.toString().trim();
+          if (text) void act.addNote(c, text);
+          adding.value = false;
+        }}><textarea class="in area" name="note" rows={3} aria-label={t('notes.add')} maxLength={2000} autofocus /><p class="row"><button class="btn sm pri" type="submit">{t('save')}</button></p></form>
+      )}
+      {notes.slice(-5).map((n) => <div key={n.id} class="nt"><Icon name="note" size="s" /><p>{n.text}<br /><span class="mut">{agentById(n.by)?.display ?? ''} · {moment(Date.parse(n.at))}</span></p></div>)}
+      {notes.length === 0 && !adding.value && <p class="lbl">{t('notes.none')}</p>}
+    </section>
+  );
+}

@@ -1,0 +1,124 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
+import { dayName } from '../core/clock';
+import { conversations, keyOf, older, present, thread } from '../core/desk';
+import { go } from '../core/route';
+import { agentById, me, mayWrite, session } from '../core/session';
+import { t } from '../core/words';
+import type { Conversation, Line } from '../core/types';
+import { shortName } from '../parts/avatar';
+import { Icon } from '../parts/icon';
+import { Menu, type Item } from '../parts/menu';
+import * as act from './actions';
+import { ThreadLine, tellArrival } from './bubble';
+import { Composer } from './composer';
+
+export function Thread({ account, openid, pane }: { account: string; openid: string; pane: (p: 'list' | 'thread' | 'card') => void }) {
+  const th = thread(account, openid);
+  const key = keyOf(account, openid);
+  const c = conversations.get(key)?.value;
+  const lines = th.lines.value;
+  const scroll = useRef<HTMLDivElement>(null);
+  const atEnd = useSignal(true);
+  const missed = useSignal(0);
+  const firstUnread = useRef<{ key: string; cursor: string } | null>(null);
+  const name = c?.remark || shortName(openid);
+
+  // The divider stays where it was when the conversation was opened.
+  if (firstUnread.current?.key !== key) firstUnread.current = null;
+  if (!firstUnread.current && c && lines.length) {
+    const inbound = lines.filter((l) => l.type === 'follower.message');
+    const first = c.unread > 0 ? inbound[Math.max(0, inbound.length - c.unread)] : undefined;
+    firstUnread.current = { key, cursor: first?.cursor ?? '' };
+  }
+
+  const newest = [...lines].reverse().find((l) => l.type === 'follower.message')?.cursor ?? '';
+  useEffect(() => {
+    if (c && newest && document.visibilityState === 'visible' && atEnd.value) void act.markRead(c, newest);
+  }, [newest, key, c?.unread]);
+  useEffect(() => {
+    if (!c) return;
+    void act.presence({ account, openid }, 'viewing');
+    const timer = setInterval(() => void act.presence({ account, openid }, 'viewing'), 20_000);
+    return () => {
+      clearInterval(timer);
+      void act.presence({ account, openid }, 'gone');
+    };
+  }, [key, !c]);
+
+  const count = useRef(0);
+  useEffect(() => {
+    const last = lines.at(-1);
+    if (last && lines.length > count.current && count.current) {
+      tellArrival(last);
+      if (!atEnd.value) missed.value += lines.length - count.current;
+    }
+    count.current = lines.length;
+  }, [lines]);
+  // A log that is turned round keeps its place by itself when older lines come.
+  useLayoutEffect(() => {
+    if (atEnd.value && scroll.current) scroll.current.scrollTop = 0;
+  }, [lines.length, key]);
+
+  const tapped = useMemo(() => {
+    const ids = new Set<string>();
+    for (const l of lines) if (l.type === 'follower.message' && l.data?.push?.BizMsgMenuID) ids.add(String(l.data.push.BizMsgMenuID));
+    return ids;
+  }, [lines]);
+
+  const drawn: preact.ComponentChildren[] = [];
+  let day = '';
+  lines.forEach((l: Line, i) => {
+    const d = dayName(Date.parse(l.at));
+    if (d !== day) drawn.push(<p key={`day ${l.cursor}`} class="day">{(day = d)}</p>);
+    if (l.cursor === firstUnread.current?.cursor) drawn.push(<p key="unread" class="unread">{t('unread.line')}</p>);
+    drawn.push(<ThreadLine key={l.message?.id ?? l.cursor} line={l} before={lines[i - 1]} c={c} tapped={tapped} />);
+  });
+
+  return (
+    <section class="pane th" aria-label={t('thread.label', { name })}>
+      <Head c={c} name={name} account={account} openid={openid} pane={pane} />
+      <div class="scroll" ref={scroll} tabIndex={0} role="region" aria-label={t('log.label')}
+        onScroll={(e) => {
+          const el = e.currentTarget;
+          atEnd.value = el.scrollTop > -40;
+          if (atEnd.value) missed.value = 0;
+          if (el.scrollHeight + el.scrollTop - el.clientHeight < 600) void older(account, openid);
+        }}>
+        <div class="log" role="log" aria-live="off">
+          {th.next.value !== null && <p class="day">{th.busy.value ? t('loading') : <button type="button" class="lnk" onClick={() => void older(account, openid)}>{t('older')}</button>}</p>}
+          {th.failed.value && <div class="empty"><b>{t('load.failed')}</b><p>{t('load.safe')}</p><button type="button" class="btn" onClick={() => void older(account, openid)}>{t('retry')}</button></div>}
+          {drawn}
+        </div>
+      </div>
+      {missed.value > 0 && !atEnd.value && <button type="button" class="pill down" onClick={() => scroll.current!.scrollTo({ top: 0, behavior: 'smooth' })}>↓ {t('missed', { n: missed.value })}</button>}
+      {c && mayWrite.value ? <Composer key={key} c={c} name={name} /> : c && <p class="ban"><Icon name="lock" size="s" />{t('readonly')}</p>}
+    </section>
+  );
+}
+
+function Head({ c, name, account, openid, pane }: { c: Conversation | undefined; name: string; account: string; openid: string; pane: (p: 'list' | 'thread' | 'card') => void }) {
+  const others = (present.value[keyOf(account, openid)] ?? []).map((p) => agentById(p.agent)?.display ?? '?');
+  const owner = c?.assigned_to === me.value?.id ? t('mine.tag') : c?.assigned_to ? (agentById(c.assigned_to)?.display ?? c.assigned_to) : t('nobody.tag');
+  const agents: Item[] = (session.value?.agents ?? []).filter((a) => a.id !== c?.assigned_to && a.role !== 'viewer').map((a) => ({ label: a.id === me.value?.id ? t('claim') : a.display, hint: a.online ? t('online') : t('offline.agent'), run: () => c && void act.assign(c, a.id) }));
+  const more: Item[] = c ? [
+    ...(c.assigned_to ? [{ label: t('release'), run: () => void act.assign(c, null) }] : []),
+    ...(['bot', 'agent', 'kf'] as const).filter((h) => h !== c.handler).map((h) => ({ label: t(`handover.${h}` as const), run: () => void act.handover(c, h) })),
+    { label: t('card.open'), run: () => pane('card') },
+  ] : [];
+  return (
+    <header class="ph">
+      <button type="button" class="ib mob" aria-label={t('back')} onClick={() => (pane('list'), go('/console'))}><Icon name="back" /></button>
+      <div class="who"><h2 class="row"><span class="el">{name}</span><span class={`tagc ${c?.assigned_to === me.value?.id ? 'a' : ''} nomob`}>{owner}</span>{c?.handler === 'kf' && <span class="tagc w">{t('handler.kf')}</span>}{c?.handler === 'bot' && <span class="tagc">{t('handler.bot')}</span>}</h2>
+        <p class="el">{others.length ? t('also.here', { names: others.join(t('comma')) }) : session.value?.accounts.find((a) => a.appid === account)?.name ?? account}</p></div>
+      {c && mayWrite.value && (
+        <>
+          {c.assigned_to !== me.value?.id && <button type="button" class="btn" title={`${t('claim')} (C)`} onClick={() => void act.claim(c)}><Icon name="assign" size="s" />{t('claim')}</button>}
+          <Menu id="transfer" label={t('transfer')} icon="swap" title={`${t('transfer')} (T)`} items={agents} words />
+          <button type="button" class="btn nomob" title={`${t('close')} (E)`} onClick={() => void act.close(c)}><Icon name="done" size="s" />{t('close')}</button>
+          <Menu id="more" label={t('more')} icon="more" items={more} />
+        </>
+      )}
+    </header>
+  );
+}

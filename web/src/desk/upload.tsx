@@ -1,0 +1,55 @@
+import { t } from '../core/words';
+import { Icon } from '../parts/icon';
+import { toast } from '../parts/overlay';
+
+export type MediaKind = 'image' | 'voice' | 'video';
+
+export interface Upload { file: File; kind: MediaKind; url: string; progress: number; asset?: string; error?: string; abort?: () => void }
+
+// What WeChat takes; the gateway checks again, by content.
+const most: Record<MediaKind, number> = { image: 10 << 20, voice: 2 << 20, video: 10 << 20 };
+
+export const size = (n: number) => (n >= 1 << 20 ? `${(n / (1 << 20)).toFixed(1)} MB` : `${Math.max(1, Math.round(n / 1024))} KB`);
+
+function kindOf(f: File): MediaKind | undefined {
+  if (f.type.startsWith('image/')) return 'image';
+  if (f.type.startsWith('video/')) return 'video';
+  if (f.type.startsWith('audio/') || /\.(amr|mp3)$/i.test(f.name)) return 'voice';
+  return undefined;
+}
+
+/** Uploads a file to the gateway; show is called as it goes on. */
+export function startUpload(file: File, account: string, show: (u: Upload) => void) {
+  const kind = kindOf(file);
+  if (!kind) return toast('bad', t('upload.kind', { name: file.name }));
+  if (file.size > most[kind]) return toast('bad', t('upload.size', { s: size(file.size), max: size(most[kind]) }));
+  const up: Upload = { file, kind, url: kind === 'image' ? URL.createObjectURL(file) : '', progress: 0 };
+  const x = new XMLHttpRequest(); // fetch tells nothing of its progress
+  const set = (change: Partial<Upload>) => show(Object.assign(up, change) && { ...up });
+  up.abort = () => x.abort();
+  x.upload.onprogress = (e) => e.lengthComputable && set({ progress: e.loaded / e.total });
+  x.onload = () => {
+    const answer = JSON.parse(x.responseText || '{}');
+    if (x.status < 300) set({ progress: 1, asset: answer.id });
+    else set({ error: answer.errors?.[0]?.message ?? answer.detail ?? answer.title ?? `HTTP ${x.status}` });
+  };
+  x.onerror = () => set({ error: t('send.unreachable') });
+  x.open('POST', `/v1/assets?account=${encodeURIComponent(account)}&kind=${kind}`);
+  x.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
+  x.send(file);
+  show({ ...up });
+}
+
+export function MediaTile({ up, onDrop, onSend, label, busy }: { up: Upload; onDrop: () => void; onSend: () => void; label: string; busy: boolean }) {
+  return (
+    <div class="up">
+      {up.kind === 'image' ? <img class="th1" src={up.url} alt="" /> : <span class="th1 none"><Icon name={up.kind === 'voice' ? 'mic' : 'video'} /></span>}
+      <div><b class="el">{up.file.name}</b><p>{size(up.file.size)}{up.error && <span class="ch" role="alert"> · {up.error}</span>}</p>
+        {!up.error && <progress class="bar2" max={1} value={up.progress} aria-label={t('upload.progress')} />}</div>
+      <span class="row">
+        {up.asset && <button type="button" class="btn sm pri" aria-disabled={busy} onClick={onSend}><Icon name="send" size="xs" />{label}</button>}
+        <button type="button" class="ib sm" aria-label={t('upload.drop')} onClick={onDrop}><Icon name="close" size="s" /></button>
+      </span>
+    </div>
+  );
+}

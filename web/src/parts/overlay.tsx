@@ -1,0 +1,56 @@
+import { signal } from '@preact/signals';
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { t } from '../core/words';
+import { Icon } from './icon';
+
+/** A dialog that keeps the focus and gives it back. */
+export function Dialog({ title, children, onClose, wide = false }: { title: string; children: ComponentChildren; onClose: () => void; wide?: boolean }) {
+  const ref = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const opener = document.activeElement as HTMLElement | null;
+    ref.current?.showModal();
+    return () => opener?.focus?.();
+  }, []);
+  return (
+    <dialog ref={ref} class={`dlg ${wide ? 'wide' : ''}`} aria-label={title} onCancel={(e) => (e.preventDefault(), onClose())}
+      onClick={(e) => e.target === ref.current && onClose()}>
+      <header><h2>{title}</h2><button type="button" class="ib" aria-label={t('close.dialog')} onClick={onClose}><Icon name="close" /></button></header>
+      <div class="dlg-body">{children}</div>
+    </dialog>
+  );
+}
+
+export interface Toast { id: number; kind: 'ok' | 'bad' | 'hot'; text: string; action?: { label: string; run: () => void } }
+export const toasts = signal<Toast[]>([]);
+let last = 0;
+
+export function toast(kind: Toast['kind'], text: string, action?: Toast['action']) {
+  const id = ++last;
+  toasts.value = [...toasts.value.slice(-2), { id, kind, text, action }];
+  if (kind !== 'bad') setTimeout(() => drop(id), 5000);
+}
+const drop = (id: number) => (toasts.value = toasts.value.filter((x) => x.id !== id));
+
+/** Says what went wrong, in the API's own words. */
+export const tell = (e: unknown) => toast('bad', e instanceof Error ? e.message : String(e));
+
+export function Toasts() {
+  return (
+    <div class="toasts" role="status" aria-live="polite">
+      {toasts.value.map((x) => (
+        <div key={x.id} class={`toast ${x.kind}`}>
+          <Icon name={x.kind === 'ok' ? 'check' : x.kind === 'hot' ? 'clock' : 'cross'} />
+          <span>{x.text}</span>
+          {x.action && <button type="button" class="btn sm quiet" onClick={() => (x.action!.run(), drop(x.id))}>{x.action.label}</button>}
+          <button type="button" class="ib sm" aria-label={t('close.dialog')} onClick={() => drop(x.id)}><Icon name="close" size="s" /></button>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+/** What is announced to screen readers without being shown. */
+export const announced = signal('');
+export const announce = (text: string) => (announced.value = text);
+export const Announcer = () => <p class="sr" role="alert">{announced.value}</p>;
