@@ -103,3 +103,8 @@ type Selected struct {
 	Next   string              `json:"next"`           // cursor of the following call, "" at the end
 	DryRun bool                `json:"dry_run,omitempty"`
 }
+
+// Head is where the feed ends.
+type Head struct {
+	Next string `json:"next"` // cursor of the newest entry
+}

@@ -10,6 +10,17 @@ type Conversation struct {
 	Last    *TimelineEntry `json:"last,omitempty"`   // that entry
 	Window  *Window        `json:"window,omitempty"` // as it is at the answer
 	Handling
+
+	// What the team does with it.
+	Remark       string   `json:"remark,omitempty"`
+	AssignedTo   string   `json:"assigned_to,omitempty"` // agent
+	Tags         []string `json:"tags"`
+	Unread       int      `json:"unread"`
+	WaitingSince *Time    `json:"waiting_since,omitempty"` // the first message of the follower that had no answer
+	Closed       bool     `json:"closed"`                  // done with, until the follower writes again
+	Parked       int      `json:"parked"`
+	Unknown      int      `json:"unknown"`
+	Notes        []Note   `json:"notes,omitempty"` // the latest 50; of a single conversation only
 }
 
 // A Handler is who answers a follower.
@@ -44,8 +55,9 @@ type Handover struct {
 
 // A TimelineEntry is one line between a follower and the account.
 type TimelineEntry struct {
+	Cursor  string          `json:"cursor,omitempty"`
 	At      Time            `json:"at"`
-	Type    string          `json:"type"`              // "message" (ours), or the feed's "follower.message" or "follower.event"
+	Type    string          `json:"type"`              // "message" (ours), or the feed's "follower.message", "follower.event", "conversation.note", "conversation.changed"
 	Message *Message        `json:"message,omitempty"` // ours, as it is now
 	Data    json.RawMessage `json:"data,omitempty"`    // theirs, as in the feed; of ours in a list of conversations: what it says
 	// Asset is the id of the file that the follower sent, once the gateway has fetched

@@ -142,6 +142,7 @@ type Message struct {
 	Parts             int              `json:"parts,omitempty"`      // of a long text: how many there are
 	PartsSent         int              `json:"parts_sent,omitempty"` // of Parts: the first so many were sent
 	Source            Source           `json:"source"`
+	By                *By              `json:"by,omitempty"` // who is behind it
 	Metadata          json.RawMessage  `json:"metadata,omitempty"`
 	Warnings          []kefu.Violation `json:"warnings,omitempty"`
 	Window            *Window          `json:"window,omitempty"` // as it is at the answer

@@ -20,6 +20,7 @@ type Submission struct {
 	OnUnknown  OnUnknown       // never ""
 	Priority   Priority        // never ""
 	Source     Source
+	By         *By             // nil: nobody knows
 	Metadata   json.RawMessage // an object, or nil
 	Warnings   []kefu.Violation
 	Parts      [][2]int // of a long text that is split: the bytes of its content that each has; else nil

@@ -39,7 +39,14 @@ func (r reading) Conversation(ctx context.Context, account, openid string) (gate
 }
 
 func shown(c store.Conversation) gateway.Conversation {
-	out := gateway.Conversation{Account: c.Account, OpenID: c.OpenID, LastAt: gateway.At(c.LastAt), Handling: c.Handling}
+	out := gateway.Conversation{
+		Account: c.Account, OpenID: c.OpenID, LastAt: gateway.At(c.LastAt), Handling: c.Handling,
+		Remark: c.Desk.Remark, AssignedTo: c.Desk.Assigned, Tags: c.Desk.Tags, Unread: c.Desk.Unread, Closed: c.Desk.Closed,
+	}
+	if !c.Desk.WaitingSince.IsZero() {
+		at := gateway.At(c.Desk.WaitingSince)
+		out.WaitingSince = &at
+	}
 	if out.Handler == "" {
 		out.Handler = gateway.ByBot
 	}
@@ -56,7 +63,7 @@ func (r reading) Timeline(ctx context.Context, account, openid, cursor string, l
 	page, err := r.Store.Timeline(ctx, account, openid, cursor, limit)
 	out := gateway.Page[gateway.TimelineEntry]{Next: page.Next}
 	for _, line := range page.Items {
-		entry := gateway.TimelineEntry{At: line.At, Type: line.Type, Data: line.Data, Asset: line.Asset, ThumbAsset: line.Thumb}
+		entry := gateway.TimelineEntry{Cursor: line.Cursor, At: line.At, Type: line.Type, Data: line.Data, Asset: line.Asset, ThumbAsset: line.Thumb}
 		if line.Message != nil {
 			entry.Type, entry.Message, entry.Data = "message", &line.Message.Message, nil
 		}

@@ -21,6 +21,8 @@ import (
 	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/assets"
+	"github.com/kefu-go/kefu/internal/console"
+	"github.com/kefu-go/kefu/internal/desk"
 	"github.com/kefu-go/kefu/internal/dispatch"
 	"github.com/kefu-go/kefu/internal/egress"
 	"github.com/kefu-go/kefu/internal/server"
@@ -54,9 +56,10 @@ func (p *program) serveCommand() *cobra.Command {
 			}
 			if err := p.json(struct {
 				Gateway string `json:"gateway"`
+				Console string `json:"console"`
 				Public  string `json:"public,omitempty"`
 				KeyFile string `json:"key_file"`
-			}{g.url, g.publicURL, g.keyFile}); err != nil {
+			}{g.url, g.url + "/console", g.publicURL, g.keyFile}); err != nil {
 				return errors.Join(err, g.stop())
 			}
 			if len(g.accounts) == 0 {
@@ -147,6 +150,7 @@ type runningGateway struct {
 	store          *store.Store
 	dispatcher     *dispatch.Dispatcher
 	webhooks       *webhook.Hub
+	desk           *desk.Desk
 	server         *server.Server
 	endAssets      func() // ends what goes on with them by itself
 	servers        []*http.Server
@@ -224,9 +228,10 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	if key != "" && (!strings.HasPrefix(key, "kf_") || len(key) < len("kf_")+32) {
 		return nil, usagef("KEFU_API_KEY must be kf_ and at least 32 characters", "KEFU_API_KEY 须以 kf_ 开头，其后至少 32 个字符")
 	}
+	g.desk = &desk.Desk{Store: g.store, Now: now}
 	g.endAssets = inBackground(library.Run)
 	g.server = &server.Server{
-		Engine: g.dispatcher, Store: reading{g.store}, Tokens: center, Assets: library, Key: kefu.Secret(key), Explain: explainFault, Now: now, Log: log,
+		Engine: g.dispatcher, Store: reading{g.store}, Desk: g.desk, Console: console.Handler(), Tokens: center, Assets: library, Key: kefu.Secret(key), Explain: explainFault, Now: now, Log: log,
 	}
 	if err = g.startWebhooks(ctx, c, log); err != nil {
 		return nil, err

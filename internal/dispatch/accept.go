@@ -150,7 +150,7 @@ func draft(s *gateway.Submission, a gateway.Account, now time.Time) store.Draft 
 	m := gateway.Message{
 		Account: s.Account, OpenID: s.OpenID, MsgType: s.MsgType, Message: s.Message, State: gateway.Queued, Priority: s.Priority,
 		ExpiresAt: s.ExpiresAt, WhenClosed: s.WhenClosed, OnUnknown: s.OnUnknown, PossibleDuplicate: s.PossibleDuplicate,
-		RetryOf: s.RetryOf, Source: s.Source, Metadata: s.Metadata, Warnings: s.Warnings,
+		RetryOf: s.RetryOf, Source: s.Source, By: s.By, Metadata: s.Metadata, Warnings: s.Warnings,
 	}
 	from := now
 	if s.NotBefore.After(now) {

@@ -247,6 +247,16 @@ func (d *Dispatcher) window(l *lane, now time.Time) gateway.Window {
 	return w
 }
 
+// Glance is the window and how many messages are parked.
+func (d *Dispatcher) Glance(ctx context.Context, appid, openid string) (gateway.Window, int, error) {
+	l, err := d.enter(ctx, appid, openid)
+	if err != nil {
+		return gateway.Window{}, 0, err
+	}
+	defer d.leave(l)
+	return l.talk.Window(d.policy(l.account), d.Now(), l.ahead(gateway.Normal)), len(l.parked), nil
+}
+
 // Typing shows or ends "typing…".
 func (d *Dispatcher) Typing(ctx context.Context, appid, openid string, on bool) error {
 	c := d.clientOf(appid)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -29,13 +30,21 @@ func pathOf(rt route, id string) string {
 // found right. A new route is refused to everybody until it has a row there.
 func TestAccessMatrix(t *testing.T) {
 	var got bytes.Buffer
-	fmt.Fprintln(&got, "route\tnobody\twrong key\tadmin\tsend\tread\tdoor")
+	fmt.Fprintln(&got, "route\tnobody\twrong key\tadmin\tsend\tread\tdoor\tviewer\tagent\tlead\tadmin agent\tended session")
 	for _, rt := range routes() {
 		fmt.Fprintf(&got, "%s %s", rt.method, rt.path)
-		for _, key := range []string{"", "kf_wrong_0123456789abcdef0123456789abcdef", adminKey, sendKey, readKey, doorKey} {
+		for _, key := range []string{"", "kf_wrong_0123456789abcdef0123456789abcdef", adminKey, sendKey, readKey, doorKey, "session viewer", "session agent", "session lead", "session admin", "session ended"} {
 			w := newWorld(t)
 			m := w.add(gateway.Message{})
-			a := w.do(key, rt.method, pathOf(rt, m.ID), "")
+			role, session := strings.CutPrefix(key, "session ")
+			if session {
+				w.Desk, key = signedIn{role: gateway.Role(role)}, ""
+			}
+			var cookie []string
+			if session {
+				cookie = []string{"Cookie: " + sessionCookie + "=text"}
+			}
+			a := w.do(key, rt.method, pathOf(rt, m.ID), "", cookie...)
 			cell := "yes"
 			switch {
 			case a.StatusCode == 401 && a.Header.Get("Content-Type") == "application/problem+json":
@@ -216,5 +225,44 @@ func TestAuthorizationHeader(t *testing.T) {
 		if a := w.do("", "GET", "/v1/messages", "", "Authorization: "+tt.header); a.StatusCode != tt.status {
 			t.Errorf("%q: %d", tt.header, a.StatusCode)
 		}
+	}
+}
+
+// signedIn is a desk with one session; it does nothing else.
+type signedIn struct {
+	Desk
+	role gateway.Role
+}
+
+func (d signedIn) Agent(context.Context, string) (gateway.Agent, error) {
+	if d.role == "ended" {
+		return gateway.Agent{}, fault(gateway.Unauthorized)
+	}
+	return gateway.Agent{ID: "agent_1", Display: "小满", Role: d.role}, nil
+}
+
+// What a page of another site sends is refused, cookie or not.
+func TestForeignSitesAreRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name, method, path string
+		header             string
+		want               int
+	}{
+		{"the console itself", "GET", "/v1/accounts", "Sec-Fetch-Site: same-origin", 200},
+		{"an address that was typed", "GET", "/v1/accounts", "Sec-Fetch-Site: none", 200},
+		{"another site reads", "GET", "/v1/accounts", "Sec-Fetch-Site: cross-site", 403},
+		{"a neighbour on the same domain reads", "GET", "/v1/accounts", "Sec-Fetch-Site: same-site", 403},
+		{"another site writes", "POST", "/v1/triggers", "Sec-Fetch-Site: cross-site", 403},
+		{"another origin writes, in an old browser", "POST", "/v1/triggers", "Origin: https://evil.example", 403},
+		{"another site signs somebody in", "POST", "/v1/session", "Sec-Fetch-Site: cross-site", 403},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.Desk = signedIn{role: gateway.Admin}
+			a := w.do("", tt.method, tt.path, `{}`, "Cookie: "+sessionCookie+"=text", tt.header)
+			if a.StatusCode != tt.want {
+				t.Errorf("%d, want %d", a.StatusCode, tt.want)
+			}
+		})
 	}
 }

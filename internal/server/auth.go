@@ -28,7 +28,8 @@ func newKey() string {
 	return keyPrefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// authorise finds the key of the call and holds its role against the route.
+// authorise finds the key or the session of the call and holds its role against the
+// route.
 func (c *call) authorise(rt route) error {
 	var err error
 	if c.key, err = c.findKey(c.Context()); err != nil {
@@ -47,6 +48,9 @@ func (c *call) authorise(rt route) error {
 // findKey looks the key up by its SHA-256, so that what the look-up's time tells is
 // of no use to a guesser.
 func (c *call) findKey(ctx context.Context) (gateway.Key, error) {
+	if text, ok := c.session(); ok {
+		return c.findAgent(ctx, text)
+	}
 	scheme, text, _ := strings.Cut(c.Header.Get("Authorization"), " ")
 	text = strings.TrimSpace(text)
 	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(text, keyPrefix) || len(text) < minKey || len(text) > maxKey {

@@ -36,11 +36,13 @@ const (
 // A call is one request on its way.
 type call struct {
 	*http.Request
-	s    *Server
-	w    http.ResponseWriter
-	key  gateway.Key // of a route that is not public
-	lang string
-	held int64 // bytes of the body that are counted in s.held
+	s   *Server
+	w   http.ResponseWriter
+	key gateway.Key // of a route that is not public
+	// agent is whose session it is, if the key is one.
+	agent *gateway.Agent
+	lang  string
+	held  int64 // bytes of the body that are counted in s.held
 }
 
 // serve runs a route: authorise, act, answer.
@@ -98,6 +100,7 @@ func (c *call) answer(status int, body any) {
 	h := c.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Kefu-Time", strconv.FormatInt(c.s.Now().UnixMilli(), 10)) // the console counts down by it
 	c.deadline((*http.ResponseController).SetWriteDeadline, writeTime)
 	if body == nil {
 		c.w.WriteHeader(status)
@@ -111,6 +114,8 @@ func (c *call) answer(status int, body any) {
 		switch p.Status {
 		case http.StatusUnauthorized:
 			h.Set("WWW-Authenticate", `Bearer realm="kefu"`)
+		case http.StatusTooManyRequests:
+			h.Set("Retry-After", "900")
 		case http.StatusServiceUnavailable:
 			h.Set("Retry-After", "1")
 		case http.StatusRequestEntityTooLarge:

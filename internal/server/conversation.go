@@ -28,10 +28,51 @@ func (s *Server) listConversations(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	unknown := map[[2]string]int{}
+	if s.Desk != nil && len(page.Items) > 0 {
+		if unknown, err = s.Desk.Unknown(c.Context()); err != nil {
+			return 0, nil, err
+		}
+	}
 	for i := range page.Items {
-		page.Items[i].Window = c.window(page.Items[i].Account, page.Items[i].OpenID)
+		c.glance(&page.Items[i], unknown)
 	}
 	return http.StatusOK, full(page), nil
+}
+
+// glance adds what changes from moment to moment.
+func (c *call) glance(conv *gateway.Conversation, unknown map[[2]string]int) {
+	conv.Unknown = unknown[[2]string{conv.Account, conv.OpenID}]
+	if conv.Tags == nil {
+		conv.Tags = []string{}
+	}
+	w, parked, err := c.s.Engine.Glance(c.Context(), conv.Account, conv.OpenID)
+	if err != nil {
+		if c.Context().Err() == nil && !c.s.has(err, gateway.UnknownAccount) {
+			c.s.Log.ErrorContext(c.Context(), "a window can't be told", "account", conv.Account, "err", err)
+		}
+		return
+	}
+	conv.Window, conv.Parked = &w, parked
+}
+
+// conversation answers with a conversation as it is now.
+func (c *call) conversation(account, openid string) (gateway.Conversation, error) {
+	conv, err := c.s.Store.Conversation(c.Context(), account, openid)
+	if err != nil {
+		return conv, err
+	}
+	unknown := map[[2]string]int{}
+	if c.s.Desk != nil {
+		if unknown, err = c.s.Desk.Unknown(c.Context()); err != nil {
+			return conv, err
+		}
+		if conv.Notes, err = c.s.Desk.Notes(c.Context(), account, openid); err != nil {
+			return conv, err
+		}
+	}
+	c.glance(&conv, unknown)
+	return conv, nil
 }
 
 func (s *Server) getConversation(c *call) (int, any, error) {
@@ -39,11 +80,10 @@ func (s *Server) getConversation(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	conv, err := s.Store.Conversation(c.Context(), account, openid)
+	conv, err := c.conversation(account, openid)
 	if err != nil {
 		return 0, nil, err
 	}
-	conv.Window = c.window(account, openid)
 	return http.StatusOK, conv, nil
 }
 

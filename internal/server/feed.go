@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type reading struct {
 	cursor   string   // where to go on
 	begun    bool     // cursor is a place, also if it is ""
 	limit    int
+	beat     time.Duration
 }
 
 func (c *call) reading() (reading, error) {
@@ -32,6 +34,14 @@ func (c *call) reading() (reading, error) {
 	r := reading{accounts: accounts, openids: q["openid"], types: q["type"], cursor: q.Get("cursor"), begun: q.Has("cursor"), limit: limit}
 	if last := c.Header.Get("Last-Event-ID"); last != "" {
 		r.cursor, r.begun = last, true
+	}
+	r.beat = c.s.Heartbeat
+	if v := q.Get("beat"); v != "" {
+		n, err3 := strconv.Atoi(v)
+		if err3 != nil || n < 1 || n > 60 {
+			return r, invalid(gateway.InvalidRequest, wrong("query.beat", "must-range", 1, 60))
+		}
+		r.beat = time.Duration(n) * time.Second
 	}
 	return r, errors.Join(err, err2)
 }
@@ -52,6 +62,14 @@ func (s *Server) page(c *call, r *reading) (entries []gateway.FeedEntry, moved b
 	moved = next != r.cursor
 	r.cursor = next
 	return slices.DeleteFunc(entries, func(e gateway.FeedEntry) bool { return !r.wants(e) }), moved, nil
+}
+
+func (s *Server) getHead(c *call) (int, any, error) {
+	head, err := s.Store.Head(c.Context())
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, gateway.Head{Next: head}, nil
 }
 
 func (s *Server) getEvents(c *call) (int, any, error) {
@@ -104,8 +122,12 @@ func (s *Server) stream(c *call, r reading) error {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Accel-Buffering", "no")               // nginx would keep entries back
 	fmt.Fprintf(&out, ": kefu\nid: %s\n\n", start) // where to come back to, even before the first entry
-	beat := time.NewTicker(s.Heartbeat)
+	beat := time.NewTicker(r.beat)
 	defer beat.Stop()
+	who := s.whoIsThere(c)
+	jump := time.NewTicker(jumpEvery) // of a clock that may: the demo's
+	defer jump.Stop()
+	sure := time.Now()                                                       // when the key was last looked at
 	defer c.deadline((*http.ResponseController).SetWriteDeadline, writeTime) // of the end
 	for c.Context().Err() == nil && s.closing.Err() == nil {
 		for _, e := range entries {
@@ -127,12 +149,20 @@ func (s *Server) stream(c *call, r reading) error {
 		if !moved {
 			select {
 			case <-changed:
+			case <-who.more:
+				who.tell(&out, r)
+			case <-jump.C:
+				who.tellTime(&out, s.Now(), false)
 			case <-beat.C:
-				if _, err := c.findKey(c.Context()); s.has(err, gateway.Unauthorized) {
-					return nil
+				if time.Since(sure) >= min(s.Heartbeat, r.beat*5) {
+					if _, err := c.findKey(c.Context()); s.has(err, gateway.Unauthorized) {
+						return nil
+					}
+					sure = time.Now()
 				}
 				// The id moves the reader over entries that were not for it.
 				fmt.Fprintf(&out, ": alive\nid: %s\n\n", r.cursor)
+				who.tellTime(&out, s.Now(), true)
 			case <-c.Context().Done():
 			case <-s.closing.Done():
 			}

@@ -166,7 +166,7 @@ func (c *call) submission(body []byte, header []string) (gateway.Submission, err
 	}
 	sub := gateway.Submission{
 		WhenClosed: r.WhenClosed, OnUnknown: r.OnUnknown, Priority: cmp.Or(r.Priority, gateway.Normal),
-		Source: c.source(), Metadata: compact(r.Metadata), IdempotencyKey: key,
+		Source: c.source(), By: c.by(), Metadata: compact(r.Metadata), IdempotencyKey: key,
 	}
 	if r.NotBefore != nil {
 		sub.NotBefore = gateway.At(r.NotBefore.Time)
@@ -239,8 +239,20 @@ func idempotencyKey(header []string, member string) (key string, bad []field) {
 	return key, bad
 }
 
-// source is what the caller says of itself; nothing depends on it.
+// by is who is behind a message.
+func (c *call) by() *gateway.By {
+	if c.agent != nil {
+		return &gateway.By{Kind: "agent", ID: c.agent.ID, Name: c.agent.Display}
+	}
+	return &gateway.By{Kind: "key", ID: c.key.ID, Name: c.key.Name}
+}
+
+// source is what the caller says of itself; nothing depends on it. A session is the
+// console's.
 func (c *call) source() gateway.Source {
+	if c.agent != nil {
+		return gateway.FromConsole
+	}
 	switch v := gateway.Source(c.Header.Get("Kefu-Source")); v {
 	case gateway.FromCLI, gateway.FromConsole:
 		return v
@@ -492,7 +504,7 @@ func (c *call) repeat(m gateway.Message) gateway.Submission {
 	return gateway.Submission{
 		Account: m.Account, OpenID: m.OpenID, MsgType: m.MsgType, Message: m.Message,
 		WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, Priority: m.Priority,
-		Source: c.source(), Metadata: m.Metadata, Warnings: m.Warnings, Parts: parts,
+		Source: c.source(), By: c.by(), Metadata: m.Metadata, Warnings: m.Warnings, Parts: parts,
 		RetryOf: m.ID, PossibleDuplicate: m.State == gateway.Unknown,
 	}
 }

@@ -34,9 +34,11 @@ type access []gateway.Role
 
 var (
 	public  = access{""} // also without a key
-	readers = access{gateway.Admin, gateway.Send, gateway.Read}
-	senders = access{gateway.Admin, gateway.Send}
+	readers = access{gateway.Admin, gateway.Send, gateway.Read, gateway.Leads, gateway.Answers, gateway.Views}
+	senders = access{gateway.Admin, gateway.Send, gateway.Leads, gateway.Answers}
+	leaders = access{gateway.Admin, gateway.Leads}
 	admins  = access{gateway.Admin}
+	people  = access{gateway.Admin, gateway.Leads, gateway.Answers, gateway.Views} // with a session
 )
 
 // routes is every call of the API, on one page.
@@ -103,8 +105,10 @@ func routes() []route {
 			says: "Say who answers the follower from now on: bot, agent, kf or none", in: gateway.Handover{}, out: out{200: gateway.Handling{}},
 			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
 
+		{"GET", "/v1/events/head", readers, (*Server).getHead, doc{
+			says: "Show the cursor of the newest entry: load what there is, then follow from here", out: out{200: gateway.Head{}}}},
 		{"GET", "/v1/events", readers, (*Server).getEvents, doc{
-			says: "Follow the feed: a stream if text/event-stream is accepted (from now on, unless there is a cursor), else a page (from the beginning)", params: "cursor Last-Event-ID limit account openid type",
+			says: "Follow the feed: a stream if text/event-stream is accepted (from now on, unless there is a cursor), else a page (from the beginning)", params: "cursor Last-Event-ID limit account openid type beat",
 			out: out{200: gateway.Page[gateway.FeedEntry]{}}, others: map[string]any{"text/event-stream": ""}, codes: "invalid-request unknown-account cursor-gone"}},
 
 		{"GET", "/v1/accounts", readers, (*Server).listAccounts, doc{says: "List accounts", out: out{200: gateway.Page[account]{}}}},
@@ -164,7 +168,7 @@ func routes() []route {
 		{"GET", "/healthz", public, (*Server).getHealth, doc{says: "Tell that the process lives", out: out{200: gateway.Health{}}}},
 		{"GET", "/readyz", public, (*Server).getReady, doc{says: "Tell whether messages are taken", out: out{200: gateway.Health{}, 503: gateway.Health{}}}},
 		{"GET", "/openapi.json", public, (*Server).getOpenAPI, doc{says: "Show this description", out: out{200: map[string]any{}}}},
-	}, callbackRoutes()...)
+	}, slices.Concat(deskRoutes(), callbackRoutes())...)
 }
 
 // callbackRoutes are what WeChat calls.
@@ -201,6 +205,8 @@ var params = []param{
 	{"as", "query", "url: answer with a picture's address, which never ends; it is uploaded the first time", ""},
 	{"meta", "query", "1: answer with what is known of it", ""},
 	{"type", "query", "of the entry; may be repeated", ""},
+	{"beat", "query", "seconds between the signs of life of a stream, 1 to 60; default 15", 0},
+	{"q", "query", "a text of 2 to 100 characters", ""},
 	{"Last-Event-ID", "header", "the id of the last entry of the stream that was seen; counts before cursor", ""},
 }
 
@@ -237,6 +243,10 @@ func (s *Server) register(all []route) *http.ServeMux {
 				mux.Handle(method+" "+path, wrong)
 			}
 		}
+	}
+	if s.Console != nil {
+		mux.Handle("GET /console", s.Console)
+		mux.Handle("GET /console/", s.Console)
 	}
 	mux.Handle("/", s.serve(route{access: public, doc: doc{params: "*"}, do: func(*Server, *call) (int, any, error) {
 		return 0, nil, refuse(gateway.NotFound).because("no-route")

@@ -25,6 +25,10 @@ type Server struct {
 	Tokens   Tokens
 	Webhooks Webhooks
 	Assets   Assets // default: none; then messages name media ids alone
+	// Desk is the team at the console; nil: there is none, and its calls find nothing.
+	Desk Desk
+	// Console serves the page under /console/; nil: there is none.
+	Console http.Handler
 	// Key is an admin key that is valid besides the stored ones (KEFU_API_KEY); if
 	// it is stored too, the stored role counts. Default: none.
 	Key kefu.Secret
@@ -133,6 +137,8 @@ type Engine interface {
 
 	// Window is cheap: it is asked for every message that is shown.
 	Window(ctx context.Context, account, openid string) (gateway.Window, error)
+	// Glance is the window and how many messages are parked; as cheap.
+	Glance(ctx context.Context, account, openid string) (w gateway.Window, parked int, err error)
 
 	// Handover says who answers a follower from now on; by says who says so. Problem:
 	// unknown-account.

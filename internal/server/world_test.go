@@ -667,3 +667,8 @@ func textTo(openid, content string, more ...string) string {
 	m, _ := encode(kefu.Message{To: openid, Body: kefu.Text{Content: content}})
 	return `{"account":"` + shop + `","message":` + strings.TrimSpace(string(m)) + strings.Join(more, "") + `}`
 }
+
+func (w *world) Glance(ctx context.Context, account, openid string) (gateway.Window, int, error) {
+	window, err := w.Window(ctx, account, openid)
+	return window, 0, err
+}

@@ -51,6 +51,10 @@ var promises = []struct {
 	{"SecretsKeepWhatIsNotWritten", secretsKeepWhatIsNotWritten},
 	{"RevokedKeysOpenNothing", revokedKeysOpenNothing},
 	{"TokensAreSwappedNotOverwritten", tokensAreSwappedNotOverwritten},
+	{"UnreadAndWaitingAreCounted", unreadAndWaitingAreCounted},
+	{"DeskChangesAreAllOrNone", deskChangesAreAllOrNone},
+	{"SearchFindsWhatWasSaid", searchFindsWhatWasSaid},
+	{"SessionsAndLinksEnd", sessionsAndLinksEnd},
 	{"TheLastToOpenWrites", theLastToOpenWrites},
 	{"TheLastCommitIsKnown", theLastCommitIsKnown},
 	{"StandingsAreKept", standingsAreKept},
@@ -905,10 +909,13 @@ func timelineHasBothSides(t *testing.T, open func() *Store) {
 	m := bring(t, s, gateway.Sent)
 	enqueue1(t, s, hello("oSomebodyElse"))
 	receive(follower, "follower.message", `{"content":"a < b"}`)
+	ok(t, s.Append(t.Context(), noon, Entry{Account: account, OpenID: follower, Type: "token.contested"}))
 	ok(t, s.Append(t.Context(), noon, Entry{Account: account, OpenID: follower, Type: "conversation.changed"}))
 	page, err := s.Timeline(t.Context(), account, follower, "", 10)
 	ok(t, err)
-	same(t, len(page.Items), 3)
+	same(t, len(page.Items), 4)
+	same(t, page.Items[0].Type, "conversation.changed")
+	page.Items = page.Items[1:]
 	same(t, []any{page.Items[0].Type, string(page.Items[0].Data)}, []any{"follower.message", `{"content":"a < b"}`})
 	same(t, page.Items[1].Message, &m)
 	same(t, []any{page.Items[2].Type, page.Items[2].Message == nil}, []any{"follower.event", true})

@@ -24,11 +24,15 @@ type Conversation struct {
 	LastType string          // "message.accepted", "follower.message", "follower.event"; "": nothing yet
 	LastLine json.RawMessage // the message's content, or the entry's data
 	LastAt   time.Time
+
+	Desk Desk // read, too
 }
 
 const conversationQuery = `SELECT c.id, c.last_cursor, c.account, c.openid, c.ledger, f.type, f.at, coalesce(m.body, f.data, '{}'),
-		c.handler, c.handler_since, c.handler_by, c.handler_kf
-	FROM conversations c LEFT JOIN feed f ON f.cursor = c.last_cursor LEFT JOIN messages m ON m.seq = f.seq`
+		c.handler, c.handler_since, c.handler_by, c.handler_kf,
+		c.heard, c.heard_last, CASE WHEN c.waiting > coalesce(d.closed, 0) THEN w.at END, d.remark, d.assigned, d.tags, d.closed, d.seen
+	FROM conversations c LEFT JOIN feed f ON f.cursor = c.last_cursor LEFT JOIN messages m ON m.seq = f.seq
+		LEFT JOIN feed w ON w.cursor = c.waiting LEFT JOIN desk d ON d.openid = c.openid AND d.account = c.account`
 
 // position is where a conversation stands in the list of them.
 type position struct{ last, id int64 }
@@ -40,8 +44,10 @@ func scanConversation(row scanner) (Conversation, position, error) {
 		ledger, kind, line sql.NullString
 		at, since          sql.NullInt64
 		handler, by, kf    sql.NullString
+		desk               deskRow
 	)
-	if err := row.Scan(&p.id, &p.last, &c.Account, &c.OpenID, &ledger, &kind, &at, &line, &handler, &since, &by, &kf); errors.Is(err, sql.ErrNoRows) {
+	columns := append([]any{&p.id, &p.last, &c.Account, &c.OpenID, &ledger, &kind, &at, &line, &handler, &since, &by, &kf}, desk.columns()...)
+	if err := row.Scan(columns...); errors.Is(err, sql.ErrNoRows) {
 		return c, p, ErrNotFound
 	} else if err != nil {
 		return c, p, fmt.Errorf("read conversation: %w", err)
@@ -53,7 +59,9 @@ func scanConversation(row scanner) (Conversation, position, error) {
 	if kind.Valid {
 		c.LastType, c.LastLine, c.LastAt = kind.String, json.RawMessage(line.String), fromMS(at.Int64)
 	}
-	return c, p, nil
+	var err error
+	c.Desk, err = desk.read()
+	return c, p, err
 }
 
 // Conversation returns the conversation with a follower, or ErrNotFound if nothing

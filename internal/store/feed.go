@@ -45,7 +45,7 @@ func (t *tx) append(now time.Time, entries []Entry) error {
 
 // feedQuery reads lines, f, with the messages, m, that they tell of.
 const feedQuery = `SELECT f.cursor, f.at, f.account, f.openid, f.type, f.seq, f.attempts, f.duplicate, f.retry_at, f.data,
-		f.parts_sent, m.id, m.msgtype, m.priority, m.source, m.retry_of, m.metadata, m.parts, CASE WHEN f.type = 'message.accepted' THEN m.body END
+		f.parts_sent, m.id, m.msgtype, m.priority, m.source, m.retry_of, m.metadata, m.parts, m.author, CASE WHEN f.type = 'message.accepted' THEN m.body END
 	FROM feed f LEFT JOIN messages m ON m.seq = f.seq`
 
 // told is the data of an entry about a message: what has changed, and by what to
@@ -64,20 +64,21 @@ type told struct {
 	Parts             int64            `json:"parts,omitempty"`
 	PartsSent         int64            `json:"parts_sent,omitempty"`
 	Source            gateway.Source   `json:"source"`
+	By                *gateway.By      `json:"by,omitempty"`
 	Metadata          json.RawMessage  `json:"metadata,omitempty"`
 }
 
 // scanEntry returns an entry and the seq of the message that it tells of, or 0.
 func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 	var (
-		cursor, at                                                 int64
-		openid, data, msgtype, priority, source, metadata, content sql.NullString
-		message, attempts, retryAt, sent, parts                    sql.NullInt64
-		duplicate                                                  sql.NullBool
-		id, retryOf                                                []byte
+		cursor, at                                                         int64
+		openid, data, msgtype, priority, source, metadata, author, content sql.NullString
+		message, attempts, retryAt, sent, parts                            sql.NullInt64
+		duplicate                                                          sql.NullBool
+		id, retryOf                                                        []byte
 	)
 	if err := row.Scan(&cursor, &at, &e.Account, &openid, &e.Type, &message, &attempts, &duplicate, &retryAt, &data,
-		&sent, &id, &msgtype, &priority, &source, &retryOf, &metadata, &parts, &content); err != nil {
+		&sent, &id, &msgtype, &priority, &source, &retryOf, &metadata, &parts, &author, &content); err != nil {
 		return e, 0, fmt.Errorf("read feed: %w", err)
 	}
 	e.Cursor, e.At, e.OpenID = formatCursor(cursor), gateway.At(fromMS(at)), openid.String
@@ -100,6 +101,9 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 	}
 	if retryOf != nil {
 		d.RetryOf = formatID([16]byte(retryOf))
+	}
+	if d.By, err = authorOf(author); err != nil {
+		return e, 0, err
 	}
 	if d.Outcome, err = outcomeOf(data); err != nil {
 		return e, 0, err

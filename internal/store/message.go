@@ -102,6 +102,7 @@ type enqueue struct {
 	retryOf  any
 	outcome  any
 	warnings any
+	author   any
 	cuts     any
 }
 
@@ -129,6 +130,9 @@ func (e *enqueue) prepare() (err error) {
 		e.retryOf = id[:]
 	}
 	if e.outcome, err = textOf(d.Outcome); err != nil {
+		return err
+	}
+	if e.author, err = textOf(d.By); err != nil {
 		return err
 	}
 	if len(e.draft.Cuts) > 0 {
@@ -184,11 +188,11 @@ func (e *enqueue) run(t *tx) error {
 
 	seq := t.draw()
 	if err := t.put(`INSERT INTO messages (seq, id, account, openid, msgtype, body, accepted_at, not_before, expires_at,
-			when_closed, on_unknown, priority, source, retry_of, metadata, warnings, parts, cuts)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+			when_closed, on_unknown, priority, source, retry_of, metadata, warnings, parts, cuts, author)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 		seq, e.id[:], d.Account, d.OpenID, d.MsgType, string(d.Message), ms(e.now), msOf(d.NotBefore), ms(d.ExpiresAt.Time),
 		string(d.WhenClosed), string(d.OnUnknown), string(d.Priority), string(d.Source), e.retryOf, nullable(d.Metadata), e.warnings,
-		len(e.draft.Cuts), e.cuts,
+		len(e.draft.Cuts), e.cuts, e.author,
 	); err != nil {
 		return err
 	}
@@ -234,22 +238,22 @@ func (e *enqueue) join(t *tx, seq int64) error {
 
 // messageQuery reads messages, m, with their latest line, f.
 const messageQuery = `SELECT m.seq, m.id, m.account, m.openid, m.msgtype, m.body, m.priority, m.accepted_at, m.not_before, m.expires_at,
-		m.when_closed, m.on_unknown, m.source, m.retry_of, m.metadata, m.warnings, m.parts, m.cuts,
+		m.when_closed, m.on_unknown, m.source, m.retry_of, m.metadata, m.warnings, m.parts, m.cuts, m.author,
 		f.type, f.number, f.attempts, f.duplicate, f.resent, f.retry_at, f.data, f.parts_sent
 	FROM messages m JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)`
 
 func scanMessage(row scanner) (Message, error) {
 	var (
-		m                           Message
-		id, retryOf                 []byte
-		body, kind                  string
-		metadata, warnings, outcome sql.NullString
-		cuts                        sql.NullString
-		accepted, expires           int64
-		notBefore, retryAt, sent    sql.NullInt64
+		m                                   Message
+		id, retryOf                         []byte
+		body, kind                          string
+		metadata, warnings, author, outcome sql.NullString
+		cuts                                sql.NullString
+		accepted, expires                   int64
+		notBefore, retryAt, sent            sql.NullInt64
 	)
 	err := row.Scan(&m.Seq, &id, &m.Account, &m.OpenID, &m.MsgType, &body, &m.Priority, &accepted, &notBefore, &expires,
-		&m.WhenClosed, &m.OnUnknown, &m.Source, &retryOf, &metadata, &warnings, &m.Parts, &cuts,
+		&m.WhenClosed, &m.OnUnknown, &m.Source, &retryOf, &metadata, &warnings, &m.Parts, &cuts, &author,
 		&kind, &m.Number, &m.Attempts, &m.PossibleDuplicate, &m.Resent, &retryAt, &outcome, &sent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Message{}, ErrNotFound
@@ -278,8 +282,22 @@ func scanMessage(row scanner) (Message, error) {
 			return Message{}, fmt.Errorf("read message: %w", err)
 		}
 	}
+	if m.By, err = authorOf(author); err != nil {
+		return Message{}, err
+	}
 	m.Outcome, err = outcomeOf(outcome)
 	return m, err
+}
+
+func authorOf(text sql.NullString) (*gateway.By, error) {
+	if !text.Valid {
+		return nil, nil
+	}
+	by := new(gateway.By)
+	if err := json.Unmarshal([]byte(text.String), by); err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	return by, nil
 }
 
 // Message returns the message with this id as it is now, or ErrNotFound.

@@ -18,8 +18,12 @@ const (
 	viewWait  = time.Second            // nobody waits longer for a view to catch up
 )
 
-// spoken are the lines that belong into a timeline.
-const spoken = `('message.accepted', 'follower.message', 'follower.event')`
+// spoken are the lines that one of the two sides said or did; a timeline has also
+// what the team did, which is in timeline.
+const (
+	spoken   = `('message.accepted', 'follower.message', 'follower.event')`
+	timeline = `('message.accepted', 'follower.message', 'follower.event', 'conversation.note', 'conversation.changed')`
+)
 
 // viewDue reports whether it is the view's turn.
 func (w *writer) viewDue(closing bool) bool {
@@ -72,15 +76,21 @@ var viewQueries = []string{
 	ON CONFLICT (seq) DO UPDATE SET number = excluded.number, state = excluded.state, errcode = excluded.errcode
 	WHERE listing.state <> excluded.state OR listing.number <> excluded.number OR listing.errcode <> excluded.errcode`,
 
-	`INSERT INTO conversations (openid, account, last_cursor)
-	SELECT openid, account, max(cursor) FROM feed
-	WHERE cursor > $1 AND cursor <= $2 AND type IN ` + spoken + `
+	`INSERT INTO conversations (openid, account, last_cursor, heard, heard_last, answered, waiting)
+	SELECT openid, account, max(cursor), count(their), coalesce(max(their), 0), max(answered),
+		coalesce(min(CASE WHEN their > answered THEN their END), 0)
+	FROM (SELECT openid, account, cursor, CASE WHEN type = 'follower.message' THEN cursor END AS their,
+			max(CASE WHEN type = 'message.accepted' THEN cursor ELSE 0 END) OVER (PARTITION BY openid, account) AS answered
+		FROM feed WHERE cursor > $1 AND cursor <= $2 AND type IN ` + spoken + `) AS slice
 	GROUP BY openid, account
-	ON CONFLICT (openid, account) DO UPDATE SET last_cursor = excluded.last_cursor`,
+	ON CONFLICT (openid, account) DO UPDATE SET last_cursor = excluded.last_cursor, heard = conversations.heard + excluded.heard,
+		heard_last = CASE WHEN excluded.heard_last > 0 THEN excluded.heard_last ELSE conversations.heard_last END,
+		answered = CASE WHEN excluded.answered > 0 THEN excluded.answered ELSE conversations.answered END,
+		waiting = CASE WHEN excluded.answered > 0 OR conversations.waiting = 0 THEN excluded.waiting ELSE conversations.waiting END`,
 
 	`INSERT INTO said (conversation, cursor)
 	SELECT c.id, f.cursor FROM feed f JOIN conversations c ON c.openid = f.openid AND c.account = f.account
-	WHERE f.cursor > $1 AND f.cursor <= $2 AND f.type IN ` + spoken + `
+	WHERE f.cursor > $1 AND f.cursor <= $2 AND f.type IN ` + timeline + `
 	ORDER BY c.id, f.cursor`,
 }
 

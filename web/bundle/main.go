@@ -1,6 +1,6 @@
-// Command bundle makes the scripts and styles of the console and of the phone page
-// from web/src, under names without hashes: what it writes is committed, so that
-// nobody needs Node to build or run Kefu. `go generate ./...` runs it.
+// Command bundle makes the console's script and style from web/src, under names
+// without hashes: what it writes is committed, so that nobody needs Node to build or
+// run Kefu. `go generate ./...` runs it.
 package main
 
 import (
@@ -17,7 +17,6 @@ type page struct{ entry, out string }
 func main() {
 	for _, p := range []page{
 		{"console", "../../internal/console/dist"},
-		{"phone", "../../kefutest/page/dist"},
 	} {
 		if err := build(p); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -46,7 +46,7 @@ function shows(c: Conversation, v: View, now: number): boolean {
   const mine = c.assigned_to === me.value?.id;
   switch (v) {
     case 'mine': return mine && !c.closed;
-    case 'unassigned': return !c.assigned_to && !c.closed && c.handler !== 'bot';
+    case 'unassigned': return !c.assigned_to && !c.closed;
     case 'waiting': return !!c.waiting_since && !c.closed;
     case 'closing': return c.window.state === 'open' && !!c.window.closes_at && Date.parse(c.window.closes_at) - now < SOON && Date.parse(c.window.closes_at) > now;
     case 'all': return true;

@@ -35,7 +35,7 @@ export async function assign(c: Conversation, agent: string | null) {
 
 export const claim = (c: Conversation) => assign(c, me.value!.id);
 export const close = (c: Named) => act(c, 'close', {});
-export const handover = (c: Named, to: string) => act(c, 'handover', { to });
+export const handover = (c: Named, to: string) => act(c, 'handover', { handler: to });
 export const setTags = (c: Named, tags: string[]) => (patch(c.account, c.openid, { tags }), act(c, 'tags', { tags }, 'PUT'));
 export const setRemark = (c: Named, remark: string) => (patch(c.account, c.openid, { remark }), act(c, 'profile', { remark }, 'PUT'));
 export const addNote = (c: Named, text: string) => act(c, 'note', { text });

@@ -62,7 +62,7 @@ function Windows({ c }: { c: Conversation }) {
           <svg class="tl" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label={`${moment(from)} – ${moment(to)}`}><rect class="tl-b" width="100" height="6" y="2" /><rect class="tl-v" x={part} width={100 - part} height="6" y="2" /><rect class="tl-n" x={part} width=".9" height="10" /></svg>
           <p class="tll"><span>{dayName(from)} {clockTime(from)}</span><span>{dayName(to)} {clockTime(to)}</span></p>
         </>
-      ) : <p class="sub">{w.because}</p>}
+      ) : <p class="sub">{t(w.state === 'closed' ? 'window.shut' : w.state === 'unknown' ? 'window.unknown.title' : 'spent.short')}</p>}
       {w.buckets.map((b) => (
         <div key={b.trigger} class="bk"><span>{t(`trigger.${b.trigger}` as any)} <span class="mut num">{moment(Date.parse(b.opened_at))}</span></span><span class="num">{b.max === null ? '∞' : `${b.remaining}/${b.max}`}</span></div>
       ))}

@@ -230,10 +230,10 @@ function Meter({ c, u, now, draft }: { c: Conversation; u: Urgency; now: number;
     <>
       <svg class={`tbar ${cls}`} viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect class="trk" width="100" height="1" /><rect ref={bar} class="val" width="0" height="1" /></svg>
       {u === 'shut' ? (
-        <div class="shutbar" role="group" aria-label={t('meter.label')}><Icon name="lock" /><div><h3>{t('closed.title')}</h3><p>{w.because && <span>{w.because} </span>}{t('closed.body')}</p></div></div>
+        <div class="shutbar" role="group" aria-label={t('meter.label')}><Icon name="lock" /><div><h3>{t('closed.title')}</h3><p>{t('closed.body')}</p></div></div>
       ) : (
         <div class={`meter ${u === 'spent' ? 'x' : cls} ${cls === 'w' ? 'dw' : cls === 'h' ? 'dh' : ''}`} role="group" aria-label={t('meter.label')}>
-          {u === 'unknown' ? <p class="t"><b>{t('window.unknown.title')}</b><span>{w.because}</span></p>
+          {u === 'unknown' ? <p class="t"><b>{t('window.unknown.title')}</b></p>
             : u === 'spent' ? <p class="t"><b>{t('spent', { t: left(end, now) })}</b><span>{t('spent.why', { n: most })}</span></p>
             : <p class="t"><b class="num" role="timer" aria-live="off">{left(end, now)}</b><span>{brief(w) ? t('one.minute') : t('closes.at', { at: `${dayName(end)} ${clockTime(end)}` })}</span></p>}
           <p class="a">{w.remaining !== null && u !== 'unknown' && <span class="sub">{t('can.send.before')} <b class="ca num">{w.remaining}</b> {t('can.send.after')}</span>}<Dots window={w} draft={draft} /></p>
