@@ -343,6 +343,34 @@ func (c *Client) AddKey(ctx context.Context, r KeyRequest) (Key, error) {
 	return call[Key](ctx, c, request{method: "POST", path: "/v1/keys", in: r})
 }
 
+// Agents lists the people at the console.
+func (c *Client) Agents(ctx context.Context) ([]Agent, error) {
+	page, err := call[Page[Agent]](ctx, c, request{method: "GET", path: "/v1/agents"})
+	return page.Items, err
+}
+
+// AddAgent adds one. Problems: conflict if the name is taken, invalid-request.
+func (c *Client) AddAgent(ctx context.Context, r AgentRequest) (Agent, error) {
+	return call[Agent](ctx, c, request{method: "POST", path: "/v1/agents", in: r})
+}
+
+// PutAgent changes what r names of an agent. Problem: not-found.
+func (c *Client) PutAgent(ctx context.Context, id string, r AgentRequest) (Agent, error) {
+	return call[Agent](ctx, c, request{method: "PUT", path: path("agents", id), in: r})
+}
+
+// DeleteAgent forgets an agent; their conversations are nobody's. Problem: not-found.
+func (c *Client) DeleteAgent(ctx context.Context, id string) error {
+	_, err := call[none](ctx, c, request{method: "DELETE", path: path("agents", id)})
+	return err
+}
+
+// AgentLink makes a link that signs the agent in once: /console#link=Link. Problem:
+// not-found.
+func (c *Client) AgentLink(ctx context.Context, id string) (AgentLink, error) {
+	return call[AgentLink](ctx, c, request{method: "POST", path: path("agents", id, "link")})
+}
+
 // RevokeKey ends a key.
 func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	_, err := call[none](ctx, c, request{method: "DELETE", path: path("keys", id)})

@@ -166,8 +166,9 @@ func (p *program) startDemo(ctx context.Context, addr, simAddr string) (_ *demo,
 	return d, p.json(struct {
 		Gateway string `json:"gateway"`
 		Sim     string `json:"sim"`
+		Console string `json:"console"`
 		APIKey  string `json:"api_key"`
-	}{d.gate.url, d.simURL, d.key.Reveal()})
+	}{d.gate.url, d.simURL, d.gate.url + "/console", d.key.Reveal()})
 }
 
 // startItsGateway starts the gateway in a folder that goes with the demo, and with
@@ -187,7 +188,7 @@ func (d *demo) startItsGateway(ctx context.Context, l net.Listener, a kefutest.A
 	}
 	host.env["KEFU_ACCOUNT"] = strings.Join([]string{a.AppID, a.Secret.Reveal(), a.Token.Reveal(), a.AESKey.Reveal()}, ":")
 	d.gate, err = host.startGateway(ctx, gatewayConfig{
-		listener: l, db: filepath.Join(d.folder, demoDB), apiBase: d.simURL, now: d.wechat.Now, log: d.log, front: withLiveList,
+		listener: l, db: filepath.Join(d.folder, demoDB), apiBase: d.simURL, now: d.wechat.Now, log: d.log, front: withLiveList, linkLife: 24 * time.Hour,
 		allowPrivate: true, // it listens on this machine alone
 	})
 	if err != nil {
@@ -295,10 +296,15 @@ func (d *demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	link, err := d.signInLink(ctx)
+	if err != nil {
+		return err
+	}
 	account := kefutest.DefaultAccount
 	lang := d.lang()
 	fmt.Fprintf(d.stderr, text{
 		`
+  console      %[9]s   (signs in once)
   phone page   %[1]s
   messages     %[2]s
   gateway      %[3]s
@@ -313,6 +319,7 @@ Try, from another terminal:
 
 Ctrl-C ends it.
 `, `
+  工作台       %[9]s   （链接只能登录一次）
   手机页面     %[1]s
   消息列表     %[2]s
   网关         %[3]s
@@ -327,9 +334,19 @@ Ctrl-C ends it.
 
 Ctrl-C 结束。
 `}.in(lang), d.simURL+"/?openid="+demoFollower, d.gate.url+"/?lang="+lang+"#"+reader.Key, d.gate.url, d.simURL,
-		account.AppID, account.Secret.Reveal(), d.key.Reveal(), demoFollower)
+		account.AppID, account.Secret.Reveal(), d.key.Reveal(), demoFollower, link)
 	d.loud.Set(slog.LevelWarn)
 	return d.answer(ctx)
+}
+
+// signInLink makes an agent of the console and a link that signs in as them once.
+func (d *demo) signInLink(ctx context.Context) (string, error) {
+	a, err := d.behind.gateway.AddAgent(ctx, gateway.AgentRequest{Name: "demo", Display: text{"Demo", "演示"}.in(d.lang()), Role: gateway.Admin})
+	if err != nil {
+		return "", err
+	}
+	l, err := d.behind.gateway.AgentLink(ctx, a.ID)
+	return d.gate.url + "/console?lang=" + d.lang() + "#link=" + l.Link, err
 }
 
 // answer follows the feed and answers each text, until ctx ends.

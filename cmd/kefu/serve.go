@@ -138,6 +138,7 @@ type gatewayConfig struct {
 	now              func() time.Time // nil: the real time; else one that may jump
 	log              *slog.Logger     // default: on stderr
 	listener         net.Listener     // default: on addr
+	linkLife         time.Duration    // of links that sign an agent in once; default ten minutes
 	// front stands before the gateway; default: nothing.
 	front func(http.Handler) http.Handler
 }
@@ -228,7 +229,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	if key != "" && (!strings.HasPrefix(key, "kf_") || len(key) < len("kf_")+32) {
 		return nil, usagef("KEFU_API_KEY must be kf_ and at least 32 characters", "KEFU_API_KEY 须以 kf_ 开头，其后至少 32 个字符")
 	}
-	g.desk = &desk.Desk{Store: g.store, Now: now}
+	g.desk = &desk.Desk{Store: g.store, Now: now, LinkLife: c.linkLife}
 	g.endAssets = inBackground(library.Run)
 	g.server = &server.Server{
 		Engine: g.dispatcher, Store: reading{g.store}, Desk: g.desk, Console: console.Handler(), Tokens: center, Assets: library, Key: kefu.Secret(key), Explain: explainFault, Now: now, Log: log,

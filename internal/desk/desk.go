@@ -3,6 +3,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -26,6 +27,8 @@ type Desk struct {
 	Store *store.Store
 	Now   func() time.Time // of what is written down; default [time.Now]. Sessions, links and codes go by the real time
 	Life  time.Duration    // of a session, from its beginning; default 12 h
+	// LinkLife is how long a one-time link opens; default ten minutes.
+	LinkLife time.Duration
 
 	limits limits
 	cache  sync.Map // hash of a session → cached
@@ -39,7 +42,6 @@ type Desk struct {
 }
 
 const (
-	linkLife    = 10 * time.Minute
 	cacheLife   = 5 * time.Second // a session that was ended opens no longer than this
 	onlineFor   = time.Minute
 	presenceFor = 45 * time.Second
@@ -255,7 +257,7 @@ func (d *Desk) DeleteAgent(ctx context.Context, id, by string) error {
 	return err
 }
 
-// Link makes a link that signs an agent in once, within ten minutes, without
+// Link makes a link that signs an agent in once, while it lives, without
 // password or code. Problem: not-found.
 func (d *Desk) Link(ctx context.Context, id, by string) (gateway.AgentLink, error) {
 	if _, err := d.Store.Agent(ctx, id); errors.Is(err, store.ErrNotFound) {
@@ -264,8 +266,9 @@ func (d *Desk) Link(ctx context.Context, id, by string) (gateway.AgentLink, erro
 		return gateway.AgentLink{}, err
 	}
 	text, now := newText(), time.Now()
-	err := d.Store.AddLink(ctx, now, sha256.Sum256([]byte(text)), id, now.Add(linkLife), gateway.AuditEntry{Who: by, What: "agent.link", Target: id})
-	return gateway.AgentLink{Link: text, ExpiresAt: gateway.At(now.Add(linkLife))}, err
+	ends := now.Add(cmp.Or(d.LinkLife, 10*time.Minute))
+	err := d.Store.AddLink(ctx, now, sha256.Sum256([]byte(text)), id, ends, gateway.AuditEntry{Who: by, What: "agent.link", Target: id})
+	return gateway.AgentLink{Link: text, ExpiresAt: gateway.At(ends)}, err
 }
 
 // SetPassword replaces the agent's own password and ends all sessions. Problem:
