@@ -34,6 +34,7 @@ type process struct {
 	addr string
 	api  string // WeChat's address
 	env  []string
+	args []string // of serve, besides
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when it has ended
 	errs bytes.Buffer
@@ -63,7 +64,7 @@ func (p *process) url() string { return "http://" + p.addr }
 // launch starts the gateway and does not wait for it.
 func (p *process) launch() {
 	p.t.Helper()
-	p.cmd = exec.Command(p.bin, "serve", "--addr", p.addr, "--db", p.db)
+	p.cmd = exec.Command(p.bin, append([]string{"serve", "--addr", p.addr, "--db", p.db}, p.args...)...)
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stderr = &p.errs
 	if err := p.cmd.Start(); err != nil {

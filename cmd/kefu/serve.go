@@ -256,7 +256,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 // startWebhooks begins to call the business. It goes to public addresses alone, and
 // follows no redirect.
 func (g *runningGateway) startWebhooks(ctx context.Context, c gatewayConfig, log *slog.Logger) (err error) {
-	way := egress.Options{AllowPrivate: c.allowPrivate, Timeout: time.Minute, MaxBody: 1 << 40} // each call has its own limits
+	way := egress.Options{AllowPrivate: c.allowPrivate, Timeout: time.Minute, MaxBody: 1 << 40, Idle: 64} // each call has its own limits
 	g.webhooks, err = webhook.Start(ctx, webhook.Config{
 		Store: g.store, Engine: g.dispatcher, Compose: g.server.Compose, HTTP: egress.Client(way),
 		Check: func(url string) error { return egress.Check(url, way) }, Now: c.now, Log: log,

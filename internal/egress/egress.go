@@ -39,6 +39,7 @@ type Options struct {
 	Redirects    int           // most that are followed; default 0: a 3xx is the answer
 	Timeout      time.Duration // of a request with its answer's body; default 10 s
 	MaxBody      int64         // bytes of an answer's body; default 1 MiB
+	Idle         int           // connections to a host that are kept for the next request; default 4
 
 	resolver *net.Resolver         // of tests
 	permit   func(netip.Addr) bool // of tests: counts as public
@@ -58,13 +59,16 @@ func Client(o Options) *http.Client {
 	if o.MaxBody == 0 {
 		o.MaxBody = 1 << 20
 	}
+	if o.Idle == 0 {
+		o.Idle = 4
+	}
 	dialer := &net.Dialer{Timeout: o.Timeout, Resolver: o.resolver, ControlContext: o.control}
 	return &http.Client{
 		Timeout: o.Timeout,
 		Transport: &guard{o, &http.Transport{
 			DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
 			TLSHandshakeTimeout: o.Timeout, ResponseHeaderTimeout: o.Timeout, MaxResponseHeaderBytes: maxHeader,
-			MaxIdleConns: 64, MaxIdleConnsPerHost: 4, IdleConnTimeout: 10 * time.Second,
+			MaxIdleConns: 64 + o.Idle, MaxIdleConnsPerHost: o.Idle, IdleConnTimeout: 10 * time.Second,
 		}},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			switch {

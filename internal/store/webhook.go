@@ -182,26 +182,18 @@ func (s *Store) Tried(ctx context.Context, now time.Time, d Delivery, a gateway.
 		return err
 	}
 	return s.write(ctx, now, func(t *tx) error {
-		var id string
-		err := t.row(`SELECT id FROM webhooks WHERE id = $1`, d.Webhook).Scan(&id)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil // deleted meanwhile
-		} else if err != nil {
-			return err
+		q, args := `UPDATE webhooks SET failing_since = NULL WHERE id = $1`, []any{d.Webhook}
+		if d.State != Delivered {
+			q, args = `UPDATE webhooks SET failing_since = coalesce(failing_since, $2) WHERE id = $1`, append(args, ms(now))
+		}
+		if n, err := t.exec(q, args...); err != nil || n == 0 {
+			return err // none: it was deleted meanwhile
 		}
 		if _, err := t.exec(`INSERT INTO deliveries (webhook, cursor, account, openid, state, tries, first_at, next_at, out_of_order, answered)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT (webhook, cursor) DO UPDATE SET state = excluded.state, tries = excluded.tries, first_at = excluded.first_at,
 				next_at = excluded.next_at, out_of_order = excluded.out_of_order, answered = excluded.answered`,
 			d.Webhook, cursor, d.Account, d.OpenID, d.State, d.Tries, ms(d.FirstAt), ms(d.NextAt), bit(d.OutOfOrder), bit(d.Answered)); err != nil {
-			return err
-		}
-		q := `UPDATE webhooks SET failing_since = NULL WHERE id = $1 AND failing_since IS NOT NULL`
-		args := []any{d.Webhook}
-		if d.State != Delivered {
-			q, args = `UPDATE webhooks SET failing_since = $2 WHERE id = $1 AND failing_since IS NULL`, append(args, ms(now))
-		}
-		if _, err := t.exec(q, args...); err != nil {
 			return err
 		}
 		return t.attempted(now, d.Webhook, a)
@@ -218,11 +210,7 @@ func (t *tx) attempted(now time.Time, webhook string, a gateway.WebhookAttempt) 
 	if err != nil {
 		return err
 	}
-	var last int64
-	if err := t.row(`SELECT coalesce(max(id), 0) FROM webhook_attempts`).Scan(&last); err != nil {
-		return err
-	}
-	_, err = t.exec(`INSERT INTO webhook_attempts (id, webhook, at, data) VALUES ($1, $2, $3, $4)`, last+1, webhook, ms(now), string(text))
+	_, err = t.exec(`INSERT INTO webhook_attempts (webhook, at, data) VALUES ($1, $2, $3)`, webhook, ms(now), string(text))
 	return err
 }
 
@@ -331,11 +319,7 @@ func (s *Store) StartReplay(ctx context.Context, now time.Time, webhook string, 
 		return gateway.Replay{}, err
 	}
 	err = s.write(ctx, now, func(t *tx) error {
-		var id int64
-		if err := t.row(`SELECT coalesce(max(id), 0) FROM replays`).Scan(&id); err != nil {
-			return err
-		}
-		_, err := t.exec(`INSERT INTO replays (id, webhook, cursor, until, since) VALUES ($1, $2, $3, $4, $5)`, id+1, webhook, from-1, to, ms(since))
+		_, err := t.exec(`INSERT INTO replays (webhook, cursor, until, since) VALUES ($1, $2, $3, $4)`, webhook, from-1, to, ms(since))
 		return err
 	})
 	return gateway.Replay{From: formatCursor(from), To: formatCursor(to)}, err

@@ -13,9 +13,10 @@ import (
 
 // How much of the feed an endpoint has in memory.
 const (
-	mostAhead  = 1024    // entries
-	bytesAhead = 4 << 20 // of their data
-	slice      = 256     // entries read at once
+	mostAhead  = 1024                 // entries
+	bytesAhead = 4 << 20              // of their data
+	slice      = 256                  // entries read at once
+	readEvery  = 5 * time.Millisecond // under load many entries are read at once
 	saveEvery  = time.Second
 	retryStore = time.Second // after the store failed
 )
@@ -50,6 +51,7 @@ type line struct {
 	hook     store.Webhook
 	loaded   bool
 	read     string          // the feed was read up to here
+	readAt   time.Time       // when
 	tried    map[string]bool // after the endpoint's place when the line began
 	window   []*job          // in order; the first is not done
 	bytes    int             // of the data in it
@@ -57,9 +59,9 @@ type line struct {
 	retrying map[string]bool // cursors of deliveries whose next try is under way
 	busy     map[follower]bool
 	held     map[follower]hold
-	due      time.Time // when pending deliveries are to be looked at
-	waiting  bool      // some are due and wait for the end of a try
-	replays  bool      // there may be some
+	due      time.Time        // when pending deliveries are to be looked at
+	queue    []store.Delivery // those that are due
+	replays  bool             // there may be some
 	saved    string
 	savedAt  time.Time
 	failing  time.Time // no try has worked since
@@ -67,7 +69,7 @@ type line struct {
 
 func newLine(h *Hub, id string) *line {
 	return &line{
-		hub: h, id: id, reload: make(chan struct{}, 1), results: make(chan result),
+		hub: h, id: id, reload: make(chan struct{}, 1), results: make(chan result, 64),
 		tried: map[string]bool{}, retrying: map[string]bool{}, busy: map[follower]bool{}, held: map[follower]hold{},
 	}
 }
@@ -112,11 +114,15 @@ func (l *line) run() {
 		select {
 		case <-l.hub.stop:
 		case <-changed:
+			time.Sleep(readEvery - time.Since(l.readAt))
 		case <-t.C:
 		case <-l.reload:
 			l.loaded = false
 		case r := <-l.results:
 			l.ended(r)
+			for range len(l.results) {
+				l.ended(<-l.results)
+			}
 		}
 		t.Stop()
 	}
@@ -143,7 +149,7 @@ func (l *line) step() (wake time.Time, err error) {
 		return wake, err
 	}
 	wake = l.begin(now)
-	if l.due.After(now) {
+	if len(l.queue) == 0 {
 		wake = earlier(wake, l.due)
 	}
 	if at := l.place(); at != l.saved {
@@ -209,6 +215,7 @@ func (l *line) wants(e gateway.FeedEntry) bool {
 
 // fill reads on in the feed as far as there is room.
 func (l *line) fill() error {
+	l.readAt = time.Now()
 	for !l.full() {
 		entries, next, err := l.hub.Store.Feed(l.hub.ctx, l.read, slice, nil)
 		if errors.Is(err, store.ErrCursorGone) {
@@ -301,35 +308,51 @@ func (l *line) begin(now time.Time) (wake time.Time) {
 // retry starts later tries that are due: with half of the places, if there are first
 // ones too.
 func (l *line) retry(now time.Time) error {
-	if now.Before(l.due) && !l.waiting {
-		return nil
+	if len(l.queue) == 0 && !now.Before(l.due) {
+		if err := l.dueNow(now); err != nil {
+			return err
+		}
 	}
 	places := l.hook.Concurrency
 	if len(l.window) > 0 {
 		places = max(1, places/2)
 	}
+	l.queue = slices.DeleteFunc(l.queue, func(d store.Delivery) bool {
+		who := follower{d.Account, d.OpenID}
+		if l.retrying[d.Cursor] {
+			return true
+		}
+		if l.busy[who] || len(l.retrying) >= places || l.flying >= l.hook.Concurrency {
+			return false // at the end of a try
+		}
+		l.retrying[d.Cursor] = true
+		l.start(who, nil, d)
+		return true
+	})
+	if l.replays && len(l.queue) == 0 {
+		return l.replay(now)
+	}
+	return nil
+}
+
+// dueNow reads what is due into the queue, and when to look again.
+func (l *line) dueNow(now time.Time) error {
 	pending, err := l.hub.Store.PendingDeliveries(l.hub.ctx, l.id, slice)
 	if err != nil {
 		return err
 	}
-	l.due, l.waiting = now.Add(time.Hour), len(pending) == slice
+	l.due = now.Add(time.Hour)
+	if len(pending) == slice {
+		l.due = now // there may be more
+	}
 	for _, d := range pending {
 		if d.NextAt.After(now) {
-			l.due, l.waiting = d.NextAt, false
+			l.due = d.NextAt
 			break
 		}
-		who := follower{d.Account, d.OpenID}
-		switch {
-		case l.retrying[d.Cursor]:
-		case l.busy[who] || len(l.retrying) >= places || l.flying >= l.hook.Concurrency:
-			l.waiting = true
-		default:
-			l.retrying[d.Cursor] = true
-			l.start(who, nil, d)
+		if !l.retrying[d.Cursor] {
+			l.queue = append(l.queue, d)
 		}
-	}
-	if l.replays && len(pending) < slice {
-		return l.replay(now)
 	}
 	return nil
 }
