@@ -46,13 +46,13 @@ type rig struct {
 
 // A callMade is one that an endpoint has got.
 type callMade struct {
-	host, id   string
-	at         time.Time
-	event      gateway.WebhookEvent
-	kind       string
-	header     http.Header
-	body       []byte
-	began, end time.Duration // since the rig's start
+	host, id string
+	at       time.Time
+	event    gateway.WebhookEvent
+	kind     string
+	header   http.Header
+	body     []byte
+	began    time.Duration // since the rig's start
 }
 
 var began time.Time
@@ -112,13 +112,11 @@ func (r *rig) RoundTrip(req *http.Request) (*http.Response, error) {
 	go func() { done <- answer(c) }()
 	select {
 	case res := <-done:
-		c.end = time.Since(began)
 		r.mu.Lock()
 		r.calls = append(r.calls, c)
 		r.mu.Unlock()
 		return res, nil
 	case <-req.Context().Done():
-		c.end = time.Since(began)
 		r.mu.Lock()
 		r.calls = append(r.calls, c)
 		r.mu.Unlock()
