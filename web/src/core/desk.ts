@@ -273,6 +273,13 @@ function take(e: Entry) {
   } else if (t && (e.type.startsWith('follower.') || e.type === 'conversation.note' || e.type === 'conversation.changed')) {
     if (!t.lines.value.some((l) => l.cursor === e.cursor)) t.lines.value = [...t.lines.value, { cursor: e.cursor, at: e.at, type: e.type, data: e.data }];
   }
+  if (t && e.type === 'follower.media' && e.data.asset) {
+    t.lines.value = t.lines.value.map((l) => {
+      const p = l.type === 'follower.message' ? l.data?.push : undefined;
+      if (p?.MediaID === e.data.media_id) return { ...l, asset: e.data.asset };
+      return p?.ThumbMediaID === e.data.media_id ? { ...l, thumb_asset: e.data.asset } : l;
+    });
+  }
   if (e.type === 'message.accepted' || e.type === 'follower.message' || e.type === 'follower.event') {
     const s = conversations.get(key);
     if (s) s.value = { ...s.value, last_at: e.at, last: { at: e.at, type: e.type === 'message.accepted' ? 'message' : e.type, data: e.type === 'message.accepted' ? e.data.message : e.data }, unread: s.value.unread + (e.type === 'follower.message' ? 1 : 0) };

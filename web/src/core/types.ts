@@ -16,10 +16,10 @@ export interface Message {
 
 export interface Attempt { n: number; at: string; took_ms: number; outcome: string; errcode?: number; errmsg?: string; rid?: string; possible_duplicate: boolean; part?: number }
 
-/** What a follower sent or did, as callbacks tell it; asset: the gateway's copy of its media. */
-export interface Push { msgtype: string; event?: string; trigger?: string; push: any; asset?: string }
+/** What a follower sent or did, as callbacks tell it. */
+export interface Push { msgtype: string; event?: string; trigger?: string; push: any }
 
-export interface Line { cursor: string; at: string; type: string; message?: Message; data?: any }
+export interface Line { cursor: string; at: string; type: string; message?: Message; data?: any; asset?: string; thumb_asset?: string }
 
 export interface Note { id: string; at: string; by: string; text: string }
 

@@ -19,22 +19,22 @@ import { Voice } from './voice';
 const icons: Record<string, IconName> = { image: 'image', voice: 'mic', video: 'video', music: 'music', news: 'news', mpnews: 'news', mpnewsarticle: 'news', msgmenu: 'menu', wxcard: 'ticket', miniprogrampage: 'mini', link: 'link', location: 'pin' };
 
 /** Where a picture, voice or video of ours or theirs is to be had: the gateway's copy. */
-const assetURL = (asset: string | undefined) => (asset?.startsWith('asset:') ? `/v1/assets/${encodeURIComponent(asset)}` : undefined);
+const assetURL = (asset: string | undefined, account: string) => (asset?.startsWith('asset:') ? `/v1/assets/${encodeURIComponent(asset)}?account=${encodeURIComponent(account)}` : undefined);
 
 // --- what is said
 
 /** The body of one of our messages. */
-export function Body({ m, tapped }: { m: any; tapped?: Set<string> }) {
+export function Body({ m, account, tapped }: { m: any; account: string; tapped?: Set<string> }) {
   const b = m?.[m?.msgtype] ?? {};
   switch (m?.msgtype) {
     case 'text': return <div class="bub"><Rich text={String(b.content ?? '')} /></div>;
-    case 'image': return <Picture src={assetURL(b.media_id) ?? safeHref(b.media_id ?? '')} />;
-    case 'voice': return <Voice src={assetURL(b.media_id)} />;
-    case 'video': return <Film src={assetURL(b.media_id)} poster={assetURL(b.thumb_media_id)} title={b.title} />;
+    case 'image': return <Picture src={assetURL(b.media_id, account) ?? safeHref(b.media_id ?? '')} />;
+    case 'voice': return <Voice src={assetURL(b.media_id, account)} />;
+    case 'video': return <Film src={assetURL(b.media_id, account)} poster={assetURL(b.thumb_media_id, account)} title={b.title} />;
     case 'music': return (
-      <div class="bub cardy"><div class="news"><b>{b.title || kindName('music')}</b><p>{b.description}</p><Thumb src={assetURL(b.thumb_media_id)} icon="music" /></div><Kind of="music" href={b.musicurl} /></div>
+      <div class="bub cardy"><div class="news"><b>{b.title || kindName('music')}</b><p>{b.description}</p><Thumb src={assetURL(b.thumb_media_id, account)} icon="music" /></div><Kind of="music" href={b.musicurl} /></div>
     );
-    case 'news': return <>{(b.articles ?? []).map((a: any, i: number) => <Article key={i} title={a.title} text={a.description} picture={a.picurl} href={a.url} kind="news" />)}</>;
+    case 'news': return <>{(b.articles ?? []).map((a: any, i: number) => <Article key={i} title={a.title} text={a.description} href={a.url} kind="news" />)}</>;
     case 'mpnews': case 'mpnewsarticle': return <Article title={b.title ?? kindName(m.msgtype)} text={b.media_id ?? b.article_id} kind={m.msgtype} />;
     case 'msgmenu': return (
       <div class="bub mm">
@@ -44,22 +44,22 @@ export function Body({ m, tapped }: { m: any; tapped?: Set<string> }) {
       </div>
     );
     case 'miniprogrampage': return (
-      <div class="bub cardy"><div class="mp"><p class="src"><Icon name="mini" size="xs" />{b.appid}</p><b>{b.title}</b><Thumb src={assetURL(b.thumb_media_id)} icon="mini" large /></div><Kind of="miniprogrampage" /></div>
+      <div class="bub cardy"><div class="mp"><p class="src"><Icon name="mini" size="xs" />{b.appid}</p><b>{b.title}</b><Thumb src={assetURL(b.thumb_media_id, account)} icon="mini" large /></div><Kind of="miniprogrampage" /></div>
     );
     case 'wxcard': return <div class="bub cardy"><div class="news card"><b>{kindName('wxcard')}</b><p class="mono">{b.card_id}</p><Thumb icon="ticket" /></div><Kind of="wxcard" /></div>;
-    case 'link': return <Article title={b.title} text={b.description} picture={b.thumb_url} href={b.url} kind="link" />;
+    case 'link': return <Article title={b.title} text={b.description} href={b.url} kind="link" />;
   }
   return <Unknown kind={String(m?.msgtype ?? '')} raw={m} />;
 }
 
 /** The body of what a follower sent. */
-function Inbound({ d }: { d: Push }) {
+function Inbound({ d, line, account }: { d: Push; line: Line; account: string }) {
   const p = d.push ?? {};
   switch (d.msgtype) {
     case 'text': return <div class="bub"><Rich text={String(p.Content ?? '')} />{p.BizMsgMenuID && <span class="lbl"> · {t('bubble.menutap')}</span>}</div>;
-    case 'image': return <Picture src={assetURL(d.asset) ?? safeHref(p.PicURL ?? '')} />;
-    case 'voice': return <Voice src={assetURL(d.asset)} said={p.Recognition} />;
-    case 'video': case 'shortvideo': return <Film src={assetURL(d.asset)} />;
+    case 'image': return <Picture src={assetURL(line.asset, account) ?? safeHref(p.PicURL ?? '')} />;
+    case 'voice': return <Voice src={assetURL(line.asset, account)} said={p.Recognition} />;
+    case 'video': case 'shortvideo': return <Film src={assetURL(line.asset, account)} poster={assetURL(line.thumb_asset, account)} />;
     case 'location': return <Place label={p.Label} lat={p.LocationX ?? p.Latitude} lon={p.LocationY ?? p.Longitude} />;
     case 'link': return <Article title={p.Title} text={p.Description} href={p.URL} kind="link" />;
     case 'miniprogrampage': return <div class="bub cardy"><div class="mp"><p class="src"><Icon name="mini" size="xs" />{p.AppID}</p><b>{p.Title}</b><Thumb src={undefined} icon="mini" large /></div><Kind of="miniprogrampage" /></div>;
@@ -77,9 +77,9 @@ function Kind({ of, href }: { of: string; href?: string }) {
   return <p class="kind"><Icon name={icons[of] ?? 'info'} size="xs" />{kindName(of)}{safe && <a class="mla" href={safe} target="_blank" rel="noopener noreferrer nofollow">{new URL(safe).host}</a>}</p>;
 }
 
-function Article({ title, text, picture, href, kind }: { title?: string; text?: string; picture?: string; href?: string; kind: string }) {
+function Article({ title, text, href, kind }: { title?: string; text?: string; href?: string; kind: string }) {
   const safe = href ? safeHref(href) : undefined;
-  const inner = <><b>{title}</b><p>{text}</p><Thumb src={assetURL(picture)} icon={icons[kind] ?? 'news'} /></>;
+  const inner = <><b>{title}</b><p>{text}</p><Thumb icon={icons[kind] ?? 'news'} /></>;
   return (
     <div class="bub cardy">
       {safe ? <a class="news" href={safe} target="_blank" rel="noopener noreferrer nofollow">{inner}</a> : <div class="news">{inner}</div>}
@@ -137,7 +137,7 @@ function whoOf(by: By | undefined, source: string): { name: string; icon?: IconN
 function Outgoing({ m, c, tapped, same }: { m: Message; c: Conversation | undefined; tapped: Set<string>; same: boolean }) {
   const [open, setOpen] = useState(false);
   const who = whoOf(m.by, m.source);
-  const body = <Body m={m.message} tapped={tapped} />;
+  const body = <Body m={m.message} account={m.account} tapped={tapped} />;
   const parts = m.parts && m.parts > 1 ? t('state.parts', { n: m.parts_sent ?? 0, of: m.parts }) : '';
   const line = (icon: IconName, words: string, time = clockTime(Date.parse(m.accepted_at))) => (
     <p class="st"><Icon name={icon} size="xs" />{words} <span class="num">{time}</span> · <span class="by">{who.icon && <Icon name={who.icon} size="xs" />}{who.name}</span>
@@ -234,7 +234,7 @@ export function ThreadLine({ line, before, c, tapped }: { line: Line; before?: L
   return (
     <div class={`m ${same ? 'same' : ''}`} data-cursor={line.cursor} role="group" aria-label={`${name}${t('comma')}${clockTime(at)}`}>
       <Avatar id={c?.openid ?? ''} name={name} size="sm" />
-      <div class="mb"><Inbound d={d} /><p class="st"><span class="num">{clockTime(at)}</span>{d.trigger ? ` · ${t('line.restart')}` : ''}</p></div>
+      <div class="mb"><Inbound d={d} line={line} account={c?.account ?? ''} /><p class="st"><span class="num">{clockTime(at)}</span>{d.trigger ? ` · ${t('line.restart')}` : ''}</p></div>
     </div>
   );
 }

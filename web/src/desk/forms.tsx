@@ -122,7 +122,7 @@ export function KindForm({ kind, c, onCancel, onSend, verb }: { kind: FormKind; 
           </div>
         ))}
       </div>
-      <div class="kp" aria-label={t('preview')} role="img">{message?.msgtype && <Body m={message} />}</div>
+      <div class="kp" aria-label={t('preview')} role="img">{message?.msgtype && <Body m={message} account={c.account} />}</div>
       <div class="sendbar"><button type="button" class="btn quiet" onClick={onCancel}>{t('cancel')}</button><button type="submit" class="btn pri" aria-disabled={busy.value}>{verb}</button></div>
     </form>
   );

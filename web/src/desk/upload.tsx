@@ -34,7 +34,7 @@ export function startUpload(file: File, account: string, show: (u: Upload) => vo
     else set({ error: answer.errors?.[0]?.message ?? answer.detail ?? answer.title ?? `HTTP ${x.status}` });
   };
   x.onerror = () => set({ error: t('send.unreachable') });
-  x.open('POST', `/v1/assets?account=${encodeURIComponent(account)}&kind=${kind}`);
+  x.open('POST', `/v1/assets?account=${encodeURIComponent(account)}`);
   x.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
   x.send(file);
   show({ ...up });
