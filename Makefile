@@ -1,10 +1,11 @@
 # make test      all tests, under the race detector; installs what they need (Debian)
-# make check     formatting, vet, staticcheck
+# make check     formatting, vet, staticcheck, the types of the console's page
 # make generate  whatever is generated, anew
 # make bench     the benchmarks, each beside its floor
 # make shots     pictures of the phone page into ./shots
 
 GO          ?= go
+TYPESCRIPT  ?= 7.0.2
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: test check generate bench shots tools
@@ -18,6 +19,9 @@ check:
 	$(GO) vet ./...
 	cd e2e && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	$(GO) generate ./... && git diff --exit-code -- internal/console/dist
+	cd web/bundle && $(GO) vet .
+	npx --yes --package typescript@$(TYPESCRIPT) -- tsc -p web
 
 generate:
 	$(GO) generate ./...
