@@ -131,7 +131,7 @@ func (p *program) command() *cobra.Command {
 	})
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.simCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
 		p.messagesCommand(), p.conversationsCommand(), p.windowCommand(), p.tailCommand(), p.accountCommand(), p.tokenCommand(), p.keyCommand(), p.agentCommand(),
-		p.webhookCommand(), p.listenCommand(),
+		p.webhookCommand(), p.listenCommand(), p.dbCommand(),
 		p.errcodeCommand(), p.rulesCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }

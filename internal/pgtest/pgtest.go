@@ -73,7 +73,9 @@ func New(settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Run("initdb", "-D", s.Dir, "-U", "kefu", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"); err != nil {
+	if err := s.Run("initdb", "-D", s.Dir, "-U", "kefu", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
+		"--locale-provider=icu", "--icu-locale=en-US", // so that order by letters is not order by bytes, as on most servers
+		"--no-instructions"); err != nil {
 		s.Remove()
 		return nil, err
 	}
@@ -212,11 +214,7 @@ func (s *Server) Remove() {
 // DSN is the address of the server by its socket, with a new and empty schema.
 func (s *Server) DSN(t testing.TB) string {
 	t.Helper()
-	schema := fmt.Sprintf("case_%d", s.schemas.Add(1))
-	if _, err := s.SQL("CREATE SCHEMA " + schema); err != nil {
-		t.Fatal(err)
-	}
-	return s.At(schema)
+	return s.At(s.Schema(t))
 }
 
 // At is the address of the server by its socket, and of a schema ("": the public one).
@@ -226,6 +224,22 @@ func (s *Server) At(schema string) string {
 		q.Set("search_path", schema)
 	}
 	return "postgres://kefu@/postgres?" + q.Encode()
+}
+
+// Via is the address of the server and a schema by TCP, at host and port: its own,
+// those of a proxy, or several with commas.
+func (s *Server) Via(hosts, schema string) string {
+	return "postgres://kefu@" + hosts + "/postgres?sslmode=disable&search_path=" + schema
+}
+
+// Schema makes a new and empty schema and returns its name.
+func (s *Server) Schema(t testing.TB) string {
+	t.Helper()
+	schema := fmt.Sprintf("case_%d", s.schemas.Add(1))
+	if _, err := s.SQL("CREATE SCHEMA " + schema); err != nil {
+		t.Fatal(err)
+	}
+	return schema
 }
 
 // TCP is the address of the server on the network.

@@ -74,6 +74,7 @@ var promises = []struct {
 	{"MediaIDsAreRemembered", mediaIDsAreRemembered},
 	{"AFetchedURLStaysTheSame", aFetchedURLStaysTheSame},
 	{"InboundMediaComeWithTheirMessage", inboundMediaComeWithTheirMessage},
+	{"GapsAndStandingsStay", gapsAndStandingsStay},
 }
 
 func TestSQLite(t *testing.T) {
@@ -1025,8 +1026,9 @@ func secretsKeepWhatIsNotWritten(t *testing.T, open func() *Store) {
 	s = open()
 	same(t, must(s.Account(t.Context(), account))(t), a)
 	ok(t, s.PutAccount(t.Context(), noon, gateway.Account{AppID: "wx0"}))
+	ok(t, s.PutAccount(t.Context(), noon, gateway.Account{AppID: "wX1"}))
 	all := must(s.Accounts(t.Context()))(t)
-	same(t, []string{all[0].AppID, all[1].AppID}, []string{"wx0", account})
+	same(t, []string{all[0].AppID, all[1].AppID, all[2].AppID}, []string{"wX1", "wx0", account}) // by bytes
 	_, err := s.SwapToken(t.Context(), noon, account, "", kefu.Token{Value: "t"})
 	ok(t, err)
 	ok(t, s.DeleteAccount(t.Context(), noon, account))
@@ -1150,6 +1152,21 @@ func numbersAppearInTheirOrder(t *testing.T, open func() *Store) {
 	entries, _, err := s.Feed(t.Context(), "1", 10, nil)
 	ok(t, err)
 	same(t, []any{len(entries), entries[0].Type, entries[1].Cursor}, []any{2, "late", fmt.Sprint(k.Message.Seq)})
+}
+
+func gapsAndStandingsStay(t *testing.T, open func() *Store) {
+	s := open()
+	same(t, must(s.Gap(t.Context()))(t), time.Time{})
+	for _, until := range []time.Time{noon, noon.Add(time.Hour)} {
+		ok(t, s.SetGap(t.Context(), noon, until))
+		same(t, must(s.Gap(t.Context()))(t), until)
+	}
+	ok(t, s.PutAccount(t.Context(), noon, gateway.Account{AppID: account}))
+	ok(t, s.SetStanding(t.Context(), noon, account, json.RawMessage(`{"spent":true}`)))
+	ok(t, s.Close())
+	s = open()
+	same(t, must(s.Gap(t.Context()))(t), noon.Add(time.Hour))
+	same(t, string(must(s.Standing(t.Context(), account))(t)), `{"spent":true}`)
 }
 
 // What one of the databases can't keep is refused by all, and harms nobody else.

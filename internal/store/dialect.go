@@ -135,15 +135,20 @@ func migrate(ctx context.Context, d dialect, conn *sql.Conn) error {
 	if err != nil {
 		return err
 	}
-	return migrateTo(ctx, d, conn, files, nil)
-}
-
-// migrateTo runs those of files that the database does not have yet, then within
-// the same transaction what follows, if that is not nil.
-func migrateTo(ctx context.Context, d dialect, conn *sql.Conn, files []migrationFile, then func() error) (err error) {
 	if err := d.prepare(ctx, conn); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	return migrateIn(ctx, d, conn, func(done []string) error {
+		if err := known(files, done); err != nil || len(done) == len(files) {
+			return err
+		}
+		return apply(ctx, d, conn, files, len(done))
+	})
+}
+
+// migrateIn runs change in the transaction in which schemas change; it is told the
+// migrations that the database has seen.
+func migrateIn(ctx context.Context, d dialect, conn *sql.Conn, change func(done []string) error) (err error) {
 	if err := d.together(ctx, conn); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
@@ -159,12 +164,14 @@ func migrateTo(ctx context.Context, d dialect, conn *sql.Conn, files []migration
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	if err := known(files, done); err != nil {
-		return err
-	}
+	return change(done)
+}
+
+// apply runs the migrations from one on.
+func apply(ctx context.Context, d dialect, conn *sql.Conn, files []migrationFile, from int) error {
 	var before []string
 	for i, f := range files {
-		if i >= len(done) {
+		if i >= from {
 			text, err := d.migration(before, f.text)
 			if err == nil {
 				_, err = conn.ExecContext(ctx, text)
@@ -178,13 +185,8 @@ func migrateTo(ctx context.Context, d dialect, conn *sql.Conn, files []migration
 		}
 		before = append(before, f.text)
 	}
-	if len(files) > len(done) {
-		if err := d.settle(ctx, conn); err != nil {
-			return fmt.Errorf("migrate: %w", err)
-		}
-	}
-	if then != nil {
-		return then()
+	if err := d.settle(ctx, conn); err != nil {
+		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
 }

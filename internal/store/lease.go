@@ -15,6 +15,12 @@ import (
 // counter for a whole life by their own clock.
 const leaseLife = 4 * time.Second
 
+// leaseMigration is the one that makes leases.
+const leaseMigration = "0011_lease.sql"
+
+// lookEvery is how often who waits looks at the counter, at least.
+const lookEvery = 200 * time.Millisecond
+
 // A lease says that this process works on the database.
 type lease struct {
 	db     *sql.DB
@@ -66,7 +72,7 @@ func claim(ctx context.Context, d dialect, db *sql.DB, life time.Duration, waits
 			waits()
 			waits = nil
 		}
-		if !pause(ctx, life/6) {
+		if !pause(ctx, min(life/6, lookEvery)) {
 			return nil, ctx.Err()
 		}
 		// While the database does not answer, its holder can't raise the counter.

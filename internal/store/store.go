@@ -43,6 +43,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kefu-go/kefu"
@@ -206,8 +207,8 @@ func (s *Store) takeOver(ctx context.Context, o Options) (err error) {
 	return err
 }
 
-// fresh reports whether the database has no schema yet. One that has a schema which
-// this version does not know is refused.
+// fresh reports whether the database has no lease to be claimed by yet. One that has
+// a schema which this version does not know is refused.
 func (s *Store) fresh(ctx context.Context) (bool, error) {
 	conn, err := s.writer.db.Conn(ctx)
 	if err != nil {
@@ -225,7 +226,7 @@ func (s *Store) fresh(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return len(done) == 0, known(files, done)
+	return !slices.Contains(done, leaseMigration), known(files, done)
 }
 
 // unseal finds the key that the database is sealed with, or seals a new one.

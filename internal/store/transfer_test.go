@@ -1,0 +1,327 @@
+//go:build unix
+
+package store
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/pgtest"
+)
+
+// What the promises leave behind is moved: databases until every table that there
+// is has had rows in it, also those of later migrations. A gateway that opens the
+// target finds the same.
+func TestTransfer(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Shared(t)
+	dir := t.TempDir()
+	var paths []string
+	t.Run("promises", func(t *testing.T) {
+		for _, p := range promises {
+			path := filepath.Join(dir, p.name+".db")
+			paths = append(paths, path)
+			t.Run(p.name, func(t *testing.T) {
+				t.Parallel()
+				p.keep(t, func() *Store { return open(t, path, Options{}) })
+			})
+		}
+	})
+	missing := map[string]bool{}
+	for i, path := range paths {
+		filled := tablesOf(t, path)
+		useful := false
+		for name, rows := range filled {
+			if _, seen := missing[name]; !seen {
+				missing[name] = true
+			}
+			if rows > 0 && missing[name] {
+				missing[name], useful = false, true
+			}
+		}
+		if !useful {
+			continue
+		}
+		t.Run(fmt.Sprint("move", i), func(t *testing.T) {
+			before := fileSum(t, path)
+			target := server.DSN(t)
+			var last Progress
+			moved, err := Transfer(t.Context(), "sqlite:"+path, target, "", func(p Progress) { last = p })
+			ok(t, err)
+			var rows int64
+			for _, n := range filled {
+				rows += n
+			}
+			same(t, moved, Transferred{Tables: len(filled), Rows: rows})
+			if last.Rows != last.Of {
+				t.Errorf("at last %+v", last)
+			}
+			if fileSum(t, path) != before {
+				t.Error("the source was changed")
+			}
+			if _, err := Transfer(t.Context(), path, target, "", nil); err == nil || !strings.Contains(err.Error(), "must be empty") {
+				t.Errorf("moved twice: %v", err)
+			}
+			key, err := os.ReadFile(path + ".secret")
+			ok(t, err)
+			there, here := open(t, target, Options{SecretKey: kefu.Secret(strings.TrimSpace(string(key)))}), open(t, path, Options{})
+			same(t, everything(t, there), everything(t, here))
+			for _, s := range []*Store{there, here} { // numbers and identities go on
+				enqueue1(t, s, hello("oNobodyYet"))
+				same(t, len(must(s.Timeline(t.Context(), account, "oNobodyYet", "", 10))(t).Items), 1)
+			}
+			same(t, must(there.Head(t.Context()))(t), must(here.Head(t.Context()))(t))
+		})
+	}
+	for name, m := range missing {
+		if m {
+			t.Errorf("no promise fills the table %s: no move of it was seen", name)
+		}
+	}
+}
+
+// everything is what can be read of a store.
+func everything(t *testing.T, s *Store) []any {
+	t.Helper()
+	var all []any
+	for cursor := ""; ; {
+		entries, next, err := s.Feed(t.Context(), cursor, 1000, nil)
+		if cursor == "" && err != nil { // the beginning was deleted
+			all = append(all, err.Error())
+			break
+		}
+		ok(t, err)
+		if len(entries) == 0 {
+			break
+		}
+		all, cursor = append(all, entries), next
+	}
+	all = append(all, must(s.Messages(t.Context(), Filter{}, "", 1000))(t).Items,
+		must(s.Conversations(t.Context(), nil, "", 1000))(t).Items, must(s.Keys(t.Context()))(t), s.LastCommit())
+	if accounts, err := s.Accounts(t.Context()); err == nil {
+		for _, a := range accounts {
+			all = append(all, a, a.Secret.Reveal(), a.AESKey.Reveal(), must(s.Token(t.Context(), a.AppID))(t).Value.Reveal())
+		}
+	}
+	return all
+}
+
+func tablesOf(t *testing.T, path string) map[string]int64 {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	ok(t, err)
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	ok(t, err)
+	defer conn.Close()
+	names, err := column[string](t.Context(), conn, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'migrations'`)
+	ok(t, err)
+	rows := map[string]int64{}
+	for _, name := range names {
+		n, err := column[int64](t.Context(), conn, `SELECT count(*) FROM `+name)
+		ok(t, err)
+		rows[name] = n[0]
+	}
+	return rows
+}
+
+func fileSum(t *testing.T, path string) string {
+	b, err := os.ReadFile(path)
+	ok(t, err)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func TestTransferIsRefused(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Shared(t)
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{})
+	enqueue1(t, s, hello(follower))
+	target := server.DSN(t)
+	refused := func(name, from, to string, key kefu.Secret, because string) {
+		t.Helper()
+		if _, err := Transfer(t.Context(), from, to, key, nil); err == nil || !strings.Contains(err.Error(), because) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	refused("in use", path, target, "", "stop that first")
+	ok(t, s.Close())
+	refused("wrong key", path, target, kefu.Secret(strings.Repeat("x", 32)), "not the one that sealed")
+	refused("no such file", path+"x", target, "", "unable to open")
+	refused("backwards", target, path, "", "to PostgreSQL")
+	refused("between files", path, path+"2", "", "to PostgreSQL")
+	used := server.DSN(t)
+	ok(t, open(t, used, pgOptions).Close())
+	refused("target in use", path, used, "", "must be empty")
+
+	// A text that PostgreSQL can't keep is mended, and said.
+	db, err := sql.Open("sqlite", "file:"+path)
+	ok(t, err)
+	_, err = db.Exec(`UPDATE messages SET openid = 'a' || char(0) || 'b'`)
+	ok(t, err)
+	ok(t, db.Close())
+	moved, err := Transfer(t.Context(), path, target, "", nil)
+	ok(t, err)
+	same(t, moved.Mended, int64(1))
+}
+
+// released are the migrations that some version has been released with. They never
+// change; add those of a release when it is made.
+var released = []struct{ name, sum string }{
+	{"0001_kept.sql", "2472051dba52643c"},
+	{"0002_gap.sql", "4883065e6c637e8b"},
+}
+
+// A database of every released schema opens, on both engines, with what it had.
+func TestReleasedSchemasMigrate(t *testing.T) {
+	t.Parallel()
+	files, err := migrationFiles()
+	ok(t, err)
+	for i, r := range released {
+		sum := sha256.Sum256([]byte(files[i].text))
+		same(t, []string{files[i].name, hex.EncodeToString(sum[:8])}, []string{r.name, r.sum})
+	}
+	id := newID(noon)
+	seal, err := newSealer(secretKey)
+	ok(t, err)
+	rows := []struct {
+		since   int // how many migrations the table needs
+		table   string
+		columns string
+		values  []any
+	}{
+		{1, "messages", "seq, id, account, openid, msgtype, body, accepted_at, expires_at, when_closed, on_unknown, priority, source, metadata",
+			[]any{1, id[:], account, follower, "text", `{"touser":"oFollower"}`, ms(noon), ms(noon) + 1, "park", "hold", "normal", "api", `{"a":1}`}},
+		{1, "feed", "cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode", []any{1, ms(noon), account, follower, "message.accepted", 1, 1, 0, 0, 0, 0}},
+		{1, "feed", "cursor, at, account, openid, type, seq, number, attempts, duplicate, resent, errcode, data", []any{2, ms(noon), account, follower, "message.parked", 1, 1, 0, 1, 0, 45015, `{"errcode":45015}`}},
+		{1, "feed", "cursor, at, account, openid, type, data", []any{3, ms(noon), account, follower, "follower.message", `{"content":"hi"}`}},
+		{1, "idempotency", "seq, account, key, fingerprint, at", []any{1, account, "k", make([]byte, 32), ms(noon)}},
+		{1, "callbacks_seen", "cursor, account, key, at", []any{3, account, "c", ms(noon)}},
+		{1, "conversations", "id, openid, account, ledger, last_cursor", []any{7, follower, account, `{"x":1}`, 3}},
+		{1, "listing", "seq, account, number, state, errcode", []any{1, account, 1, "parked", 45015}},
+		{1, "said", "conversation, cursor", []any{7, 1}},
+		{1, "said", "conversation, cursor", []any{7, 3}},
+		{1, "accounts", "appid, settings, secret", []any{account, `{"name":"shop"}`, seal.seal("s1", account+" secret")}},
+		{1, "keys", "id, hash, name, role, accounts, created_at", []any{"key_1", make([]byte, 32), "first", "admin", "null", ms(noon)}},
+		{1, "tokens", "appid, token, expiry", []any{account, seal.seal("t1", account+" access_token"), ms(noon)}},
+		{1, "seal", "id, sealed", []any{1, seal.seal("kefu", "seal")}},
+		{2, "gap", "id, until", []any{1, ms(noon)}},
+	}
+	for engine, dsn := range map[string]func() string{
+		"SQLite":     func() string { return filepath.Join(t.TempDir(), "kefu.db") },
+		"PostgreSQL": func() string { return pgtest.Shared(t).DSN(t) },
+	} {
+		for n := range released {
+			t.Run(fmt.Sprintf("%s/%s", engine, released[n].name), func(t *testing.T) {
+				version, dsn := n+1, dsn()
+				d, err := dialectOf(dsn, Options{})
+				ok(t, err)
+				db, err := d.writer()
+				ok(t, err)
+				conn, err := db.Conn(t.Context())
+				ok(t, err)
+				ok(t, d.prepare(t.Context(), conn))
+				ok(t, migrateIn(t.Context(), d, conn, func([]string) error { return apply(t.Context(), d, conn, files[:version], 0) }))
+				_, err = conn.ExecContext(t.Context(), fmt.Sprintf(`UPDATE head SET cursor = 3, at = %d, epoch = 1, viewed = 3`, ms(noon)))
+				ok(t, err)
+				before := map[string]digest{}
+				look := func(conn *sql.Conn, table, columns string) (sum digest) {
+					names := strings.Split(columns, ", ")
+					for row, err := range rowsOf(t.Context(), conn, storedTable{name: table, columns: names, texts: make([]bool, len(names))}) {
+						ok(t, err)
+						sum.add(row)
+					}
+					return sum
+				}
+				for _, r := range rows {
+					if r.since > version {
+						continue
+					}
+					places := make([]string, len(r.values))
+					for i := range places {
+						places[i] = fmt.Sprint("$", i+1)
+					}
+					_, err := conn.ExecContext(t.Context(), d.sql(fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s)`, r.table, r.columns, strings.Join(places, ", "))), r.values...)
+					ok(t, err)
+				}
+				for _, r := range rows {
+					if r.since <= version {
+						before[r.table+r.columns] = look(conn, r.table, r.columns)
+					}
+				}
+				ok(t, conn.Close())
+				ok(t, db.Close())
+
+				s := open(t, dsn, pgOptions)
+				if conn, err = s.reader.Conn(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				for _, r := range rows {
+					if r.since <= version && look(conn, r.table, r.columns) != before[r.table+r.columns] {
+						t.Errorf("the rows of %s have changed", r.table)
+					}
+				}
+				ok(t, conn.Close())
+				m, err := s.Message(t.Context(), formatID(id))
+				ok(t, err)
+				same(t, []any{m.State, m.Outcome.ErrCode, m.PossibleDuplicate, string(m.Metadata)}, []any{gateway.Parked, 45015, true, `{"a":1}`})
+				same(t, must(s.Account(t.Context(), account))(t).Secret.Reveal(), "s1")
+				same(t, must(s.Token(t.Context(), account))(t).Value.Reveal(), "t1")
+				same(t, len(must(s.Timeline(t.Context(), account, follower, "", 10))(t).Items), 2)
+				same(t, s.LastCommit(), noon)
+				var waits []int64
+				for w, err := range s.Unfinished(t.Context()) {
+					ok(t, err)
+					waits = append(waits, w.Seq)
+				}
+				same(t, waits, []int64{1})
+				same(t, enqueue1(t, s, hello("oNew")).Seq, int64(4))
+				same(t, len(must(s.Timeline(t.Context(), account, "oNew", "", 10))(t).Items), 1)
+				if version < 2 {
+					same(t, must(s.Gap(t.Context()))(t).IsZero(), true)
+				}
+			})
+		}
+	}
+}
+
+// The translation, word by word.
+func TestToPostgres(t *testing.T) {
+	for _, tt := range []struct{ name, before, text, want string }{
+		{"types", "", `CREATE TABLE a (x TEXT PRIMARY KEY, n INTEGER NOT NULL, b BLOB CHECK (length(b) = 16), r REAL) STRICT;`,
+			`CREATE TABLE a (x TEXT COLLATE "C" PRIMARY KEY, n BIGINT NOT NULL, b BYTEA CHECK (length(b) = 16), r DOUBLE PRECISION) ;`},
+		{"identity", "", `CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER) STRICT`,
+			`CREATE TABLE a (id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY , n BIGINT) ;`},
+		{"without rowid", "", "CREATE TABLE a (x INTEGER, y INTEGER, PRIMARY KEY (x, y)) STRICT, WITHOUT ROWID;", "CREATE TABLE a (x BIGINT, y BIGINT, PRIMARY KEY (x, y))   ;"},
+		{"texts, names and comments stay", "", `INSERT INTO a VALUES ('INTEGER; -- it''s', "BLOB"); -- STRICT; INTEGER`, `INSERT INTO a VALUES ('INTEGER; -- it''s', "BLOB");`},
+		{"small words stay", "", `CREATE TABLE a (integer INTEGER, text TEXT)`, `CREATE TABLE a (integer BIGINT, text TEXT COLLATE "C");`},
+		{"cast", "", `SELECT CAST(x AS TEXT) FROM a`, `SELECT CAST(x AS TEXT) FROM a;`},
+		{"add a column", "", `ALTER TABLE a ADD COLUMN c TEXT`, `ALTER TABLE a ADD COLUMN c TEXT COLLATE "C";`},
+		{"index", "", `CREATE TABLE a (id INTEGER PRIMARY KEY, s TEXT); CREATE INDEX i ON a (s) WHERE s <> '';`,
+			`CREATE TABLE a (id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, s TEXT COLLATE "C"); CREATE INDEX i ON a (s, id) WHERE s <> '';`},
+		{"index on an earlier table", `CREATE TABLE a (id INTEGER PRIMARY KEY, s TEXT)`, `CREATE INDEX i ON a (s)`, `CREATE INDEX i ON a (s, id);`},
+		{"index that has the key", `CREATE TABLE a (id INTEGER PRIMARY KEY, s TEXT)`, `CREATE INDEX i ON a (id, s)`, `CREATE INDEX i ON a (id, s);`},
+		{"unique index", `CREATE TABLE a (id INTEGER PRIMARY KEY, s TEXT)`, `CREATE UNIQUE INDEX i ON a (s)`, `CREATE UNIQUE INDEX i ON a (s);`},
+		{"index on a table without", `CREATE TABLE a (id TEXT PRIMARY KEY, s TEXT)`, `CREATE INDEX i ON a (s)`, `CREATE INDEX i ON a (s);`},
+		{"a table made anew", `CREATE TABLE b (id INTEGER PRIMARY KEY, s TEXT); DROP TABLE IF EXISTS a; ALTER TABLE b RENAME TO a`, `CREATE INDEX i ON a (s)`, `CREATE INDEX i ON a (s, id);`},
+		{"pragma", "", `PRAGMA foreign_keys = on`, "error"},
+		{"trigger", "", `CREATE TRIGGER x`, "error"},
+	} {
+		got, err := toPostgres([]string{tt.before}, tt.text)
+		if err != nil {
+			got = "error"
+		}
+		if strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(tt.want), " ") {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
