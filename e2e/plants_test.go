@@ -15,7 +15,7 @@ import (
 //
 // All of them take minutes: KEFU_LONG=1. Without it the first is planted.
 func TestPlantedFaultsAreFound(t *testing.T) {
-	const simulation, killed = "simulation", "killed"
+	const simulation, killed, synced = "simulation", "TestKilledGatewayLosesNothing", "TestSyncedBeforeTheAnswer"
 	for i, tt := range []struct {
 		fault   string
 		harness string
@@ -36,6 +36,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			{"internal/store/writer.go", "	\"github.com/kefu-go/kefu/internal/failpoint\"\n", ""},
 			{"internal/store/writer.go", "	failpoint.Here(\"commit.after\")\n", ""},
 			{"internal/store/writer.go", "		o.done.Done()\n	}\n}\n", "	}\n}\n"}}},
+		{"the log is not synced", synced, []edit{
+			{"internal/store/sqlite.go", `{"synchronous", "full"}`, `{"synchronous", "normal"}`}}},
 		{"what was on its way at a kill is queued again", killed, []edit{
 			{"internal/store/transition.go", "		State:   gateway.Unknown,\n", "		State:   gateway.Queued,\n"}}},
 	} {
@@ -50,7 +52,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 				run = exec.Command("go", "test", "-overlay", overlay, "-run", "TestSimulation", "-count=1", "./internal/dispatch")
 				run.Dir = ".."
 				run.Env = append(os.Environ(), "KEFU_LONG=", "KEFU_SEEDS=400")
-			case killed:
+			default:
 				bin := filepath.Join(t.TempDir(), "kefu")
 				build := exec.Command("go", "build", "-overlay", overlay, "-o", bin, "./cmd/kefu")
 				build.Dir = ".."
@@ -61,7 +63,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				run = exec.Command(self, "-test.run", "TestKilledGatewayLosesNothing", "-test.count=1")
+				run = exec.Command(self, "-test.run", "^"+tt.harness+"$", "-test.count=1")
 				run.Env = append(os.Environ(), "KEFU_LONG=", "KEFU_KILLS=15", "KEFU_BIN="+bin)
 			}
 			out, err := run.CombinedOutput()

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -245,7 +246,18 @@ func holds(ctx context.Context, path string, acknowledged []string) bool {
 			return false
 		}
 	}
-	return true
+	return s.Close() == nil && whole(path)
+}
+
+// whole reports whether SQLite finds the file in order.
+func whole(path string) bool {
+	db, err := sql.Open("sqlite", "file:"+path) // the engine that ships
+	if err != nil {
+		return false
+	}
+	defer db.Close()
+	var verdict string
+	return db.QueryRow(`PRAGMA integrity_check`).Scan(&verdict) == nil && verdict == "ok"
 }
 
 // The power is cut at any moment: nothing that was acknowledged is lost. With

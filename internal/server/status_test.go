@@ -548,6 +548,9 @@ func TestTooLargeInChunks(t *testing.T) {
 		if err != nil || res.StatusCode != status {
 			t.Errorf("%d bytes: %v %v", size, res, err)
 		}
+		if err == nil {
+			res.Body.Close()
+		}
 	}
 	if held := w.held.Load(); held != 0 {
 		t.Errorf("%d bytes are held", held)
