@@ -35,6 +35,7 @@ type process struct {
 	api  string // WeChat's address
 	env  []string
 	args []string // of serve, besides
+	dir  string   // where it works; "": here
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when it has ended
 	errs bytes.Buffer
@@ -66,6 +67,7 @@ func (p *process) launch() {
 	p.t.Helper()
 	p.cmd = exec.Command(p.bin, append([]string{"serve", "--addr", p.addr, "--db", p.db}, p.args...)...)
 	p.cmd.Env = append(os.Environ(), p.env...)
+	p.cmd.Dir = p.dir
 	p.cmd.Stderr = &p.errs
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -172,9 +174,16 @@ const (
 	sureAs       = `{"rules":{"user_message":{"max":null,"seconds":172800}}}`
 )
 
-func besiege(t *testing.T) *siege {
+func besiege(t *testing.T) *siege { return besiegeOn(t, "") }
+
+// besiegeOn is besiege with a database ("": a new one on SQLite).
+func besiegeOn(t *testing.T, db string) *siege {
 	s := &siege{t: t, chance: 1, box: &outbox{kept: map[string]string{}, list: map[string][]string{}}}
 	s.p = newProcess(t, "")
+	if db != "" {
+		s.p.db, s.p.dir = db, t.TempDir()
+		s.p.env = append(s.p.env, "KEFU_SECRET_KEY="+sealingKey)
+	}
 	s.wechat = kefutest.NewServer(kefutest.Account{Callback: s.p.url() + "/callback/" + kefutest.DefaultAccount.AppID})
 	t.Cleanup(s.wechat.Close)
 	s.p.api = s.wechat.URL

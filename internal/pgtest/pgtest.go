@@ -82,19 +82,45 @@ func New(settings ...string) (*Server, error) {
 	return s, s.configure(settings)
 }
 
-// Standby makes a server that follows s, under the name that synchronous_standby_names
-// of s may have; it is not started yet.
-func (s *Server) Standby(name string, settings ...string) (*Server, error) {
+// Standby makes a server that follows s on a port (0: a free one) and starts it. It
+// returns once s waits for it with every commit.
+func (s *Server) Standby(port int) (*Server, error) {
+	const name = "standby"
 	b, err := empty()
 	if err != nil {
 		return nil, err
+	}
+	if port != 0 {
+		b.Port = port
 	}
 	at := fmt.Sprintf("host=%s port=%d user=kefu application_name=%s", s.home, s.Port, name)
 	if err := b.Run("pg_basebackup", "-D", b.Dir, "-R", "-X", "stream", "-c", "fast", "-d", at); err != nil {
 		b.Remove()
 		return nil, err
 	}
-	return b, b.configure(settings)
+	if err = b.configure(nil); err == nil {
+		err = b.Start()
+	}
+	if err == nil {
+		err = s.Set("synchronous_standby_names", name)
+	}
+	for state := ""; err == nil && state != "sync"; time.Sleep(20 * time.Millisecond) {
+		state, err = s.SQL(`SELECT sync_state FROM pg_stat_replication WHERE application_name = '` + name + `'`)
+	}
+	if err != nil {
+		b.Remove()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Set changes a setting of a running server; "" is its default.
+func (s *Server) Set(name, value string) error {
+	_, err := s.SQL(fmt.Sprintf("ALTER SYSTEM SET %s = '%s'", name, value))
+	if err == nil {
+		_, err = s.SQL("SELECT pg_reload_conf()")
+	}
+	return err
 }
 
 func empty() (*Server, error) {
@@ -177,7 +203,7 @@ func (s *Server) Start() error {
 	}
 }
 
-// Kill is kill -9 of the server and all of its processes.
+// Kill is kill -9 of the server and of all its processes.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
 // Stop ends the server at once, as an immediate stop does: it recovers at its next
@@ -191,13 +217,28 @@ func (s *Server) end(how syscall.Signal) {
 		return
 	}
 	if how == syscall.SIGKILL {
-		// Its children notice that it is gone; killed with it they write nothing more.
-		_ = syscall.Kill(-s.cmd.Process.Pid, how)
+		// Stopped it makes no more children, and killed with it they write nothing more.
+		_ = s.cmd.Process.Signal(syscall.SIGSTOP)
+		for _, child := range children(s.cmd.Process.Pid) {
+			_ = syscall.Kill(child, how)
+		}
+		_ = s.cmd.Process.Signal(how)
 	} else {
 		_ = s.cmd.Process.Signal(how)
 	}
 	<-s.ended
 	s.cmd = nil
+}
+
+// children are the processes that one has started, where the kernel tells.
+func children(of int) (pids []int) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", of, of))
+	for _, f := range strings.Fields(string(text)) {
+		if pid, err := strconv.Atoi(f); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Promote makes a standby the one that can be written.

@@ -1,0 +1,102 @@
+//go:build unix
+
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/kefu-go/kefu/internal/pgtest"
+)
+
+// rounds is few, or many with KEFU_LONG.
+func rounds(few, many int) int {
+	if os.Getenv("KEFU_LONG") != "" {
+		return many
+	}
+	return few
+}
+
+// Reliability, row 6: PostgreSQL ends at once and starts again, under load.
+func TestPostgresRestarted(t *testing.T) {
+	server := pgtest.Start(t)
+	s := besiegeOn(t, server.Via(server.TCP(), "public"))
+	s.load()
+	for round := range rounds(3, 50) {
+		s.asked.Store(int64(100 * (round + 1)))
+		time.Sleep(time.Duration(50+rand.IntN(300)) * time.Millisecond)
+		server.Stop()
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		s.catchUp()
+	}
+	s.judge(0)
+}
+
+// Reliability, row 6: the primary dies (-9, all its processes) under load, and its
+// synchronous standby is promoted. The address has both hosts.
+func TestStandbyPromoted(t *testing.T) {
+	primary := pgtest.Start(t)
+	standby, err := primary.Standby(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { standby.Remove() }()
+	hosts := fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", primary.Port, standby.Port)
+	s := besiegeOn(t, primary.Via(hosts, "public"))
+	s.load()
+	for round, last := 0, rounds(1, 20)-1; ; round++ {
+		s.asked.Store(int64(100 * (round + 1)))
+		time.Sleep(time.Duration(50+rand.IntN(300)) * time.Millisecond)
+		primary.Kill()
+		if err := standby.Promote(); err != nil {
+			t.Fatal(err)
+		}
+		// It has the settings of its primary, and would wait for a standby of its own.
+		if err := standby.Set("synchronous_standby_names", ""); err != nil {
+			t.Fatal(err)
+		}
+		s.catchUp()
+		if round == last {
+			break
+		}
+		port := primary.Port
+		primary.Remove()
+		primary = standby
+		if standby, err = primary.Standby(port); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.judge(0)
+}
+
+// Reliability, row 1 on PostgreSQL: kill -9 of the gateway at random moments; the
+// next one takes over when nothing was heard of it for the life of a lease.
+func TestKilledGatewayOnPostgres(t *testing.T) {
+	server := pgtest.Start(t)
+	s := besiegeOn(t, server.Via(server.TCP(), "public"))
+	s.load()
+	kills := rounds(3, 200)
+	for killed := range kills {
+		s.asked.Store(int64(60 * (killed + 1)))
+		time.Sleep(time.Duration(10+rand.IntN(300)) * time.Millisecond)
+		s.p.kill()
+		s.p.start()
+	}
+	s.judge(kills)
+}
+
+// catchUp waits until the clients have handed in what was asked of them.
+func (s *siege) catchUp() {
+	s.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); s.given.Load() < s.asked.Load(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("the gateway does not come back: %s", s.p.errs.String())
+		}
+	}
+}
