@@ -254,6 +254,36 @@ func (c *Client) WebhookAttempts(ctx context.Context, id, cursor string, limit i
 	return call[Page[WebhookAttempt]](ctx, c, request{method: "GET", path: path("webhooks", id, "attempts"), query: paged(url.Values{}, cursor, limit)})
 }
 
+// Export copies all that is kept of a follower to w: a line of JSON, an [Exported],
+// each. It needs an admin key. After an error what w got is not the whole.
+func (c *Client) Export(ctx context.Context, account, openid string, w io.Writer) error {
+	r := request{method: "GET", path: path("conversations", account, openid, "export")}
+	res, err := c.do(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return c.failed(r, err)
+	}
+	return nil
+}
+
+// Erase deletes all that is kept of a follower, for good. It needs an admin key.
+// What waits is canceled; what is on its way is waited for.
+func (c *Client) Erase(ctx context.Context, account, openid string) (Erased, error) {
+	return call[Erased](ctx, c, request{method: "DELETE", path: path("conversations", account, openid), longer: eraseWait})
+}
+
+// eraseWait is how much longer than other calls an erasure may take.
+const eraseWait = 10 * time.Minute
+
+// Erasures returns what was erased, the latest first, at most limit (1 to 1,000).
+func (c *Client) Erasures(ctx context.Context, limit int) ([]Erased, error) {
+	page, err := call[Page[Erased]](ctx, c, request{method: "GET", path: "/v1/erasures", query: paged(url.Values{}, "", limit)})
+	return page.Items, err
+}
+
 // Accounts returns the accounts that the key is for.
 func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 	page, err := call[Page[Account]](ctx, c, request{method: "GET", path: "/v1/accounts"})

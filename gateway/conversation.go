@@ -65,3 +65,26 @@ type TimelineEntry struct {
 	Asset      string `json:"asset,omitempty"`
 	ThumbAsset string `json:"thumb_asset,omitempty"`
 }
+
+// An Exported is one line of what is kept of a follower. The first has the Type
+// "conversation", then come "message" for ours, and the feed's types for what the
+// follower did and what was done about them.
+type Exported struct {
+	Type     string          `json:"type"`
+	At       *Time           `json:"at,omitempty"`
+	Account  string          `json:"account,omitempty"` // of "conversation"
+	OpenID   string          `json:"openid,omitempty"`  // of "conversation"
+	Ledger   json.RawMessage `json:"ledger,omitempty"`  // of "conversation": what is known of the windows, as it is stored
+	Message  *Message        `json:"message,omitempty"`
+	Attempts []Attempt       `json:"attempts,omitempty"` // of the message, oldest first
+	Data     json.RawMessage `json:"data,omitempty"`     // of the other types, as in the feed
+}
+
+// An Erased is what is left of a conversation that was erased.
+type Erased struct {
+	Account  string `json:"account"`
+	Hash     string `json:"hash"` // SHA-256 of the openid, hexadecimal
+	At       Time   `json:"at"`
+	Messages int    `json:"messages"` // that were erased; 0 in a list of erasures
+	Lines    int    `json:"lines"`    // of the feed about what the follower did; 0 in a list of erasures
+}

@@ -16,7 +16,7 @@ func (p *program) conversationsCommand() *cobra.Command {
 		Example: "  kefu conversations list", Args: p.subcommand, Run: func(*cobra.Command, []string) {},
 	}
 	e.flags(p, cmd.PersistentFlags())
-	cmd.AddCommand(p.conversationsListCommand(e), p.conversationsShowCommand(e))
+	cmd.AddCommand(p.conversationsListCommand(e), p.conversationsShowCommand(e), p.conversationsExportCommand(e), p.conversationsEraseCommand(e))
 	return cmd
 }
 
@@ -85,6 +85,70 @@ func (p *program) conversationsShowCommand(e *entrance) *cobra.Command {
 	}
 	g.flags(cmd.Flags())
 	cmd.Flags().StringVar(&account, "account", "", "appid (default: the only account)")
+	return cmd
+}
+
+func (p *program) conversationsExportCommand(e *entrance) *cobra.Command {
+	var account string
+	cmd := &cobra.Command{
+		Use: "export OPENID", Short: "Print all that is kept of a follower · 导出与某个粉丝有关的全部数据",
+		Long: "Print all that is kept of a follower, oldest first, a line of JSON each: what is known of the windows, our messages with their attempts, what the follower did. Needs an admin key.\n" +
+			"导出与某个粉丝有关的全部数据，最早的在前，每行一个 JSON：窗口台账、我方消息与每次投递、粉丝的操作。需要 admin 钥匙。",
+		Example: "  kefu conversations export oUser1", Args: arguments("OPENID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := e.open(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			appid, err := c.theAccount(cmd.Context(), account)
+			if err != nil {
+				return err
+			}
+			if err := c.Export(cmd.Context(), appid, args[0], p.stdout); err != nil {
+				return c.explained(err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&account, "account", "", "appid, also of an account that is gone (default: the only account)")
+	return cmd
+}
+
+func (p *program) conversationsEraseCommand(e *entrance) *cobra.Command {
+	var account string
+	var yes, asJSON bool
+	cmd := &cobra.Command{
+		Use: "erase OPENID", Short: "Erase all that is kept of a follower, for good · 永久删除与某个粉丝有关的全部数据",
+		Long: "Erase all that is kept of a follower, for good: messages, attempts, what the follower did, what is known of the windows. What waits is canceled, what is on its way is waited for. Only the SHA-256 of the openid stays, so that a backup can be told to erase it, too. Needs an admin key.\n" +
+			"永久删除与某个粉丝有关的全部数据：消息、投递记录、粉丝的操作、窗口台账。等待中的消息会取消，在途的等它结束。只留下 openid 的 SHA-256，供恢复备份后再次删除。需要 admin 钥匙。",
+		Example: "  kefu conversations erase oUser1 --yes", Args: arguments("OPENID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !yes {
+				return usagef("this can't be undone", "此操作无法撤销").then("add --yes", "加上 --yes 即执行")
+			}
+			c, err := e.open(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			appid, err := c.theAccount(cmd.Context(), account)
+			if err != nil {
+				return err
+			}
+			gone, err := c.Erase(cmd.Context(), appid, args[0])
+			if err != nil {
+				return c.explained(err)
+			}
+			if asJSON {
+				return p.json(gone)
+			}
+			_, err = fmt.Fprintf(p.stdout, "erased %d messages and %d other lines; sha256 %s\n", gone.Messages, gone.Lines, gone.Hash)
+			return err
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&account, "account", "", "appid, also of an account that is gone (default: the only account)")
+	fs.BoolVar(&yes, "yes", false, "really erase")
+	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 

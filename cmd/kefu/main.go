@@ -187,6 +187,8 @@ var variables = map[string]string{
 	"KEFU_API_KEY":         "key of the gateway: for serve, one that is valid besides the stored ones",
 	"KEFU_ADDR":            "where the gateway listens",
 	"KEFU_DB":              "where the gateway keeps messages",
+	"KEFU_KEEP":            "how long it keeps those that are finished",
+	"KEFU_KEEP_SIZE":       "size above which the oldest of them go",
 	"KEFU_URL":             "where the gateway is",
 	"KEFU_PUBLIC_ADDR":     "where the gateway serves callbacks alone",
 	"KEFU_SECRET_KEY":      "seals the gateway's secrets",

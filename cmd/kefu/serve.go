@@ -32,7 +32,7 @@ import (
 )
 
 func (p *program) serveCommand() *cobra.Command {
-	var addr, publicAddr, db, apiBase string
+	var addr, publicAddr, db, apiBase, keep, keepSize string
 	var allowPrivate bool
 	var assetRoom int64
 	cmd := &cobra.Command{
@@ -50,7 +50,14 @@ func (p *program) serveCommand() *cobra.Command {
 			if err := checkDSN("--db", db); err != nil {
 				return err
 			}
-			g, err := p.startGateway(cmd.Context(), gatewayConfig{addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase, allowPrivate: allowPrivate, assetRoom: assetRoom << 20})
+			kept, err := retention(keep, keepSize, db)
+			if err != nil {
+				return err
+			}
+			g, err := p.startGateway(cmd.Context(), gatewayConfig{
+				addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase, allowPrivate: allowPrivate, keep: kept,
+				assetRoom: assetRoom << 20,
+			})
 			if err != nil {
 				return err
 			}
@@ -86,6 +93,8 @@ func (p *program) serveCommand() *cobra.Command {
 	fs.StringVar(&addr, "addr", orEnv(p, "KEFU_ADDR", defaultAddr), "where the API listens; port 0 picks one")
 	fs.StringVar(&publicAddr, "public-addr", p.env["KEFU_PUBLIC_ADDR"], "a second listener that serves /callback/ alone")
 	fs.StringVar(&db, "db", defaultDB, "where messages are kept: sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME (better: KEFU_DB, which others on the machine can't see)")
+	fs.StringVar(&keep, "keep", orEnv(p, "KEFU_KEEP", defaultKeep), "how long finished messages and the feed are kept: 180d, 720h, at least 7d; 0: for ever")
+	fs.StringVar(&keepSize, "keep-size", orEnv(p, "KEFU_KEEP_SIZE", "0"), "size above which the oldest of them go, if older than 7 days: 20GB, 500MiB; 0: no limit; SQLite only")
 	addressFlag(fs, &apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
 	fs.BoolVar(&allowPrivate, "allow-private", false, allowPrivateUsage)
 	fs.Int64Var(&assetRoom, "asset-room", assets.DefaultRoom>>20, "MiB of files that an account may have")
@@ -133,8 +142,9 @@ type gatewayConfig struct {
 	addr, publicAddr string
 	db               string // a file or a dsn
 	apiBase          string
-	allowPrivate     bool             // URLs may lead to this machine and private networks
-	assetRoom        int64            // bytes of assets per account; default [assets.DefaultRoom]
+	allowPrivate     bool  // URLs may lead to this machine and private networks
+	assetRoom        int64 // bytes of assets per account; default [assets.DefaultRoom]
+	keep             store.Retention
 	now              func() time.Time // nil: the real time; else one that may jump
 	log              *slog.Logger     // default: on stderr
 	listener         net.Listener     // default: on addr
@@ -210,7 +220,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		Egress: egress.Options{AllowPrivate: c.allowPrivate}, Room: c.assetRoom, Now: c.now, Log: log,
 	}
 	g.dispatcher, err = dispatch.Start(ctx, dispatch.Config{
-		Store: g.store, BaseURL: c.apiBase, Now: c.now, Log: log, Media: library,
+		Store: g.store, BaseURL: c.apiBase, Keep: c.keep, Now: c.now, Log: log, Media: library,
 		Tokens: center.Source,
 	})
 	if err != nil {

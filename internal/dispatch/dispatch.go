@@ -37,6 +37,7 @@ type Config struct {
 	Slots       int              // most posts at once; default 64
 	SendTimeout time.Duration    // of one post; default 5 s
 	Retries     Retries          // default [DefaultRetries]
+	Keep        store.Retention  // default: for ever
 	Heartbeat   time.Duration    // default 5 s; at most a third of [ledger.LongestGap]
 	Media       Media            // default: none; then media ids alone can be sent, and none is renewed
 }
@@ -185,6 +186,7 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 	}
 	d.running.Go(d.keepTime)
 	d.running.Go(d.beat)
+	d.running.Go(d.tidy)
 	return d, nil
 }
 
@@ -231,26 +233,50 @@ func (d *Dispatcher) keepTime() {
 	}
 }
 
+// tidyEvery is the pause between two times of forgetting what is kept for a time
+// only, and tidyShare the most of the time that it takes then.
+const (
+	tidyEvery = time.Hour
+	tidyShare = 10 // per cent
+)
+
+// tidy has the store forget, in slices, with pauses in which the others have it.
+func (d *Dispatcher) tidy() {
+	for wait := time.Minute; ; {
+		t := time.NewTimer(wait)
+		select {
+		case <-d.stop:
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		began := time.Now()
+		n, err := d.Store.Prune(context.Background(), d.Now(), d.Keep)
+		switch {
+		case d.lost(err):
+			return
+		case err != nil:
+			d.Log.Error("old things can't be forgotten; trying again in an hour", "error", err)
+			fallthrough
+		case n == 0:
+			wait = tidyEvery
+		default:
+			wait = time.Since(began) * (100/tidyShare - 1)
+		}
+	}
+}
+
 // beat writes down every so often that callbacks can be kept, so that a start can
-// tell for how long they could not; and it has the store forget what it keeps for
-// days only.
+// tell for how long they could not.
 func (d *Dispatcher) beat() {
 	tick := time.NewTicker(d.Heartbeat)
 	defer tick.Stop()
 	var failing time.Time
-	var pruned time.Time
 	for {
 		select {
 		case <-d.stop:
 			return
 		case <-tick.C:
-		}
-		if now := time.Now(); now.Sub(pruned) > time.Hour {
-			for pruned = now; !d.stopping(); {
-				if n, err := d.Store.Prune(context.Background(), d.Now()); n == 0 || err != nil {
-					break // a failure shows below, and in an hour there is another try
-				}
-			}
 		}
 		_ = d.saveStandings(context.Background()) // a failure shows below
 		switch err := d.Store.Heartbeat(context.Background(), d.Now()); {

@@ -645,7 +645,7 @@ func TestOldKeysAreForgotten(t *testing.T) {
 		r.accept("oUser1", "x", func(s *gateway.Submission) { s.IdempotencyKey = "order-7" })
 		time.Sleep(201 * time.Hour) // the rig's second heartbeat; keys live for 168 h
 		synctest.Wait()
-		if n, err := r.store.Prune(r.t.Context(), time.Now()); n != 0 || err != nil {
+		if n, err := r.store.Prune(r.t.Context(), time.Now(), store.Retention{}); n != 0 || err != nil {
 			t.Errorf("%d were left to forget, %v", n, err)
 		}
 	})

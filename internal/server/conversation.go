@@ -119,6 +119,78 @@ func (s *Server) getWindow(c *call) (int, any, error) {
 	return http.StatusOK, w, nil
 }
 
+// formerFollower is follower also for an account that is gone: what is kept of its
+// followers stays until it is erased.
+func (c *call) formerFollower() (account, openid string, err error) {
+	if account = c.PathValue("account"); !c.sees(account) {
+		return "", "", refuse(gateway.UnknownAccount)
+	}
+	return account, c.PathValue("openid"), nil
+}
+
+// exportConversation streams; a failure after the first line cuts the answer off,
+// so that nobody takes it for the whole.
+func (s *Server) exportConversation(c *call) (int, any, error) {
+	account, openid, err := c.formerFollower()
+	if err != nil {
+		return 0, nil, err
+	}
+	began := false
+	for line, err := range s.Store.Export(c.Context(), account, openid) {
+		if err != nil && !began {
+			return 0, nil, err
+		}
+		var text []byte
+		if err == nil {
+			text, err = encode(line)
+		}
+		if err != nil {
+			s.Log.ErrorContext(c.Context(), "an export broke off", "err", err)
+			panic(http.ErrAbortHandler)
+		}
+		if !began {
+			began = true
+			h := c.w.Header()
+			h.Set("Content-Type", "application/x-ndjson")
+			h.Set("Cache-Control", "no-store")
+			h.Set("X-Content-Type-Options", "nosniff")
+		}
+		c.deadline((*http.ResponseController).SetWriteDeadline, writeTime)
+		if _, err := c.w.Write(text); err != nil {
+			return 0, nil, nil // the client is gone
+		}
+	}
+	return 0, nil, nil
+}
+
+// eraseTime is how long an erasure may take: what is on its way is waited for.
+const eraseTime = 10 * time.Minute
+
+func (s *Server) eraseConversation(c *call) (int, any, error) {
+	account, openid, err := c.formerFollower()
+	if err != nil {
+		return 0, nil, err
+	}
+	c.deadline((*http.ResponseController).SetWriteDeadline, eraseTime)
+	gone, err := s.Engine.Erase(c.Context(), account, openid)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, gone, nil
+}
+
+func (s *Server) listErasures(c *call) (int, any, error) {
+	limit, err := c.limit()
+	if err != nil {
+		return 0, nil, err
+	}
+	all, err := s.Store.Erasures(c.Context(), c.key.Accounts, limit)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, full(gateway.Page[gateway.Erased]{Items: all}), nil
+}
+
 func (s *Server) postTyping(c *call) (int, any, error) {
 	var r gateway.TypingRequest
 	if c.ContentLength != 0 {

@@ -97,6 +97,12 @@ func routes() []route {
 			says: "List what was said, newest first", params: "cursor limit", out: out{200: gateway.Page[gateway.TimelineEntry]{}}, codes: "invalid-request unknown-account not-found"}},
 		{"GET", "/v1/conversations/{account}/{openid}/window", readers, (*Server).getWindow, doc{
 			says: "Show whether a follower may be written to", out: out{200: gateway.Window{}}, codes: "unknown-account"}},
+		{"GET", "/v1/conversations/{account}/{openid}/export", admins, (*Server).exportConversation, doc{
+			says: "Export all that is kept of a follower, oldest first: a line of JSON each; the last may be missing if the answer breaks off", out: out{200: gateway.Exported{}}, media: "application/x-ndjson", codes: "unknown-account not-found"}},
+		{"DELETE", "/v1/conversations/{account}/{openid}", admins, (*Server).eraseConversation, doc{
+			says: "Erase all that is kept of a follower; what waits is canceled", out: out{200: gateway.Erased{}}, codes: "unknown-account"}},
+		{"GET", "/v1/erasures", admins, (*Server).listErasures, doc{
+			says: "List erasures, the latest first: after a backup was restored, whose conversations have to be erased again", params: "limit", out: out{200: gateway.Page[gateway.Erased]{}}, codes: "invalid-request"}},
 		{"POST", "/v1/conversations/{account}/{openid}/typing", senders, (*Server).postTyping, doc{
 			says: "Show the follower that somebody types, or no longer", in: gateway.TypingRequest{}, out: out{204: nil},
 			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account window-closed allowance-spent wechat-refused wechat-unreachable"}},

@@ -6,6 +6,7 @@ package server
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -147,6 +148,11 @@ type Engine interface {
 	// Typing shows or ends "typing…". Problem: unknown-account; else WeChat's answer.
 	Typing(ctx context.Context, account, openid string, on bool) error
 
+	// Erase deletes all that is kept of a follower, also of an account that is gone,
+	// and notes that by the hash of the openid. What waits is canceled, what is on its
+	// way waited for.
+	Erase(ctx context.Context, account, openid string) (gateway.Erased, error)
+
 	// PutAccount makes or replaces an account. Its empty secrets keep those that are
 	// stored. The result has no secrets.
 	PutAccount(ctx context.Context, a gateway.Account) (gateway.Account, error)
@@ -206,6 +212,11 @@ type Store interface {
 	Conversation(ctx context.Context, account, openid string) (gateway.Conversation, error)
 	// Timeline, newest first.
 	Timeline(ctx context.Context, account, openid, cursor string, limit int) (gateway.Page[gateway.TimelineEntry], error)
+
+	// Export yields all that is kept of a follower, oldest first.
+	Export(ctx context.Context, account, openid string) iter.Seq2[gateway.Exported, error]
+	// Erasures, the latest first.
+	Erasures(ctx context.Context, accounts []string, limit int) ([]gateway.Erased, error)
 
 	// Feed returns entries after the cursor, oldest first, and where to go on: the
 	// next cursor moves also over entries of other accounts.

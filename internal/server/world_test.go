@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -334,6 +335,18 @@ func (w *world) Typing(_ context.Context, _, _ string, on bool) error {
 	return w.typingErr
 }
 
+func (w *world) Erase(_ context.Context, account, openid string) (gateway.Erased, error) {
+	gone := gateway.Erased{Account: account, Hash: strings.Repeat("ab", 32), At: gateway.At(start)}
+	w.messages = slices.DeleteFunc(w.messages, func(m gateway.Message) bool {
+		if m.Account != account || m.OpenID != openid {
+			return false
+		}
+		gone.Messages++
+		return true
+	})
+	return gone, nil
+}
+
 func (w *world) PutAccount(_ context.Context, a gateway.Account) (gateway.Account, error) {
 	w.accounts[a.AppID] = a
 	return a, nil
@@ -470,6 +483,32 @@ func (w *shelf) Timeline(_ context.Context, account, _, _ string, _ int) (gatewa
 		}
 	}
 	return page, nil
+}
+
+func (w *shelf) Export(_ context.Context, account, openid string) iter.Seq2[gateway.Exported, error] {
+	return func(yield func(gateway.Exported, error) bool) {
+		if openid != "oFollower" {
+			yield(gateway.Exported{}, fault(gateway.NotFound))
+			return
+		}
+		if !yield(gateway.Exported{Type: "conversation", Account: account, OpenID: openid}, nil) {
+			return
+		}
+		for _, m := range w.messages {
+			if m.Account == account && !yield(gateway.Exported{Type: "message", Message: &m}, nil) {
+				return
+			}
+		}
+		if w.readErr != nil {
+			yield(gateway.Exported{}, w.readErr)
+		}
+	}
+}
+
+func (w *shelf) Erasures(_ context.Context, accounts []string, limit int) ([]gateway.Erased, error) {
+	all := []gateway.Erased{{Account: shop, Hash: strings.Repeat("ab", 32), At: gateway.At(start)}, {Account: other, Hash: strings.Repeat("cd", 32), At: gateway.At(start)}}
+	all = slices.DeleteFunc(all, func(e gateway.Erased) bool { return len(accounts) > 0 && !slices.Contains(accounts, e.Account) })
+	return all[:min(limit, len(all))], nil
 }
 
 // say appends to the feed.
@@ -643,12 +682,18 @@ func (w *world) conforms(r *http.Request, a answer) {
 	case schema == nil && len(a.body) > 0:
 		w.t.Errorf("%s: the description has no %s for %d", r.Pattern, media, a.StatusCode)
 	case strings.HasSuffix(media, "json"):
-		var v any
-		if err := json.Unmarshal(a.body, &v); err != nil {
-			w.t.Errorf("%s: %v: %s", r.Pattern, err, a.body)
+		values := [][]byte{a.body}
+		if media == "application/x-ndjson" {
+			values = bytes.Split(bytes.TrimSuffix(a.body, []byte("\n")), []byte("\n"))
 		}
-		for _, bad := range conforms(described(), schema, v, "answer") {
-			w.t.Errorf("%s: %s, says the description: %s", r.Pattern, bad, a.body)
+		for _, text := range values {
+			var v any
+			if err := json.Unmarshal(text, &v); err != nil {
+				w.t.Errorf("%s: %v: %s", r.Pattern, err, text)
+			}
+			for _, bad := range conforms(described(), schema, v, "answer") {
+				w.t.Errorf("%s: %s, says the description: %s", r.Pattern, bad, text)
+			}
 		}
 	}
 }

@@ -55,6 +55,12 @@ var promises = []struct {
 	{"DeskChangesAreAllOrNone", deskChangesAreAllOrNone},
 	{"SearchFindsWhatWasSaid", searchFindsWhatWasSaid},
 	{"SessionsAndLinksEnd", sessionsAndLinksEnd},
+	{"FinishedMessagesArePruned", finishedMessagesArePruned},
+	{"NothingYoungIsPruned", nothingYoungIsPruned},
+	{"PrunedFeedSaysSo", prunedFeedSaysSo},
+	{"WebhooksHoldTheFeed", webhooksHoldTheFeed},
+	{"PruningIsExact", pruningIsExact},
+	{"ErasedConversationsAreGone", erasedConversationsAreGone},
 	{"TheLastToOpenWrites", theLastToOpenWrites},
 	{"TheLastCommitIsKnown", theLastCommitIsKnown},
 	{"StandingsAreKept", standingsAreKept},
@@ -469,7 +475,7 @@ func idempotencyKeysLiveSevenDays(t *testing.T, open func() *Store) {
 		{callbackLife - time.Millisecond, 0}, {callbackLife, 3}, {callbackLife, 0},
 		{idempotencyLife - time.Millisecond, 0}, {idempotencyLife, 3}, {idempotencyLife, 0}, {2 * idempotencyLife, 1},
 	} {
-		n, err := s.Prune(t.Context(), noon.Add(tt.after))
+		n, err := s.Prune(t.Context(), noon.Add(tt.after), Retention{})
 		ok(t, err)
 		if n != tt.want {
 			t.Errorf("after %v: %d pruned, want %d", tt.after, n, tt.want)
@@ -1000,8 +1006,7 @@ func cursorsAreChecked(t *testing.T, open func() *Store) {
 		enqueue1(t, s, hello(follower))
 	}
 	ok(t, s.write(t.Context(), noon, func(t *tx) error {
-		_, err := t.exec(`DELETE FROM feed WHERE cursor <= 2`)
-		return err
+		return t.put(`UPDATE retention SET pruned = 2`)
 	}))
 	_, _, err = s.Feed(t.Context(), "1", 1, nil)
 	wants(t, err, ErrCursorGone)

@@ -159,8 +159,8 @@ func suppliedTokensReplaceAndAreRecorded(t *testing.T, open func() *Store) {
 func tokenEventsLiveNinetyDays(t *testing.T, open func() *Store) {
 	s := open()
 	ok(t, s.RecordToken(t.Context(), noon, tokenEvent(gateway.TokenFetched, "old", noon), tokenEvent(gateway.TokenFetched, "new", noon.Add(time.Millisecond))))
-	same(t, must(s.Prune(t.Context(), noon.Add(tokenEventLife-time.Millisecond)))(t), 0)
-	same(t, must(s.Prune(t.Context(), noon.Add(tokenEventLife)))(t), 1)
+	same(t, must(s.Prune(t.Context(), noon.Add(tokenEventLife-time.Millisecond), Retention{}))(t), 0)
+	same(t, must(s.Prune(t.Context(), noon.Add(tokenEventLife), Retention{}))(t), 1)
 	page, err := s.TokenEvents(t.Context(), account, "", 10)
 	ok(t, err)
 	same(t, len(page.Items), 1)

@@ -283,13 +283,17 @@ func (s *Store) Timeline(ctx context.Context, account, openid, cursor string, li
 	}
 	for _, cursor := range cursors {
 		line, seq, err := scanEntry(s.row(ctx, feedQuery+` WHERE f.cursor = $1`, cursor))
-		if err != nil {
+		if errors.Is(err, ErrNotFound) { // pruned since
+			continue
+		} else if err != nil {
 			return page, err
 		}
 		l := Line{FeedEntry: line}
 		if seq != 0 {
 			m, err := s.Load(ctx, seq)
-			if err != nil {
+			if errors.Is(err, ErrNotFound) {
+				continue
+			} else if err != nil {
 				return page, err
 			}
 			l.Message = &m

@@ -56,6 +56,14 @@ type dialect interface {
 	// spoils reports whether a refused statement spoils its transaction.
 	spoils() bool
 
+	// used is how many bytes the database takes, without what is free in it.
+	used(ctx context.Context, db *sql.DB) (int64, error)
+	// giveBack returns some of what is free in the database to the file system, if
+	// it is much, and how many pages that were.
+	giveBack(ctx context.Context, conn *sql.Conn) (int64, error)
+	// scrub overwrites what was deleted wherever the database still has it.
+	scrub(ctx context.Context, conn *sql.Conn) error
+
 	// shared reports whether processes on several machines can open the database
 	// at once, so that it takes a lease to tell who works on it.
 	shared() bool

@@ -78,7 +78,9 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 		id, retryOf                                                        []byte
 	)
 	if err := row.Scan(&cursor, &at, &e.Account, &openid, &e.Type, &message, &attempts, &duplicate, &retryAt, &data,
-		&sent, &id, &msgtype, &priority, &source, &retryOf, &metadata, &parts, &author, &content); err != nil {
+		&sent, &id, &msgtype, &priority, &source, &retryOf, &metadata, &parts, &author, &content); errors.Is(err, sql.ErrNoRows) {
+		return e, 0, ErrNotFound
+	} else if err != nil {
 		return e, 0, fmt.Errorf("read feed: %w", err)
 	}
 	e.Cursor, e.At, e.OpenID = formatCursor(cursor), gateway.At(fromMS(at)), openid.String
@@ -113,7 +115,7 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 }
 
 // Feed returns up to limit entries (1 to 1,000) after the cursor ("": from the
-// beginning), of the given accounts (none: all), and the cursor to go on from,
+// beginning of what is whole), of the given accounts (none: all), and the cursor to go on from,
 // which moves also past what was not selected. Errors: ErrCursor, ErrCursorGone.
 //
 // The data of a "message.…" entry has the id, msgtype, state, attempts, outcome,
@@ -124,14 +126,14 @@ func (s *Store) Feed(ctx context.Context, cursor string, limit int, accounts []s
 	if err != nil {
 		return nil, "", err
 	}
-	var head int64
-	var first sql.NullInt64
-	if err := s.row(ctx, `SELECT cursor, (SELECT min(cursor) FROM feed) FROM head WHERE id = 1`).Scan(&head, &first); err != nil {
+	var head, pruned int64
+	if err := s.row(ctx, `SELECT cursor, (SELECT pruned FROM retention WHERE id = 1) FROM head WHERE id = 1`).Scan(&head, &pruned); err != nil {
 		return nil, "", fmt.Errorf("read feed: %w", err)
 	}
-	if after > head || cursor != "" && first.Valid && after+1 < first.Int64 {
+	if after > head || cursor != "" && after < pruned {
 		return nil, "", ErrCursorGone
 	}
+	after = max(after, pruned)
 	limit = min(max(limit, 1), largestPage)
 	entries = []gateway.FeedEntry{}
 	rows, err := s.rows(ctx, feedQuery+` WHERE f.cursor > $1 ORDER BY f.cursor LIMIT $2`, after, max(limit, largestPage*bit(len(accounts) > 0)))

@@ -443,17 +443,21 @@ func (s *Store) Messages(ctx context.Context, f Filter, cursor string, limit int
 		if len(seqs) < slice {
 			return page, nil
 		}
+		below = seqs[len(seqs)-1]
 	}
 	page.Next = formatCursor(below)
 	return page, nil
 }
 
-// load returns the messages with these seqs, in their order.
+// load returns the messages with these seqs, in their order, without those that
+// were pruned since.
 func (s *Store) load(ctx context.Context, seqs []int64) ([]Message, error) {
 	messages := make([]Message, 0, len(seqs))
 	for _, seq := range seqs {
 		m, err := s.Load(ctx, seq)
-		if err != nil {
+		if errors.Is(err, ErrNotFound) {
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		messages = append(messages, m)

@@ -224,6 +224,25 @@ func (postgres) refused(err error) bool {
 	return false
 }
 
+func (postgres) used(context.Context, *sql.DB) (int64, error) {
+	return 0, errors.New("a limit by size works with SQLite only; keep PostgreSQL small by age")
+}
+
+// giveBack has nothing to do: autovacuum makes room for new rows.
+func (postgres) giveBack(context.Context, *sql.Conn) (int64, error) { return 0, nil }
+
+// scrub vacuums the tables that messages are in, so that nothing deleted can be read
+// with SQL's means any more. PostgreSQL does not overwrite: its files and its
+// write-ahead log lose the bytes as they are used again.
+func (postgres) scrub(ctx context.Context, conn *sql.Conn) error {
+	for _, table := range []string{"feed", "messages", "conversations", "said", "listing", "idempotency", "callbacks_seen"} {
+		if _, err := conn.ExecContext(ctx, `VACUUM `+table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (postgres) travels() bool           { return true }
 func (postgres) spoils() bool            { return true }
 func (postgres) shared() bool            { return true }

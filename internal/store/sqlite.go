@@ -40,6 +40,7 @@ func sqliteAt(path string, o Options) (sqliteFile, error) {
 		{"wal_autocheckpoint", "4000"}, // 16 MB: pages written again and again are copied once
 		{"cache_size", "-32768"},
 		{"temp_store", "memory"},
+		{"secure_delete", "on"}, // what is deleted is overwritten
 	} {
 		if !strings.Contains(o.Params, "_pragma="+p.name+"(") {
 			d.uri += "&_pragma=" + p.name + "(" + p.value + ")"
@@ -128,6 +129,50 @@ func (sqliteFile) refused(err error) bool {
 		return false
 	}
 	return strings.Contains(err.Error(), "constraint failed") // other drivers
+}
+
+func (sqliteFile) used(ctx context.Context, db *sql.DB) (n int64, err error) {
+	err = db.QueryRowContext(ctx, `SELECT (p.page_count - f.freelist_count) * s.page_size
+		FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s`).Scan(&n)
+	return n, err
+}
+
+// mostGivenBack is how many pages one slice gives back: 1 MiB, some milliseconds.
+const mostGivenBack = 256
+
+// giveBack leaves a tenth of the file free: new rows want it soon.
+func (sqliteFile) giveBack(ctx context.Context, conn *sql.Conn) (n int64, err error) {
+	var pages, free int64
+	const q = `SELECT p.page_count, f.freelist_count FROM pragma_page_count AS p, pragma_freelist_count AS f`
+	if err := conn.QueryRowContext(ctx, q).Scan(&pages, &free); err != nil {
+		return 0, err
+	}
+	if n = min(free-pages/10, mostGivenBack); n <= 0 {
+		return 0, nil
+	}
+	rows, err := conn.QueryContext(ctx, fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, n)) // works while it is read
+	if err != nil {
+		return 0, err
+	}
+	for rows.Next() {
+	}
+	return n, errors.Join(rows.Err(), rows.Close())
+}
+
+// scrub empties the write-ahead log: its old pages have what was deleted since. In
+// the file itself everything was overwritten when it was deleted.
+func (sqliteFile) scrub(ctx context.Context, conn *sql.Conn) error {
+	for range 50 {
+		var busy, pages, copied int
+		if err := conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &copied); err != nil {
+			return err
+		}
+		if busy == 0 {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond) // somebody still reads
+	}
+	return errors.New("the write-ahead log could not be emptied: somebody else reads the database file all the time; close it, then erase again")
 }
 
 func (sqliteFile) travels() bool           { return false }

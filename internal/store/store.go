@@ -294,36 +294,6 @@ func (s *Store) Heartbeat(ctx context.Context, now time.Time) error {
 // store, or the zero time: since then no callback could be kept.
 func (s *Store) LastCommit() time.Time { return s.lastCommit }
 
-const (
-	idempotencyLife = 7 * 24 * time.Hour
-	callbackLife    = 24 * time.Hour
-)
-
-// Prune forgets idempotency keys older than 7 days, callbacks older than 24 h and
-// token events older than 90 days, looking at up to a thousand of each, and returns
-// how many; call it until that is 0.
-func (s *Store) Prune(ctx context.Context, now time.Time) (int, error) {
-	var gone int64
-	err := s.write(ctx, now, func(t *tx) error {
-		keys, err := t.exec(`DELETE FROM idempotency WHERE seq IN
-			(SELECT seq FROM (SELECT seq, at FROM idempotency ORDER BY seq LIMIT 1000) AS oldest WHERE at <= $1)`,
-			ms(now.Add(-idempotencyLife)))
-		if err != nil {
-			return err
-		}
-		callbacks, err := t.exec(`DELETE FROM callbacks_seen WHERE cursor IN
-			(SELECT cursor FROM (SELECT cursor, at FROM callbacks_seen ORDER BY cursor LIMIT 1000) AS oldest WHERE at <= $1)`,
-			ms(now.Add(-callbackLife)))
-		if err != nil {
-			return err
-		}
-		events, err := t.pruneTokenEvents(now)
-		gone = keys + callbacks + events
-		return err
-	})
-	return int(gone), err
-}
-
 // write performs run in a transaction of the writer.
 func (s *Store) write(ctx context.Context, now time.Time, run func(*tx) error) error {
 	if err := ctx.Err(); err != nil {

@@ -283,13 +283,6 @@ func (s *Store) TokenEvents(ctx context.Context, appid, cursor string, limit int
 // tokenEventLife is how long events are kept.
 const tokenEventLife = 90 * 24 * time.Hour
 
-// pruneTokenEvents forgets the oldest events of the thousand that come first.
-func (t *tx) pruneTokenEvents(now time.Time) (int64, error) {
-	return t.exec(`DELETE FROM token_events WHERE id IN
-		(SELECT id FROM (SELECT id, at FROM token_events ORDER BY id LIMIT 1000) AS oldest WHERE at <= $1)`,
-		ms(now.Add(-tokenEventLife)))
-}
-
 // abandonFetches gives fetches an outcome in the middle of which a process died:
 // no other works on this database, so nobody waits for them.
 func (s *Store) abandonFetches(ctx context.Context, now time.Time) error {

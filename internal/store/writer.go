@@ -42,6 +42,7 @@ type writer struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting []*op
+	chores  []*chore
 	closed  bool
 	health  error         // of the last commit
 	cursor  int64         // committed
@@ -54,6 +55,48 @@ type writer struct {
 	lines   map[int64]line // the latest about messages, by seq; see mostLines
 	last    int            // callers in the last transaction
 	since   time.Time      // since when the view is behind
+}
+
+// A chore is work on the writer's connection outside any transaction.
+type chore struct {
+	do   func(context.Context, *sql.Conn) error
+	err  error
+	done chan struct{}
+}
+
+// between performs a chore between two transactions. It should take milliseconds:
+// everybody waits for it.
+func (w *writer) between(ctx context.Context, do func(context.Context, *sql.Conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := &chore{do: do, done: make(chan struct{})}
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return ErrClosed
+	}
+	w.chores = append(w.chores, c)
+	w.mu.Unlock()
+	w.nudge()
+	<-c.done
+	return c.err
+}
+
+// perform does a chore, or not while the store can't be written.
+func (w *writer) perform(c *chore) {
+	defer close(c.done)
+	if c.err = w.healthy(); c.err != nil {
+		return
+	}
+	if w.session == nil {
+		if w.session, c.err = newSession(context.Background(), w.dialect, w.db); c.err != nil {
+			return
+		}
+	}
+	if c.err = c.do(context.Background(), w.session.conn); c.err != nil {
+		w.drop() // nobody knows what state it is in
+	}
 }
 
 // submit puts ops in line and waits until their transaction is over. limited ones
@@ -105,11 +148,16 @@ func (w *writer) loop() {
 			batch, rest = batch[:largestBatch], batch[largestBatch:]
 		}
 		w.waiting = rest
+		chores := w.chores
+		w.chores = nil
 		closed := w.closed && len(rest) == 0
 		w.mu.Unlock()
 		if len(batch) > 0 {
 			w.last = len(batch)
 			w.commit(batch)
+		}
+		for _, c := range chores {
+			w.perform(c)
 		}
 		if w.viewDue(closed) {
 			w.view()
@@ -148,7 +196,7 @@ func (w *writer) gather() {
 // rest sleeps until there is something to do.
 func (w *writer) rest() {
 	w.mu.Lock()
-	busy := len(w.waiting) > 0 || w.closed
+	busy := len(w.waiting)+len(w.chores) > 0 || w.closed
 	wanted := w.wanted > w.viewed && w.health == nil
 	behind, health := w.cursor > w.viewed, w.health
 	w.mu.Unlock()

@@ -1,0 +1,241 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// eraseSlice is how many lines of a timeline one commit of an erasure takes.
+const eraseSlice = 200
+
+// A trace is where a follower is named besides the timeline.
+type trace struct {
+	find  string // numbers of rows; the last argument is the limit
+	by    func(account, openid string) []any
+	erase string // by number
+}
+
+func byOpenID(account, openid string) []any { return []any{openid, account} }
+
+// byText finds an openid in JSON.
+func byText(_, openid string) []any {
+	return []any{`%"openid":"` + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(openid) + `"%`}
+}
+
+// traces are all places that are not found through messages and the timeline; the
+// first are lines of the feed.
+var traces = []trace{
+	{
+		`SELECT cursor FROM feed WHERE openid = $1 AND account = $2 AND seq IS NULL AND openid IS NOT NULL AND type NOT IN ('follower.message', 'follower.event', 'conversation.note', 'conversation.changed')
+			ORDER BY cursor LIMIT $3`, byOpenID,
+		`DELETE FROM feed WHERE cursor = $1`,
+	},
+	{`SELECT DISTINCT cursor FROM deliveries WHERE openid = $1 AND account = $2 LIMIT $3`, byOpenID, `DELETE FROM deliveries WHERE cursor = $1`},
+	{`SELECT id FROM webhook_attempts WHERE data LIKE $1 ESCAPE '!' LIMIT $2`, byText, `DELETE FROM webhook_attempts WHERE id = $1`},
+}
+
+// Erase deletes all that is kept of a follower: messages with their attempts and
+// idempotency keys, what they did, what is known of their windows. It is done in
+// slices; the last one notes the erasure, by the hash of the openid alone. When it
+// returns nil no row, and with SQLite no byte of the files, has the openid or a text
+// of the conversation. Nothing new may be said meanwhile: the caller sees to that.
+// Erasing what is not there is no error. It returns how many messages and lines
+// about the follower there were.
+func (s *Store) Erase(ctx context.Context, now time.Time, account, openid string) (gateway.Erased, error) {
+	gone := gateway.Erased{Hash: eraseHash(openid), At: gateway.At(now), Account: account}
+	if err := s.settle(ctx); err != nil { // said and listing are views
+		return gone, err
+	}
+	for {
+		said, err := s.numbers(ctx, `SELECT s.cursor FROM said s JOIN conversations c ON c.id = s.conversation
+			WHERE c.openid = $1 AND c.account = $2 ORDER BY s.cursor LIMIT $3`, openid, account, eraseSlice)
+		if err != nil {
+			return gone, fmt.Errorf("erase: %w", err)
+		}
+		last := len(said) == 0
+		found := make([][]int64, len(traces))
+		for i, t := range traces {
+			if found[i], err = s.numbers(ctx, t.find, append(t.by(account, openid), eraseSlice)...); err != nil {
+				return gone, fmt.Errorf("erase: %w", err)
+			}
+			last = last && len(found[i]) == 0
+		}
+		var messages, lines int
+		err = s.write(ctx, now, func(t *tx) error {
+			messages, lines = 0, 0
+			for _, cursor := range said {
+				var seq int64
+				if err := t.row(`SELECT coalesce(max(seq), 0) FROM messages WHERE seq = $1`, cursor).Scan(&seq); err != nil {
+					return err
+				}
+				if seq != 0 {
+					messages++
+					if err := t.forget(seq); err != nil {
+						return err
+					}
+					continue
+				}
+				lines++
+				if err := t.unsay(pointOfTalk{cursor, account, openid}); err != nil {
+					return err
+				}
+				if err := t.put(`DELETE FROM callbacks_seen WHERE cursor = $1`, cursor); err != nil { // keys of events have the openid
+					return err
+				}
+				if err := t.put(`DELETE FROM feed WHERE cursor = $1`, cursor); err != nil {
+					return err
+				}
+			}
+			for i, numbers := range found {
+				for _, n := range numbers {
+					if i == 0 {
+						lines++
+					}
+					if err := t.put(traces[i].erase, n); err != nil {
+						return err
+					}
+				}
+			}
+			if !last {
+				return nil
+			}
+			for _, q := range []string{`DELETE FROM desk WHERE openid = $1 AND account = $2`, `DELETE FROM conversations WHERE openid = $1 AND account = $2`} {
+				if err := t.put(q, openid, account); err != nil {
+					return err
+				}
+			}
+			hash, err := hex.DecodeString(gone.Hash)
+			if err != nil {
+				return err
+			}
+			return t.put(`INSERT INTO erasures (account, hash, at) VALUES ($1, $2, $3) ON CONFLICT (account, hash) DO UPDATE SET at = $3`, account, hash, ms(now))
+		})
+		if err != nil {
+			return gone, fmt.Errorf("erase: %w", err)
+		}
+		gone.Messages, gone.Lines = gone.Messages+messages, gone.Lines+lines
+		if last {
+			break
+		}
+	}
+	return gone, s.between(context.WithoutCancel(ctx), s.dialect.scrub)
+}
+
+// eraseHash is by what an erasure is known.
+func eraseHash(openid string) string {
+	h := sha256.Sum256([]byte(openid))
+	return hex.EncodeToString(h[:])
+}
+
+// Erasures lists those of the given accounts (none: all), the latest first, at most
+// limit (1 to 1,000).
+func (s *Store) Erasures(ctx context.Context, accounts []string, limit int) ([]gateway.Erased, error) {
+	rows, err := s.rows(ctx, `SELECT account, hash, at FROM erasures ORDER BY at DESC, account, hash`)
+	if err != nil {
+		return nil, fmt.Errorf("list erasures: %w", err)
+	}
+	defer rows.Close()
+	all := []gateway.Erased{}
+	for len(all) < min(max(limit, 1), largestPage) && rows.Next() {
+		var e gateway.Erased
+		var hash []byte
+		var at int64
+		if err := rows.Scan(&e.Account, &hash, &at); err != nil {
+			return nil, fmt.Errorf("list erasures: %w", err)
+		}
+		e.Hash, e.At = hex.EncodeToString(hash), gateway.At(fromMS(at))
+		if len(accounts) == 0 || slices.Contains(accounts, e.Account) {
+			all = append(all, e)
+		}
+	}
+	return all, rows.Err()
+}
+
+// Export yields all that is kept of a follower, oldest first: first what is known of
+// them, then each message as it is now with its attempts, and each thing that they
+// did. [ErrNotFound] if there is nothing.
+func (s *Store) Export(ctx context.Context, account, openid string) iter.Seq2[gateway.Exported, error] {
+	return func(yield func(gateway.Exported, error) bool) {
+		if err := s.export(ctx, account, openid, yield); err != nil {
+			yield(gateway.Exported{}, err)
+		}
+	}
+}
+
+func (s *Store) export(ctx context.Context, account, openid string, yield func(gateway.Exported, error) bool) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	c, p, err := scanConversation(s.row(ctx, conversationQuery+` WHERE c.openid = $1 AND c.account = $2`, openid, account))
+	if err != nil {
+		return err
+	}
+	if !yield(gateway.Exported{Type: "conversation", Account: account, OpenID: openid, Ledger: c.Ledger}, nil) {
+		return nil
+	}
+	about, err := s.numbers(ctx, traces[0].find, openid, account, newest)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	for after := int64(0); ; {
+		said, err := s.numbers(ctx, `SELECT cursor FROM said WHERE conversation = $1 AND cursor > $2 ORDER BY cursor LIMIT $3`, p.id, after, eraseSlice)
+		if err != nil {
+			return fmt.Errorf("export: %w", err)
+		}
+		for _, cursor := range said {
+			after = cursor
+			for len(about) > 0 && about[0] < cursor {
+				if more, err := s.exportLine(ctx, about[0], yield); !more || err != nil {
+					return err
+				}
+				about = about[1:]
+			}
+			if more, err := s.exportLine(ctx, cursor, yield); !more || err != nil {
+				return err
+			}
+		}
+		if len(said) < eraseSlice {
+			break
+		}
+	}
+	for _, cursor := range about {
+		if more, err := s.exportLine(ctx, cursor, yield); !more || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exportLine yields the message that was accepted in a line, or the line. A line
+// that was pruned meanwhile is passed over.
+func (s *Store) exportLine(ctx context.Context, cursor int64, yield func(gateway.Exported, error) bool) (more bool, err error) {
+	m, err := s.Load(ctx, cursor)
+	switch {
+	case err == nil:
+		attempts, err := s.Attempts(ctx, m.ID)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+		at := m.AcceptedAt
+		return yield(gateway.Exported{Type: "message", At: &at, Message: &m.Message, Attempts: attempts}, nil), nil
+	case !errors.Is(err, ErrNotFound):
+		return false, err
+	}
+	e, _, err := scanEntry(s.row(ctx, feedQuery+` WHERE f.cursor = $1`, cursor))
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	return yield(gateway.Exported{Type: e.Type, At: &e.At, Data: json.RawMessage(e.Data)}, nil), nil
+}
