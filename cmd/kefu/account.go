@@ -40,10 +40,6 @@ func (d *direct) flags(p *program, fs *pflag.FlagSet) {
 // client returns a client for the account in KEFU_ACCOUNT. A simulator on this
 // machine is called as its own demo account unless another is named.
 func (d *direct) client(p *program) (*kefu.Client, error) {
-	if !d.yes {
-		return nil, usagef("this version's gateway does not take files yet", "这个版本的网关还不收文件").
-			then("add --direct to call WeChat without it", "加上 --direct，不经网关直接调用微信")
-	}
 	if !isAddress(d.apiBase) {
 		return nil, usagef("--api-base %s is not an address", "--api-base %s 不是地址", hostOf(d.apiBase)).
 			then("for example "+kefu.DefaultBaseURL+" or http://"+defaultSim, "例如 "+kefu.DefaultBaseURL+" 或 http://"+defaultSim)

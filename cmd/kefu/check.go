@@ -62,7 +62,7 @@ func steps() []step {
 		step{"video-without-thumb", checkVideoWithoutThumb},
 		step{"uploadimg-video", checkUploadimgVideo},
 	)
-	return append(all, gatewaySteps()...)
+	return append(append(all, gatewaySteps()...), assetSteps()...)
 }
 
 // checkTime is how long a check may take; it is made to take less than a second.

@@ -162,6 +162,9 @@ func (p *program) startDemo(ctx context.Context, addr, simAddr string) (_ *demo,
 	mux.HandleFunc("GET /song.wav", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "song.wav", time.Time{}, bytes.NewReader(sampleWAV()))
 	})
+	mux.HandleFunc("GET /hills.png", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "hills.png", time.Time{}, bytes.NewReader(samplePNG()))
+	})
 	d.server = []*http.Server{p.serve(own, p.meddled("callback", mux)), p.serve(sim, p.meddled("sim", d.wechat.Handler()))}
 	return d, p.json(struct {
 		Gateway string `json:"gateway"`

@@ -18,35 +18,60 @@ import (
 )
 
 func (p *program) mediaCommand() *cobra.Command {
-	var d direct
+	var w mediaWay
 	cmd := &cobra.Command{
 		Use: "media", Short: "Upload and fetch pictures, voices and videos · 素材的上传与下载",
-		Example: "  kefu media upload photo.jpg --direct", Args: p.subcommand, Run: func(*cobra.Command, []string) {},
+		Long: "Give files to the gateway, which keeps them as assets and uploads them to WeChat when a message needs them, or with --direct to WeChat itself.\n" +
+			"把文件交给网关保存为素材（消息需要时再上传到微信）；加 --direct 则直接上传到微信。",
+		Example: "  kefu media upload photo.jpg\n  kefu media upload photo.jpg --direct", Args: p.subcommand, Run: func(*cobra.Command, []string) {},
 	}
-	d.flags(p, cmd.PersistentFlags())
-	cmd.AddCommand(p.uploadCommand(&d), p.uploadimgCommand(&d), p.getCommand(&d))
+	w.direct.flags(p, cmd.PersistentFlags())
+	w.entrance.flags(p, cmd.PersistentFlags())
+	cmd.AddCommand(p.uploadCommand(&w), p.uploadimgCommand(&w), p.getCommand(&w))
 	return cmd
 }
 
-func (p *program) uploadCommand(d *direct) *cobra.Command {
+// A mediaWay is where files go.
+type mediaWay struct {
+	direct
+	entrance
+}
+
+// open opens the way: one of the two is nil.
+func (w *mediaWay) open(cmd *cobra.Command, p *program) (*wechatFiles, *gatewayFiles, error) {
+	if err := oneWay(cmd, w.yes); err != nil {
+		return nil, nil, err
+	}
+	if w.yes {
+		c, err := w.client(p)
+		return &wechatFiles{c}, nil, err
+	}
+	c, err := w.entrance.open(cmd.Context(), p)
+	return nil, &gatewayFiles{c, w.appid}, err
+}
+
+func (p *program) uploadCommand(w *mediaWay) *cobra.Command {
 	var kind string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "upload FILE", Short: "Store a file for three days; prints its media id · 上传临时素材",
-		Example: "  kefu media upload cover.jpg --type thumb --direct", Args: arguments("FILE"),
+		Use: "upload FILE", Short: "Store a file; prints the id of the asset, or with --direct a media id for three days · 上传素材",
+		Example: "  kefu media upload photo.jpg\n  kefu media upload cover.jpg --type thumb --direct", Args: arguments("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := d.client(p)
+			wechat, gate, err := w.open(cmd, p)
 			if err != nil {
 				return err
 			}
 			k := kefu.MediaKind(kind)
+			if gate != nil {
+				return p.uploadAsset(cmd.Context(), gate, k, args[0], asJSON)
+			}
 			if k == "" {
 				if k = kindOf(args[0]); k == "" {
 					return usagef("the name of %s does not tell what it is", "从 %s 的名字看不出类型", args[0]).
 						then("add --type image, voice, video or thumb", "加上 --type image、voice、video 或 thumb")
 				}
 			}
-			m, err := upload(cmd.Context(), c, k, args[0])
+			m, err := wechat.upload(cmd.Context(), k, args[0])
 			if err != nil {
 				return err
 			}
@@ -64,23 +89,44 @@ func (p *program) uploadCommand(d *direct) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&kind, "type", "", "image, voice, video or thumb (default: by the file's name)")
+	cmd.Flags().StringVar(&kind, "type", "", "image, voice, video or thumb: what it must be good for (with --direct default: by the file's name)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	return cmd
 }
 
-func (p *program) uploadimgCommand(d *direct) *cobra.Command {
+// uploadAsset gives a file to the gateway.
+func (p *program) uploadAsset(ctx context.Context, g *gatewayFiles, kind kefu.MediaKind, name string, asJSON bool) error {
+	a, err := g.asset(ctx, name)
+	if err == nil {
+		err = fits(a, kind, name)
+	}
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		return p.json(a)
+	}
+	p.say("kept for %s: %s of %d bytes, good for %s", "已为 %s 保存：%s，%d 字节，可作为 %s", a.Account, a.Format, a.Bytes, kindList(a))
+	_, err = fmt.Fprintln(p.stdout, inert(a.ID))
+	return err
+}
+
+func (p *program) uploadimgCommand(w *mediaWay) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "uploadimg FILE", Short: "Store a jpg or png of up to 1 MB for good; prints its URL · 上传图片，得到 URL",
-		Example: "  kefu media uploadimg cover.jpg --direct", Args: arguments("FILE"),
+		Example: "  kefu media uploadimg cover.jpg", Args: arguments("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := d.client(p)
+			wechat, gate, err := w.open(cmd, p)
 			if err != nil {
 				return err
 			}
-			url := args[0]
-			if err := uploadImage(cmd.Context(), c, &url); err != nil {
+			var to fileTaker = gate
+			if wechat != nil {
+				to = wechat
+			}
+			url, err := to.picture(cmd.Context(), args[0])
+			if err != nil {
 				return err
 			}
 			if asJSON {
@@ -96,20 +142,29 @@ func (p *program) uploadimgCommand(d *direct) *cobra.Command {
 	return cmd
 }
 
-func (p *program) getCommand(d *direct) *cobra.Command {
+func (p *program) getCommand(w *mediaWay) *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "get MEDIA_ID", Short: "Fetch temporary media, also what a follower sent · 下载临时素材",
-		Example: "  kefu media get MEDIA_ID -o photo.jpg --direct", Args: arguments("MEDIA_ID"),
+		Use: "get ID", Short: "Fetch an asset, also what a follower sent, or with --direct temporary media · 下载素材",
+		Example: "  kefu media get asset:ID -o photo.jpg\n  kefu media get MEDIA_ID -o photo.jpg --direct", Args: arguments("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := d.client(p)
+			wechat, gate, err := w.open(cmd, p)
 			if err != nil {
 				return err
 			}
 			if out == "" && isTerminal(p.stdout) {
 				return usagef("the bytes of a file would fill the terminal", "文件内容会占满终端").then("add -o FILE", "加上 -o 文件名")
 			}
-			got, err := download(cmd.Context(), c, kefu.TemporaryID(args[0]))
+			if gate != nil {
+				body, err := gate.AssetBytes(cmd.Context(), args[0])
+				if err != nil {
+					return gate.explained(err)
+				}
+				defer body.Close()
+				_, err = p.save(out, body)
+				return err
+			}
+			got, err := download(cmd.Context(), wechat.Client, kefu.TemporaryID(args[0]))
 			if err != nil {
 				return err
 			}
@@ -192,71 +247,6 @@ func download(ctx context.Context, c *kefu.Client, id kefu.TemporaryID) (*kefu.D
 // plainHTTP makes the requests that are not calls of WeChat's API. Like the SDK it
 // takes no proxy from the environment.
 var plainHTTP = &http.Client{Timeout: time.Minute, Transport: &http.Transport{}}
-
-// mediaID is the id given, or that of the file, uploaded now.
-func mediaID(ctx context.Context, c *kefu.Client, kind kefu.MediaKind, id string, args []string) (kefu.MediaID, error) {
-	if len(args) == 0 {
-		return kefu.MediaID(id), nil
-	}
-	m, err := upload(ctx, c, kind, args[0])
-	return kefu.MediaID(m.ID), err
-}
-
-// thumbID is the media id of a cover. What can't be an id or exists as a file is
-// uploaded.
-func thumbID(ctx context.Context, c *kefu.Client, thumb string) (kefu.MediaID, error) {
-	if plainID.MatchString(thumb) {
-		if _, err := os.Stat(thumb); err != nil {
-			return kefu.MediaID(thumb), nil
-		}
-	}
-	if thumb == "" {
-		return "", nil
-	}
-	m, err := upload(ctx, c, kefu.MediaThumb, thumb)
-	return kefu.MediaID(m.ID), err
-}
-
-// picture replaces the name of a file by the URL of the picture, uploaded now.
-func picture(ctx context.Context, c *kefu.Client, pic *string) error {
-	if *pic == "" || strings.HasPrefix(*pic, "http://") || strings.HasPrefix(*pic, "https://") {
-		return nil
-	}
-	return uploadImage(ctx, c, pic)
-}
-
-// needsDirect tells where a file can go, which is not yet through the gateway.
-func needsDirect(name string) error {
-	return usagef("%s is a file, and this version's gateway does not take files yet", "%s 是文件，这个版本的网关还不收文件", name).
-		then("send it with --direct; or upload it first: kefu media upload FILE --direct (a picture of an article: media uploadimg), and send what that prints",
-			"加上 --direct 发送；或先上传：kefu media upload FILE --direct（图文的封面用 media uploadimg），再用它输出的 id 或 URL 发送")
-}
-
-func uploadImage(ctx context.Context, c *kefu.Client, name *string) error {
-	if c == nil {
-		return needsDirect(*name)
-	}
-	f, err := open(*name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	*name, err = c.UploadImage(ctx, filepath.Base(*name), f)
-	return unposted(err)
-}
-
-func upload(ctx context.Context, c *kefu.Client, kind kefu.MediaKind, name string) (kefu.Media, error) {
-	if c == nil {
-		return kefu.Media{}, needsDirect(name)
-	}
-	f, err := open(name)
-	if err != nil {
-		return kefu.Media{}, err
-	}
-	defer f.Close()
-	m, err := c.Upload(ctx, kind, filepath.Base(name), f)
-	return m, unposted(err)
-}
 
 // withoutPath is an error of package os without the path, which is said already.
 func withoutPath(err error) error {

@@ -24,6 +24,7 @@ type sending struct {
 	entrusting
 	wechat  *kefu.Client // if it goes directly
 	gate    *caller      // else
+	files   fileTaker    // takes what it is made of
 	to, kf  string
 	ai      bool
 	noCheck bool
@@ -69,9 +70,8 @@ func (p *program) sendCommand() *cobra.Command {
 	return cmd
 }
 
-// A build makes the body of a message, and uploads what it is made of. c is nil if
-// the message goes through the gateway.
-type build func(ctx context.Context, c *kefu.Client, args []string) (kefu.Body, error)
+// A build makes the body of a message, and stores the files that it is made of.
+type build func(ctx context.Context, to fileTaker, args []string) (kefu.Body, error)
 
 // kinds are the commands below send: one for each kind of message.
 func (s *sending) kinds() []*cobra.Command {
@@ -89,7 +89,7 @@ func (s *sending) kinds() []*cobra.Command {
 	one := func(name string) []string { return []string{name} }
 	return []*cobra.Command{
 		kind("text TEXT", "Text; <a href> makes a link", "文本", `"你好"`, one("TEXT"), nil,
-			func(_ context.Context, _ *kefu.Client, args []string) (kefu.Body, error) {
+			func(_ context.Context, _ fileTaker, args []string) (kefu.Body, error) {
 				return kefu.Text{Content: args[0]}, nil
 			}),
 		s.mediaKind("image", "A picture", "图片", "photo.jpg", func(id kefu.MediaID) kefu.Body { return kefu.Image{MediaID: id} }),
@@ -98,16 +98,16 @@ func (s *sending) kinds() []*cobra.Command {
 		s.musicKind(kind),
 		s.newsKind(kind),
 		kind("mpnews MEDIA_ID", "A draft's or material's article", "图文消息（草稿或素材）", "MEDIA_ID", one("MEDIA_ID"), nil,
-			func(_ context.Context, _ *kefu.Client, args []string) (kefu.Body, error) {
+			func(_ context.Context, _ fileTaker, args []string) (kefu.Body, error) {
 				return kefu.MPNews{MediaID: kefu.MediaID(args[0])}, nil
 			}),
 		kind("mpnewsarticle ARTICLE_ID", "A published article", "已发布的图文", "ARTICLE_ID", one("ARTICLE_ID"), nil,
-			func(_ context.Context, _ *kefu.Client, args []string) (kefu.Body, error) {
+			func(_ context.Context, _ fileTaker, args []string) (kefu.Body, error) {
 				return kefu.MPNewsArticle{ArticleID: args[0]}, nil
 			}),
 		s.menuKind(kind),
 		kind("wxcard CARD_ID", "A coupon, looked up first unless --no-check", "卡券", "CARD_ID", one("CARD_ID"), nil,
-			func(_ context.Context, _ *kefu.Client, args []string) (kefu.Body, error) {
+			func(_ context.Context, _ fileTaker, args []string) (kefu.Body, error) {
 				return kefu.WXCard{CardID: args[0]}, nil
 			}),
 		s.miniProgramKind(kind),
@@ -122,7 +122,7 @@ type kindMaker func(use, en, zh, example string, names []string, flags func(*pfl
 // fileOrID are the arguments of a kind that consists of one file: FILE, or
 // --media-id.
 func fileOrID(cmd *cobra.Command, id *string) {
-	cmd.Flags().StringVar(id, "media-id", "", "media id, temporary or permanent, instead of FILE")
+	cmd.Flags().StringVar(id, "media-id", "", "media id, temporary or permanent, the id of an asset, or a URL, instead of FILE")
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 1 || (len(args) == 1) == (*id != "") {
 			return usagef("%s takes one FILE, or --media-id instead", "%s 需要一个文件，或 --media-id", cmd.CommandPath()).
@@ -135,10 +135,10 @@ func fileOrID(cmd *cobra.Command, id *string) {
 func (s *sending) mediaKind(name, en, zh, example string, body func(kefu.MediaID) kefu.Body) *cobra.Command {
 	var id string
 	cmd := &cobra.Command{
-		Use: name + " FILE|--media-id ID", Short: en + " · " + zh, Example: "  kefu send " + name + " " + example + " --to oUser1 --direct",
+		Use: name + " FILE|--media-id ID", Short: en + " · " + zh, Example: "  kefu send " + name + " " + example + " --to oUser1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.send(cmd, args, func(ctx context.Context, c *kefu.Client, args []string) (kefu.Body, error) {
-				media, err := mediaID(ctx, c, kefu.MediaKind(name), id, args)
+			return s.send(cmd, args, func(ctx context.Context, to fileTaker, args []string) (kefu.Body, error) {
+				media, err := mediaID(ctx, to, kefu.MediaKind(name), id, args)
 				return body(media), err
 			})
 		},
@@ -152,14 +152,14 @@ func (s *sending) videoKind() *cobra.Command {
 	var v kefu.Video
 	cmd := &cobra.Command{
 		Use: "video FILE|--media-id ID", Short: "A video with its cover · 视频",
-		Example: "  kefu send video tour.mp4 --thumb cover.jpg --title \"导览\" --to oUser1 --direct",
+		Example: "  kefu send video tour.mp4 --thumb cover.jpg --title \"导览\" --to oUser1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.send(cmd, args, func(ctx context.Context, c *kefu.Client, args []string) (kefu.Body, error) {
+			return s.send(cmd, args, func(ctx context.Context, to fileTaker, args []string) (kefu.Body, error) {
 				var err error
-				if v.MediaID, err = mediaID(ctx, c, kefu.MediaVideo, id, args); err != nil {
+				if v.MediaID, err = mediaID(ctx, to, kefu.MediaVideo, id, args); err != nil {
 					return nil, err
 				}
-				v.ThumbMediaID, err = thumbID(ctx, c, thumb)
+				v.ThumbMediaID, err = thumbID(ctx, to, kefu.MediaThumb, thumb)
 				return v, err
 			})
 		},
@@ -172,7 +172,7 @@ func (s *sending) videoKind() *cobra.Command {
 }
 
 func thumbFlag(fs *pflag.FlagSet, thumb *string) {
-	fs.StringVar(thumb, "thumb", "", "cover: a jpg file of up to 64 KB, or a media id")
+	fs.StringVar(thumb, "thumb", "", "cover: a jpg file of up to 64 KB, a media id, the id of an asset, or a URL")
 }
 
 func (s *sending) musicKind(kind kindMaker) *cobra.Command {
@@ -186,9 +186,9 @@ func (s *sending) musicKind(kind kindMaker) *cobra.Command {
 			fs.StringVar(&m.Title, "title", "", "title")
 			fs.StringVar(&m.Description, "description", "", "description")
 		},
-		func(ctx context.Context, c *kefu.Client, _ []string) (kefu.Body, error) {
+		func(ctx context.Context, to fileTaker, _ []string) (kefu.Body, error) {
 			var err error
-			m.ThumbMediaID, err = thumbID(ctx, c, thumb)
+			m.ThumbMediaID, err = thumbID(ctx, to, kefu.MediaThumb, thumb)
 			return m, err
 		})
 }
@@ -204,7 +204,7 @@ func (s *sending) newsKind(kind kindMaker) *cobra.Command {
 			fs.StringVar(&one.PicURL, "pic", "", "picture: a URL, or a jpg or png file to upload with uploadimg")
 			fs.StringArrayVar(&more, "article", nil, `a whole article as JSON, {"title","description","url","picurl"}; may be repeated`)
 		},
-		func(ctx context.Context, c *kefu.Client, _ []string) (kefu.Body, error) {
+		func(ctx context.Context, to fileTaker, _ []string) (kefu.Body, error) {
 			var news kefu.News
 			if one.Title+one.Description+one.URL+one.PicURL != "" {
 				news.Articles = append(news.Articles, one)
@@ -217,7 +217,7 @@ func (s *sending) newsKind(kind kindMaker) *cobra.Command {
 				news.Articles = append(news.Articles, article)
 			}
 			for i := range news.Articles {
-				if err := picture(ctx, c, &news.Articles[i].PicURL); err != nil {
+				if err := picture(ctx, to, &news.Articles[i].PicURL); err != nil {
 					return nil, err
 				}
 			}
@@ -257,7 +257,7 @@ func (s *sending) menuKind(kind kindMaker) *cobra.Command {
 			fs.StringArrayVar(&items, "item", nil, "answer, ID=CONTENT; may be repeated")
 			fs.StringVar(&m.Tail, "tail", "", "text below")
 		},
-		func(context.Context, *kefu.Client, []string) (kefu.Body, error) {
+		func(context.Context, fileTaker, []string) (kefu.Body, error) {
 			for _, item := range items {
 				id, content, ok := strings.Cut(item, "=")
 				if !ok {
@@ -279,9 +279,9 @@ func (s *sending) miniProgramKind(kind kindMaker) *cobra.Command {
 			fs.StringVar(&m.Title, "title", "", "title")
 			thumbFlag(fs, &thumb)
 		},
-		func(ctx context.Context, c *kefu.Client, _ []string) (kefu.Body, error) {
+		func(ctx context.Context, to fileTaker, _ []string) (kefu.Body, error) {
 			var err error
-			m.ThumbMediaID, err = thumbID(ctx, c, thumb)
+			m.ThumbMediaID, err = thumbID(ctx, to, kefu.MediaImage, thumb)
 			return m, err
 		})
 }
@@ -295,7 +295,7 @@ func (s *sending) linkKind(kind kindMaker) *cobra.Command {
 			fs.StringVar(&l.URL, "url", "", "page that it opens")
 			fs.StringVar(&l.ThumbURL, "thumb-url", "", "URL of its picture")
 		},
-		func(context.Context, *kefu.Client, []string) (kefu.Body, error) { return l, nil })
+		func(context.Context, fileTaker, []string) (kefu.Body, error) { return l, nil })
 }
 
 func (s *sending) typingKind(name, en, zh string, on bool) *cobra.Command {
@@ -337,12 +337,13 @@ func (s *sending) way(cmd *cobra.Command) (err error) {
 	}
 	if s.direct.yes {
 		if s.wechat, err = s.client(s.program); err == nil {
-			s.wechat.NoCheck = s.noCheck
+			s.wechat.NoCheck, s.files = s.noCheck, wechatFiles{s.wechat}
 			s.wechat.Rules, err = rulesFor(s.profile)
 		}
 		return err
 	}
 	s.gate, err = s.entrance.open(cmd.Context(), s.program)
+	s.files = gatewayFiles{s.gate, s.appid}
 	return err
 }
 
@@ -370,7 +371,7 @@ func (s *sending) send(cmd *cobra.Command, args []string, body build) error {
 	}
 	m := kefu.Message{To: s.to}
 	var err error
-	if m.Body, err = body(cmd.Context(), s.wechat, args); err != nil {
+	if m.Body, err = body(cmd.Context(), s.files, args); err != nil {
 		return s.report(kefu.Response{}, err)
 	}
 	if err := s.missing(cmd, m); err != nil {

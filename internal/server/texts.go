@@ -114,7 +114,7 @@ var details = map[string]text{
 	gateway.TooLarge:            {"It may have up to %d bytes.", "最多 %d 字节。"},
 	gateway.UnsupportedMedia:    {"Send the header Content-Type: application/json.", "请带上请求头 Content-Type: application/json。"},
 	gateway.IdempotencyMismatch: {"The same key came with another body within 7 days. Repeat the first body, or take a new key for a new message.", "7 天内同一个键用于了不同的请求体。请重复原来的请求体，或为新消息换一个键。"},
-	gateway.InvalidAsset:        {"Nothing was kept: %s.", "未保存：%s。"},
+	gateway.InvalidAsset:        {"Nothing was kept: %s", "未保存：%s"},
 	gateway.InvalidMessage:      {"Nothing was kept. Correct what errors names.", "未保存。请改正 errors 所列各项。"},
 	gateway.InvalidRequest:      {"Nothing was done. Correct what errors names.", "未执行。请改正 errors 所列各项。"},
 	gateway.NotYetSupported:     {"Nothing was kept. Leave out what errors names.", "未保存。请去掉 errors 所列各项。"},
