@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/jpeg"
 	"image/png"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"github.com/kefu-go/kefu/internal/assets"
 	"github.com/kefu-go/kefu/internal/dispatch"
 	"github.com/kefu-go/kefu/internal/store"
+	"github.com/kefu-go/kefu/kefutest"
 )
 
 // withMedia restarts the rig's gateway with something that gets media to WeChat.
@@ -132,6 +134,122 @@ func TestAssetsInMessages(t *testing.T) {
 		m, err := r.store.Message(t.Context(), id)
 		if err != nil || !strings.Contains(string(m.Message.Message), a.ID) || m.Attempts != 1 {
 			t.Errorf("kept is %s after %d attempts, %v; want what the sender wrote", m.Message.Message, m.Attempts, err)
+		}
+	})
+}
+
+// forget has WeChat lose all media, which the gateway can't know.
+func (r *rig) forget() {
+	r.t.Helper()
+	if err := r.wechat.SetState(`{"media":{}}`); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// WeChat refuses an id before its time: the file is uploaded anew and the message sent
+// once more. The follower sees one message, however many wait for the same file.
+func TestRefusedMediaAreRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.close()
+		lib := r.library()
+		keep := func(encode func(*bytes.Buffer)) string {
+			var file bytes.Buffer
+			encode(&file)
+			a, err := lib.Keep(t.Context(), appid, &file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a.ID
+		}
+		img := image.NewGray(image.Rect(0, 0, 8, 8))
+		photo := keep(func(b *bytes.Buffer) { _ = png.Encode(b, img) })
+		cover := keep(func(b *bytes.Buffer) { _ = jpeg.Encode(b, img, nil) })
+		music := func(id string) func(*gateway.Submission) {
+			return func(s *gateway.Submission) {
+				s.MsgType, s.Message = "music", json.RawMessage(fmt.Sprintf(`{"touser":%q,"msgtype":"music","music":{"title":"t","description":"d","musicurl":"http://a/","hqmusicurl":"http://a/","thumb_media_id":%q}}`, s.OpenID, id))
+			}
+		}
+		var ids []string
+		for i := range 20 {
+			openid := fmt.Sprint("o", i)
+			r.wechat.UserSends(openid)
+			r.accept(openid, "", picture(photo))
+			r.accept(openid, "", music(cover))
+			settle()
+		}
+		uploads := func() (n int) {
+			for _, q := range r.wechat.Requests() {
+				if q.Path == "/cgi-bin/media/upload" {
+					n++
+				}
+			}
+			return n
+		}
+		if n := uploads(); n != 2 {
+			t.Errorf("%d uploads at first, want 2", n)
+		}
+		r.forget()
+		for i := range 20 {
+			openid := fmt.Sprint("o", i)
+			ids = append(ids, r.accept(openid, "", picture(photo)), r.accept(openid, "", music(cover)), r.accept(openid, "after"))
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		for i, id := range ids {
+			r.want(fmt.Sprint("message ", i), id, gateway.Sent)
+		}
+		for i := range 20 {
+			if n := len(r.wechat.Sent(fmt.Sprint("o", i))); n != 5 {
+				t.Errorf("a follower sees %d messages, want 5", n)
+			}
+		}
+		if n := uploads(); n != 4 {
+			t.Errorf("%d uploads in the end, want 4", n)
+		}
+		first, err := r.store.Attempts(t.Context(), ids[0])
+		if err != nil || len(first) != 2 || first[0].ErrCode != 40007 || first[1].Outcome != "sent" {
+			t.Errorf("attempts of the first: %+v, %v", first, err)
+		}
+
+		// An id that the gateway has uploaded is renewed, too; of another it has no file.
+		r.wechat.UserSends("oRaw")
+		known := r.sent("o0")
+		known = known[strings.LastIndex(strings.TrimSuffix(known, " after"), " ")+1:]
+		known = strings.TrimSuffix(known, " after")
+		r.forget()
+		raw := r.accept("oRaw", "", picture(known))
+		stranger := r.accept("oRaw", "", picture("nobody-knows-this"))
+		settle()
+		r.want("an id of the gateway's", raw, gateway.Sent)
+		r.want("a stranger's", stranger, gateway.Failed)
+		m, _ := r.store.Message(t.Context(), stranger)
+		if o := m.Outcome; o == nil || o.ErrCode != 40007 || !strings.Contains(o.Reason, "POST /v1/assets") || m.Attempts != 1 {
+			t.Errorf("%d attempts, %+v", m.Attempts, m.Outcome)
+		}
+	})
+}
+
+// What WeChat refuses twice is not sent a third time.
+func TestMediaAreRenewedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.close()
+		lib := r.library()
+		var file bytes.Buffer
+		_ = png.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)))
+		a, err := lib.Keep(t.Context(), appid, &file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wechat.UserSends("oA")
+		r.wechat.Fail(kefutest.Fault{ErrCode: 40007, Next: 5})
+		id := r.accept("oA", "", picture(a.ID))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		r.want("refused twice", id, gateway.Failed)
+		if m, _ := r.store.Message(t.Context(), id); m.Attempts != 2 {
+			t.Errorf("%d attempts, want 2", m.Attempts)
 		}
 	})
 }
