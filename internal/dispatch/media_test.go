@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -320,12 +321,13 @@ func TestSlowMediaAreBounded(t *testing.T) {
 
 func TestMediaThatCannotBeHad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		m := &slowMedia{fails: func(name string) error {
 			switch {
 			case name == "bad":
 				return fmt.Errorf("%w: it answers HTTP 404", kefu.ErrMediaInvalid)
-			case broken:
+			case broken.Load():
 				return errors.New("it answers HTTP 503")
 			}
 			return nil
@@ -355,7 +357,7 @@ func TestMediaThatCannotBeHad(t *testing.T) {
 		}
 		r.stop() // nothing of it is lost
 		r.start()
-		broken = false
+		broken.Store(false)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		r.want("once it can be had", passing, gateway.Sent)
@@ -363,7 +365,7 @@ func TestMediaThatCannotBeHad(t *testing.T) {
 			t.Errorf("the follower got %q", got)
 		}
 
-		broken = true
+		broken.Store(true)
 		r.wechat.UserSends("oA")
 		over := r.accept("oA", "", picture("file:never"), func(s *gateway.Submission) { s.ExpiresAt = gateway.At(time.Now().Add(time.Hour)) })
 		time.Sleep(time.Hour + time.Second)
