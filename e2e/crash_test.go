@@ -60,6 +60,12 @@ func newProcess(t testing.TB, api string) *process {
 	}
 }
 
+// on has the gateway work on a database that is no file.
+func (p *process) on(db string) {
+	p.db, p.dir = db, p.t.TempDir()
+	p.env = append(p.env, "KEFU_SECRET_KEY="+sealingKey)
+}
+
 func (p *process) url() string { return "http://" + p.addr }
 
 // launch starts the gateway and does not wait for it.
@@ -181,8 +187,7 @@ func besiegeOn(t *testing.T, db string) *siege {
 	s := &siege{t: t, chance: 1, box: &outbox{kept: map[string]string{}, list: map[string][]string{}}}
 	s.p = newProcess(t, "")
 	if db != "" {
-		s.p.db, s.p.dir = db, t.TempDir()
-		s.p.env = append(s.p.env, "KEFU_SECRET_KEY="+sealingKey)
+		s.p.on(db)
 	}
 	s.wechat = kefutest.NewServer(kefutest.Account{Callback: s.p.url() + "/callback/" + kefutest.DefaultAccount.AppID})
 	t.Cleanup(s.wechat.Close)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +91,47 @@ func TestKilledGatewayOnPostgres(t *testing.T) {
 		s.p.start()
 	}
 	s.judge(kills)
+}
+
+// A gateway with history is stopped, moved and started again: the same messages, the
+// same key, and it goes on.
+func TestMovedToPostgres(t *testing.T) {
+	server := pgtest.Start(t)
+	s := besiege(t)
+	s.load()
+	s.asked.Store(100)
+	s.catchUp()
+	_, before := s.end()
+	s.p.kill() // the move reads what a crash left behind, too
+	file, target := s.p.db, server.Via(server.TCP(), "public")
+	out, err := exec.Command(s.p.bin, "db", "move", "--from", file, "--to", target).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `{"tables":`) {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s.p.db = target
+	s.p.dir = t.TempDir()
+	s.p.env = append(s.p.env, "KEFU_SECRET_KEY_FILE="+strings.TrimPrefix(file, "sqlite:")+".secret")
+	s.p.start()
+	s.load()
+	s.asked.Store(200)
+	s.catchUp()
+	s.judge(1)
+	_, after := s.end()
+	for id, m := range before {
+		if there, ok := after[id]; !ok || there.State != m.State {
+			t.Errorf("%s was %s and is %q", id, m.State, there.State)
+		}
+	}
+
+	out, err = exec.Command(s.p.bin, "db", "move", "--from", file, "--to", target).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "must be empty") {
+		t.Errorf("moved twice: %v: %s", err, out)
+	}
+	serve := exec.Command(s.p.bin, "serve", "--addr", "127.0.0.1:0")
+	serve.Env = append(os.Environ(), "KEFU_DB=postgres://kefu:canary@127.0.0.1:1/kefu")
+	if out, err := serve.CombinedOutput(); err == nil || strings.Contains(string(out), "canary") {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 // catchUp waits until the clients have handed in what was asked of them.

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/kefu-go/kefu/internal/pgtest"
 	"github.com/kefu-go/kefu/kefutest"
 )
 
@@ -29,6 +31,10 @@ func BenchmarkGateway(b *testing.B) {
 		b.Fatal(err)
 	}
 	p := newProcess(b, wechat.URL)
+	if os.Getenv("KEFU_BENCH") == "postgres" {
+		server := pgtest.Start(b)
+		p.on(server.Via(server.TCP(), "public"))
+	}
 	p.start()
 	defer p.kill()
 	put(b, p.url()+"/v1/accounts/"+kefutest.DefaultAccount.AppID, open)
