@@ -46,9 +46,27 @@ type Account struct {
 	// Daily is how many customer messages WeChat takes a day from this account;
 	// default: what its rules say, 500,000. At 80 % the gateway warns.
 	Daily int `json:"daily,omitempty"`
+	// Door is what its doors do: WeChat's own paths on the gateway.
+	Door *DoorSettings `json:"door,omitempty"`
 	// Standing is how the account stands with WeChat at the answer; it is not written.
 	Standing *Standing `json:"standing,omitempty"`
 }
+
+// DoorSettings say how the door answers a send.
+type DoorSettings struct {
+	// Mode is "sync" (default): the answer is WeChat's, or -1 after 2.5 s; or "queued":
+	// errcode 0 once the message is kept.
+	Mode string `json:"mode,omitempty"`
+	// Park keeps what finds the window closed until the follower acts, and answers
+	// errcode 0; by default it is refused with 45015 or 45047.
+	Park bool `json:"park,omitempty"`
+}
+
+// The door's modes.
+const (
+	DoorSync   = "sync"
+	DoorQueued = "queued"
+)
 
 // DailyLimit is Daily, or what the rules say.
 func (a Account) DailyLimit() int {
@@ -141,6 +159,12 @@ const (
 	Door  Role = "door"  // the door's paths only
 )
 
+// What a door key may call: see package door's allow-list.
+const (
+	MessagePaths = "messages" // token, custom/*, media/*, customservice/*; the default
+	AllPaths     = "all"
+)
+
 // A Key opens the API. Its text is shown once, when it is made; the gateway keeps
 // a hash.
 type Key struct {
@@ -148,6 +172,7 @@ type Key struct {
 	Name      string   `json:"name,omitempty"`
 	Role      Role     `json:"role"`
 	Accounts  []string `json:"accounts,omitempty"` // none: all
+	Paths     string   `json:"paths,omitempty"`    // of a door key: "messages" or "all"
 	CreatedAt Time     `json:"created_at"`
 	Key       string   `json:"key,omitempty"` // kf_…; only in the answer that made it
 }

@@ -61,6 +61,7 @@ type KeyRequest struct {
 	Name     string   `json:"name,omitempty"`
 	Role     Role     `json:"role"`
 	Accounts []string `json:"accounts,omitempty"` // none: all
+	Paths    string   `json:"paths,omitempty"`    // of a door key: "messages" (default) or "all"
 }
 
 // Health is how the gateway is.

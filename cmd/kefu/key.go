@@ -26,7 +26,7 @@ func (p *program) keyCreateCommand(e *entrance) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "create", Short: "Make a key; it is printed this once · 新建钥匙，只显示这一次",
-		Example: "  kefu key create --role send --name shop\n  kefu key create --role read --account wx0123456789abcdef", Args: arguments(),
+		Example: "  kefu key create --role send --name shop\n  kefu key create --role read --account wx0123456789abcdef\n  kefu key create --role door --account wx0123456789abcdef", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.Role == "" {
 				return usagef("it does not say what the key may do", "没有说明钥匙能做什么").
@@ -52,6 +52,7 @@ func (p *program) keyCreateCommand(e *entrance) *cobra.Command {
 	fs.StringVar((*string)(&r.Role), "role", "", "admin: all; send: messages; read: GET only; door: WeChat's own paths only")
 	fs.StringVar(&r.Name, "name", "", "for people")
 	fs.StringArrayVar(&r.Accounts, "account", nil, "appid that it is for; may be repeated (default: all)")
+	fs.StringVar(&r.Paths, "paths", "", "of a door key: messages (default: token, custom/*, media/*, customservice/*), or all")
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/kefu-go/kefu/internal/console"
 	"github.com/kefu-go/kefu/internal/desk"
 	"github.com/kefu-go/kefu/internal/dispatch"
+	"github.com/kefu-go/kefu/internal/door"
 	"github.com/kefu-go/kefu/internal/egress"
 	"github.com/kefu-go/kefu/internal/server"
 	"github.com/kefu-go/kefu/internal/store"
@@ -163,6 +164,7 @@ type runningGateway struct {
 	webhooks       *webhook.Hub
 	desk           *desk.Desk
 	server         *server.Server
+	door           *door.Door
 	endAssets      func() // ends what goes on with them by itself
 	servers        []*http.Server
 }
@@ -247,6 +249,9 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	if err = g.startWebhooks(ctx, c, log); err != nil {
 		return nil, err
 	}
+	if err = g.openDoor(c, center, now, log); err != nil {
+		return nil, err
+	}
 	handler := g.server.Handler()
 	if c.front != nil {
 		handler = c.front(handler)
@@ -274,6 +279,28 @@ func (g *runningGateway) startWebhooks(ctx context.Context, c gatewayConfig, log
 	g.server.Webhooks = g.webhooks
 	return err
 }
+
+// openDoor puts WeChat's own paths beside the API.
+func (g *runningGateway) openDoor(c gatewayConfig, center *tokens.Center, now func() time.Time, log *slog.Logger) error {
+	secret, err := g.store.Derive("door")
+	if err != nil {
+		return err
+	}
+	g.door, err = door.New(door.Config{
+		Engine: g.dispatcher, Store: atDoor{g.store}, Tokens: center.Of, Compose: g.server.Compose,
+		Secret: secret, BaseURL: c.apiBase, Now: now, Log: log,
+	})
+	if err == nil {
+		g.server.Door = g.door
+	}
+	return err
+}
+
+// atDoor is the store as the door needs it.
+type atDoor struct{ *store.Store }
+
+// Missing implements door.Store.
+func (atDoor) Missing(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
 func (p *program) serveGateway(l net.Listener, h http.Handler) *http.Server {
 	s := server.HTTP(h)
@@ -308,6 +335,9 @@ func (g *runningGateway) stop() error {
 	}
 	if g.webhooks != nil {
 		g.webhooks.Stop()
+	}
+	if g.door != nil {
+		g.door.Close()
 	}
 	if g.endAssets != nil {
 		g.endAssets()

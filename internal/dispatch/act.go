@@ -47,6 +47,34 @@ func (d *Dispatcher) Cancel(ctx context.Context, id string) (gateway.Message, er
 	})
 }
 
+// Withdraw ends a message as soon as can be: what is queued or parked is canceled, and
+// of what is being sent the answer is waited for, after which there is no further try.
+// It returns the message once it is final or unknown, or as it is when ctx ends.
+func (d *Dispatcher) Withdraw(ctx context.Context, id string) (gateway.Message, error) {
+	m, err := d.Store.Message(context.WithoutCancel(ctx), id)
+	if err != nil {
+		return m.Message, problem(err)
+	}
+	for {
+		w, end := d.watch(m.Seq)
+		got, err := d.Cancel(context.WithoutCancel(ctx), id)
+		var p *gateway.Problem
+		if errors.As(err, &p) && p.Code == gateway.NotCancelable && p.Message != nil {
+			got, err = *p.Message, nil
+		}
+		if err != nil || got.State != gateway.Sending {
+			end()
+			return got, err
+		}
+		select {
+		case <-w:
+		case <-ctx.Done():
+			end()
+			return got, nil
+		}
+	}
+}
+
 // Resolve says what became of an unknown message; see server.Engine. Of a long text
 // it says what became of the part whose answer is missing: the message is sent only
 // if that was the last one, and never goes on by itself hours later.

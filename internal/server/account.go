@@ -137,6 +137,9 @@ func checkAccount(a gateway.Account) (bad []field) {
 	bad = append(bad, oneOf("when_closed", a.WhenClosed, gateway.Park, gateway.Fail, gateway.Try)...)
 	bad = append(bad, oneOf("on_unknown", a.OnUnknown, gateway.Hold, gateway.Resend)...)
 	bad = append(bad, oneOf("busy", a.Busy, "retry", "unknown")...)
+	if a.Door != nil {
+		bad = append(bad, oneOf("door.mode", a.Door.Mode, gateway.DoorSync, gateway.DoorQueued)...)
+	}
 	bad = append(bad, oneOf("token_source", a.TokenSource, gateway.OwnTokens, gateway.SuppliedTokens)...)
 	add(a.TokenBudget != 0 && (a.TokenBudget < 20 || a.TokenBudget > 500_000), "token_budget", "must-range", 20, 500_000)
 	bad = append(bad, oneOf("state", a.State, "active", "paused")...)

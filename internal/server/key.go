@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -42,6 +43,13 @@ func (s *Server) postKey(c *call) (int, any, error) {
 	if r.Role == "" {
 		bad = append(bad, wrong("role", "required"))
 	}
+	bad = append(bad, oneOf("paths", r.Paths, gateway.MessagePaths, gateway.AllPaths)...)
+	if r.Paths != "" && r.Role != gateway.Door {
+		bad = append(bad, wrong("paths", "door-alone"))
+	}
+	if r.Role == gateway.Door {
+		r.Paths = cmp.Or(r.Paths, gateway.MessagePaths)
+	}
 	if len(r.Name) > 256 {
 		bad = append(bad, wrong("name", "max-bytes", len(r.Name), 256))
 	}
@@ -58,7 +66,7 @@ func (s *Server) postKey(c *call) (int, any, error) {
 	var id [8]byte
 	rand.Read(id[:])
 	k := gateway.Key{
-		ID: "key_" + hex.EncodeToString(id[:]), Name: r.Name, Role: r.Role, Accounts: r.Accounts,
+		ID: "key_" + hex.EncodeToString(id[:]), Name: r.Name, Role: r.Role, Accounts: r.Accounts, Paths: r.Paths,
 		CreatedAt: gateway.At(s.Now()), Key: newKey(),
 	}
 	if !c.manages(k) {

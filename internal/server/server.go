@@ -9,6 +9,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,9 @@ type Server struct {
 	Desk Desk
 	// Console serves the page under /console/; nil: there is none.
 	Console http.Handler
+	// Door serves WeChat's own paths (/cgi-bin/, /customservice/) beside the API; it
+	// authorises by itself. Default: none.
+	Door http.Handler
 	// Key is an admin key that is valid besides the stored ones (KEFU_API_KEY); if
 	// it is stored too, the stored role counts. Default: none.
 	Key kefu.Secret
@@ -56,7 +60,16 @@ type Server struct {
 // problem, too.
 func (s *Server) Handler() http.Handler {
 	s.once.Do(s.setUp)
-	return s.mux
+	if s.Door == nil {
+		return s.mux
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/cgi-bin/") || strings.HasPrefix(r.URL.Path, "/customservice/") {
+			s.Door.ServeHTTP(w, r)
+			return
+		}
+		s.mux.ServeHTTP(w, r)
+	})
 }
 
 // Callbacks serves /callback/{appid} alone, for a listener that the world can reach.

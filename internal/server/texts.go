@@ -152,6 +152,7 @@ var details = map[string]text{
 	"must-bool":      {"must be true or false", "应为 true 或 false"},
 	"must-time":      {"must be a time of RFC 3339, such as 2026-11-23T20:00:00Z", "应为 RFC 3339 时间，例如 2026-11-23T20:00:00Z"},
 	"must-duration":  {"must be a time from 0s to 60s, such as 10s", "应为 0s 到 60s 的时长，例如 10s"},
+	"door-alone":     {"is for keys of the role door alone", "仅用于 door 角色的钥匙"},
 	"must-one-of":    {"must be one of %s", "应为以下之一：%s"},
 	"must-range":     {"must be from %d to %d", "应在 %d 到 %d 之间"},
 	"required":       {"is missing", "缺少"},

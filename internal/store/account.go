@@ -124,8 +124,8 @@ func (s *Store) PutKey(ctx context.Context, now time.Time, k gateway.Key) (gatew
 	k.Key, k.CreatedAt = "", gateway.At(now)
 	stored := k
 	err = s.write(ctx, now, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO keys (id, hash, name, role, accounts, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (hash) DO NOTHING`, k.ID, hash[:], k.Name, string(k.Role), string(accounts), ms(now))
+		n, err := t.exec(`INSERT INTO keys (id, hash, name, role, accounts, paths, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (hash) DO NOTHING`, k.ID, hash[:], k.Name, string(k.Role), string(accounts), k.Paths, ms(now))
 		if err != nil || n > 0 {
 			return err
 		}
@@ -141,12 +141,12 @@ func (s *Store) PutKey(ctx context.Context, now time.Time, k gateway.Key) (gatew
 	return stored, nil
 }
 
-const keyQuery = `SELECT id, name, role, accounts, created_at FROM keys`
+const keyQuery = `SELECT id, name, role, accounts, paths, created_at FROM keys`
 
 func scanKey(row scanner) (k gateway.Key, err error) {
 	var accounts string
 	var created int64
-	if err := row.Scan(&k.ID, &k.Name, &k.Role, &accounts, &created); errors.Is(err, sql.ErrNoRows) {
+	if err := row.Scan(&k.ID, &k.Name, &k.Role, &accounts, &k.Paths, &created); errors.Is(err, sql.ErrNoRows) {
 		return k, ErrNotFound
 	} else if err != nil {
 		return k, fmt.Errorf("read key: %w", err)
@@ -162,6 +162,11 @@ func scanKey(row scanner) (k gateway.Key, err error) {
 func (s *Store) FindKey(ctx context.Context, text string) (gateway.Key, error) {
 	hash := sha256.Sum256([]byte(text))
 	return scanKey(s.row(ctx, keyQuery+` WHERE hash = $1 AND revoked_at IS NULL`, hash[:]))
+}
+
+// Key returns the key with this ID, or ErrNotFound, also if it was revoked.
+func (s *Store) Key(ctx context.Context, id string) (gateway.Key, error) {
+	return scanKey(s.row(ctx, keyQuery+` WHERE id = $1 AND revoked_at IS NULL`, id))
 }
 
 // Keys returns the keys that were not revoked, oldest first.

@@ -81,6 +81,7 @@ var promises = []struct {
 	{"AFetchedURLStaysTheSame", aFetchedURLStaysTheSame},
 	{"InboundMediaComeWithTheirMessage", inboundMediaComeWithTheirMessage},
 	{"GapsAndStandingsStay", gapsAndStandingsStay},
+	{"DoorKeysKeepTheirPaths", doorKeysKeepTheirPaths},
 }
 
 func TestSQLite(t *testing.T) {

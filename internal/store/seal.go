@@ -20,7 +20,10 @@ import (
 
 // sealer encrypts secrets (AES-256-GCM). What is sealed for one place, an appid
 // and a column, opens nowhere else.
-type sealer struct{ aead cipher.AEAD }
+type sealer struct {
+	aead   cipher.AEAD
+	derive func(purpose string) ([]byte, error) // holds the key, where fmt can't read it
+}
 
 const shortestKey = 32
 
@@ -37,7 +40,9 @@ func newSealer(key kefu.Secret) (sealer, error) {
 		return sealer{}, err
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return sealer{aead}, err
+	return sealer{aead, func(purpose string) ([]byte, error) {
+		return hkdf.Key(sha256.New, []byte(key.Reveal()), nil, "kefu "+purpose, 32)
+	}}, err
 }
 
 // seal returns nil for an empty secret.
@@ -57,6 +62,12 @@ func (s sealer) open(sealed []byte, place string) (kefu.Secret, error) {
 		return "", fmt.Errorf("open the sealed %s: %w", place, err)
 	}
 	return kefu.Secret(text), nil
+}
+
+// Derive returns 32 secret bytes for one purpose, the same for every process that
+// opens this database.
+func (s *Store) Derive(purpose string) ([]byte, error) {
+	return s.seals.derive(purpose)
 }
 
 // secretFile returns the key in the file, making it if fresh.
