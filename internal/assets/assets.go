@@ -94,8 +94,8 @@ func (l *Library) Keep(ctx context.Context, account string, r io.Reader) (gatewa
 	return l.keep(ctx, account, r, MaxFile, true)
 }
 
-// keep is Keep with another limit. What is not for messages need not fit them.
-func (l *Library) keep(ctx context.Context, account string, r io.Reader, most int64, mustFit bool) (_ gateway.Asset, err error) {
+// keep is Keep with another limit. What no sender brought need not fit a message.
+func (l *Library) keep(ctx context.Context, account string, r io.Reader, most int64, sender bool) (_ gateway.Asset, err error) {
 	l.setUp()
 	u := l.Store.NewUpload(ctx, l.Now)
 	defer func() {
@@ -118,12 +118,12 @@ func (l *Library) keep(ctx context.Context, account string, r io.Reader, most in
 		return gateway.Asset{}, err
 	}
 	kinds := f.kinds()
-	if mustFit && len(kinds) == 0 {
+	if sender && len(kinds) == 0 {
 		return gateway.Asset{}, f.unfit()
 	}
 	return u.Keep(gateway.Asset{
 		Account: account, Kinds: slices.Concat([]kefu.MediaKind{}, kinds), Format: f.format, Width: f.width, Height: f.height, DurationMS: f.length.Milliseconds(),
-	}, l.Room)
+	}, sender, l.Room)
 }
 
 // Asset finds an asset of one of the accounts, none: of any. Error:

@@ -105,9 +105,11 @@ func (u *Upload) Bytes() (io.ReaderAt, error) {
 }
 
 // Keep makes an asset of what was written, in the commit in which it returns nil, or
-// returns the one that the account has of the same bytes. most is how many bytes of
-// assets the account may have, 0: no limit. Errors: ErrNoRoom, ErrUnavailable.
-func (u *Upload) Keep(a gateway.Asset, most int64) (gateway.Asset, error) {
+// returns the one that the account has of the same bytes. given says that a sender
+// brought it: what only followers have sent goes with what is known of them. most is
+// how many bytes of assets the account may have, 0: no limit. Errors: ErrNoRoom,
+// ErrUnavailable.
+func (u *Upload) Keep(a gateway.Asset, given bool, most int64) (gateway.Asset, error) {
 	if err := u.flush(); err != nil {
 		return a, err
 	}
@@ -123,6 +125,11 @@ func (u *Upload) Keep(a gateway.Asset, most int64) (gateway.Asset, error) {
 		old, _, err := scanAsset(t.row(assetQuery+` WHERE account = $1 AND hash = $2`, a.Account, sum[:]))
 		if err == nil {
 			kept = old
+			if given {
+				if _, err := t.exec(`UPDATE assets SET given = 1 WHERE account = $1 AND hash = $2`, a.Account, sum[:]); err != nil {
+					return err
+				}
+			}
 			return u.drop(t)
 		} else if !errors.Is(err, ErrNotFound) {
 			return err
@@ -143,8 +150,8 @@ func (u *Upload) Keep(a gateway.Asset, most int64) (gateway.Asset, error) {
 		if most > 0 && total+u.size > most {
 			return ErrNoRoom
 		}
-		if _, err := t.exec(`INSERT INTO assets (account, hash, content, bytes, facts, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-			a.Account, sum[:], u.content, u.size, string(facts), ms(now)); err != nil {
+		if _, err := t.exec(`INSERT INTO assets (account, hash, content, bytes, facts, created_at, given) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			a.Account, sum[:], u.content, u.size, string(facts), ms(now), bit(given)); err != nil {
 			return err
 		}
 		if _, err := t.exec(`INSERT INTO asset_totals (account, bytes) VALUES ($1, $2)

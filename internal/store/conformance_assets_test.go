@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -33,7 +34,7 @@ func put(t testing.TB, s *Store, a gateway.Asset, file []byte) gateway.Asset {
 	u := s.NewUpload(t.Context(), at(noon))
 	_, err := u.Write(file)
 	ok(t, err)
-	kept, err := u.Keep(a, 0)
+	kept, err := u.Keep(a, true, 0)
 	ok(t, err)
 	return kept
 }
@@ -91,7 +92,7 @@ func noHalfAsset(t *testing.T, open func() *Store) {
 			s = open()
 		case 1: // the sender hangs up
 			cancel()
-			if _, err := u.Keep(picture(), 0); err == nil {
+			if _, err := u.Keep(picture(), true, 0); err == nil {
 				t.Error("kept for a sender who has gone")
 			}
 		case 2:
@@ -152,7 +153,7 @@ func assetRowComesLast(t *testing.T, open func() *Store) {
 	}
 	_, err := s.SweepContents(t.Context(), noon.Add(2*time.Hour)) // it took too long
 	ok(t, err)
-	if _, err := u.Keep(picture(), 0); err == nil {
+	if _, err := u.Keep(picture(), true, 0); err == nil {
 		t.Error("kept without its bytes")
 	}
 	if n := count(t, s, "assets"); n != 0 {
@@ -187,7 +188,7 @@ func roomForAssetsIsCounted(t *testing.T, open func() *Store) {
 		ok(t, err)
 		a := picture()
 		a.Account = appid
-		if _, err = u.Keep(a, most); err != nil {
+		if _, err = u.Keep(a, true, most); err != nil {
 			u.Drop()
 		}
 		return err
@@ -318,5 +319,52 @@ func inboundMediaComeWithTheirMessage(t *testing.T, open func() *Store) {
 	ok(t, err)
 	if len(entries) != 3 || entries[1].Type != "follower.media" {
 		t.Errorf("feed: %+v", entries)
+	}
+}
+
+// A file goes with the follower's message that brought it, unless somebody else has
+// brought it too.
+func followersFilesGoWithTheirMessages(t *testing.T, open func() *Store) {
+	s := open()
+	for _, tt := range []struct {
+		name  string
+		also  string // who has brought it besides
+		stays bool
+	}{{"nobody else", "", false}, {"a sender", "sender", true}, {"another follower", "follower", true}, {"uploaded by us", "upload", true}} {
+		file := []byte(tt.name)
+		u := s.NewUpload(t.Context(), at(noon))
+		_, err := u.Write(file)
+		ok(t, err)
+		a, err := u.Keep(picture(), false, 0)
+		ok(t, err)
+		hash, _ := gateway.ParseAssetID(a.ID)
+		senders := []string{"o " + tt.name}
+		if tt.also == "follower" {
+			senders = append(senders, "o2")
+		}
+		for _, openid := range senders {
+			_, err := s.Receive(t.Context(), noon, Callback{
+				Entry: Entry{Account: account, OpenID: openid, Type: "follower.message", Data: json.RawMessage(`{}`)},
+				Media: []InboundMedia{{MediaID: "m " + openid, Kind: kefu.MediaImage}},
+			})
+			ok(t, err)
+			due, err := s.DueInbound(t.Context(), noon, 10)
+			ok(t, err)
+			ok(t, s.EndInbound(t.Context(), noon, due[0], &hash, "", Entry{Account: account, OpenID: openid, Type: "follower.media"}))
+		}
+		switch tt.also {
+		case "sender":
+			put(t, s, picture(), file)
+		case "upload":
+			ok(t, s.PutMedia(t.Context(), noon, MediaID{Account: account, ID: "ours", Hash: hash, Kind: kefu.MediaImage, At: noon}))
+		}
+		_, err = s.Erase(t.Context(), noon, account, senders[0])
+		ok(t, err)
+		if _, err = s.Asset(t.Context(), account, hash); (err == nil) != tt.stays {
+			t.Errorf("%s: %v, want it to stay: %v", tt.name, err, tt.stays)
+		}
+		if _, err := s.Media(t.Context(), account, "m "+senders[0]); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: the follower's media id is still known: %v", tt.name, err)
+		}
 	}
 }

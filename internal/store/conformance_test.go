@@ -80,6 +80,7 @@ var promises = []struct {
 	{"MediaIDsAreRemembered", mediaIDsAreRemembered},
 	{"AFetchedURLStaysTheSame", aFetchedURLStaysTheSame},
 	{"InboundMediaComeWithTheirMessage", inboundMediaComeWithTheirMessage},
+	{"FollowersFilesGoWithTheirMessages", followersFilesGoWithTheirMessages},
 	{"GapsAndStandingsStay", gapsAndStandingsStay},
 	{"DoorKeysKeepTheirPaths", doorKeysKeepTheirPaths},
 }

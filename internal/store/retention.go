@@ -201,13 +201,14 @@ func (t *tx) unsay(p pointOfTalk) error {
 }
 
 // forgetInbound deletes what is known of the files in a follower's message, and those
-// that neither another follower has sent nor we have uploaded.
+// that neither another follower has sent, nor a sender brought, nor we have uploaded.
 func (t *tx) forgetInbound(cursor int64) error {
 	for {
 		var account string
 		var n int64
+		var id string
 		var hash []byte
-		err := t.row(`SELECT account, n, hash FROM inbound_media WHERE cursor = $1 ORDER BY n LIMIT 1`, cursor).Scan(&account, &n, &hash)
+		err := t.row(`SELECT account, n, media_id, hash FROM inbound_media WHERE cursor = $1 ORDER BY n LIMIT 1`, cursor).Scan(&account, &n, &id, &hash)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		} else if err != nil {
@@ -219,8 +220,11 @@ func (t *tx) forgetInbound(cursor int64) error {
 		if hash == nil {
 			continue
 		}
+		if err := t.put(`DELETE FROM media_ids WHERE account = $1 AND media_id = $2`, account, id); err != nil { // the follower's own
+			return err
+		}
 		var content, bytes int64
-		err = t.row(`SELECT content, bytes FROM assets WHERE account = $1 AND hash = $2
+		err = t.row(`SELECT content, bytes FROM assets WHERE account = $1 AND hash = $2 AND given = 0
 			AND NOT EXISTS (SELECT 1 FROM inbound_media i WHERE i.account = assets.account AND i.hash = assets.hash)
 			AND NOT EXISTS (SELECT 1 FROM media_ids m WHERE m.account = assets.account AND m.hash = assets.hash)`, account, hash).Scan(&content, &bytes)
 		if errors.Is(err, sql.ErrNoRows) {

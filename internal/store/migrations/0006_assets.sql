@@ -8,6 +8,7 @@ CREATE TABLE assets (
 	bytes      INTEGER NOT NULL,
 	facts      TEXT    NOT NULL,        -- format, kinds, size of a picture, length of a voice
 	created_at INTEGER NOT NULL,
+	given      INTEGER NOT NULL DEFAULT 0, -- a sender brought it; else only followers have
 	PRIMARY KEY (account, hash)
 ) STRICT;
 
