@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -145,7 +146,12 @@ func tablesOf(t *testing.T, path string) map[string]int64 {
 	return rows
 }
 
-// fill puts a row of any content into a table.
+var (
+	oneOf  = `\b%s +IN +\(('[^']*')`
+	length = `length\(%s\) *= *(\d+)`
+)
+
+// fill puts a row into a table, of any content that its checks allow.
 func fill(t *testing.T, path, name string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path)
@@ -154,12 +160,21 @@ func fill(t *testing.T, path, name string) {
 	conn, err := db.Conn(t.Context())
 	ok(t, err)
 	defer conn.Close()
+	columns, err := column[string](t.Context(), conn, `SELECT name FROM pragma_table_info(?) ORDER BY cid`, name)
+	ok(t, err)
 	types, err := column[string](t.Context(), conn, `SELECT type FROM pragma_table_info(?) ORDER BY cid`, name)
+	ok(t, err)
+	text, err := column[string](t.Context(), conn, `SELECT sql FROM sqlite_schema WHERE name = ?`, name)
 	ok(t, err)
 	values := map[string]string{"INTEGER": "1", "TEXT": "'1'", "BLOB": "x'01'"}
 	row := make([]string, len(types))
 	for i, kind := range types {
 		row[i] = values[kind]
+		if m := regexp.MustCompile(fmt.Sprintf(oneOf, columns[i])).FindStringSubmatch(text[0]); m != nil {
+			row[i] = m[1]
+		} else if m := regexp.MustCompile(fmt.Sprintf(length, columns[i])).FindStringSubmatch(text[0]); m != nil {
+			row[i] = "zeroblob(" + m[1] + ")"
+		}
 	}
 	if _, err := conn.ExecContext(t.Context(), `INSERT INTO `+name+` VALUES (`+strings.Join(row, ", ")+`)`); err != nil {
 		t.Errorf("no promise leaves a row in %s, and any row is not good enough: %v", name, err)
