@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/kefu-go/kefu/gateway"
 )
@@ -42,4 +44,40 @@ var openAPI []byte
 
 func (s *Server) getOpenAPI(c *call) (int, any, error) {
 	return http.StatusOK, json.RawMessage(openAPI), nil
+}
+
+// getSeries answers steps that are whole: the first begins at or before what was
+// asked for.
+func (s *Server) getSeries(c *call) (int, any, error) {
+	const usual, most, fine = 24, 168, 6
+	accounts, err := c.scope()
+	if err != nil {
+		return 0, nil, err
+	}
+	hours := usual
+	if v := c.query().Get("hours"); v != "" {
+		if hours, err = strconv.Atoi(v); err != nil || hours < 1 || hours > most {
+			return 0, nil, invalid(gateway.InvalidRequest, wrong("query.hours", "must-range", 1, most))
+		}
+	}
+	step := time.Hour
+	if hours <= fine {
+		step = 5 * time.Minute
+	}
+	now := s.Now()
+	series, err := s.Store.Series(c.Context(), now.Add(-time.Duration(hours)*time.Hour).Truncate(step), now.Add(time.Millisecond), step, accounts)
+	return http.StatusOK, series, err
+}
+
+func (s *Server) listCallbacks(c *call) (int, any, error) {
+	accounts, err := c.scope()
+	if err != nil {
+		return 0, nil, err
+	}
+	limit, err := c.limit()
+	if err != nil {
+		return 0, nil, err
+	}
+	page, err := s.Store.Heard(c.Context(), accounts, c.query().Get("openid"), c.query().Get("cursor"), limit)
+	return http.StatusOK, full(page), err
 }

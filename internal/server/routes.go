@@ -117,6 +117,13 @@ func routes() []route {
 			says: "Follow the feed: a stream if text/event-stream is accepted (from now on, unless there is a cursor), else a page (from the beginning)", params: "cursor Last-Event-ID limit account openid type beat",
 			out: out{200: gateway.Page[gateway.FeedEntry]{}}, others: map[string]any{"text/event-stream": ""}, codes: "invalid-request unknown-account cursor-gone"}},
 
+		{"GET", "/v1/callbacks", readers, (*Server).listCallbacks, doc{
+			says: "List what followers wrote and did, newest first; a page may be empty though there is a next", params: "account openid cursor limit",
+			out: out{200: gateway.Page[gateway.FeedEntry]{}}, codes: "invalid-request unknown-account"}},
+		{"GET", "/v1/health/series", readers, (*Server).getSeries, doc{
+			says: "Count what happened over the last hours, in steps: of 5 minutes up to 6 hours, else of an hour", params: "hours account",
+			out: out{200: gateway.Series{}}, codes: "invalid-request unknown-account"}},
+
 		{"GET", "/v1/accounts", readers, (*Server).listAccounts, doc{says: "List accounts", out: out{200: gateway.Page[account]{}}}},
 		{"POST", "/v1/accounts", admins, (*Server).postAccount, doc{
 			says: "Add an account", in: accountRequest{}, out: out{201: account{}}, codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type account-exists"}},
@@ -212,6 +219,7 @@ var params = []param{
 	{"meta", "query", "1: answer with what is known of it", ""},
 	{"type", "query", "of the entry; may be repeated", ""},
 	{"beat", "query", "seconds between the signs of life of a stream, 1 to 60; default 15", 0},
+	{"hours", "query", "how far back, 1 to 168; default 24", 0},
 	{"q", "query", "a text of 2 to 100 characters", ""},
 	{"Last-Event-ID", "header", "the id of the last entry of the stream that was seen; counts before cursor", ""},
 }

@@ -236,6 +236,11 @@ type Store interface {
 	Feed(ctx context.Context, cursor string, limit int, accounts []string) (entries []gateway.FeedEntry, next string, err error)
 	// Head is the cursor of the newest entry.
 	Head(ctx context.Context) (string, error)
+	// Heard is what followers wrote and did, newest first. A page may be empty though
+	// there is more.
+	Heard(ctx context.Context, accounts []string, openid, cursor string, limit int) (gateway.Page[gateway.FeedEntry], error)
+	// Series counts what the feed tells between two times, in steps.
+	Series(ctx context.Context, from, to time.Time, step time.Duration, accounts []string) (gateway.Series, error)
 	// Changed returns a channel that is closed when the feed next grows. Take it
 	// before reading.
 	Changed() <-chan struct{}

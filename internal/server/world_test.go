@@ -454,6 +454,20 @@ func (w *shelf) Messages(_ context.Context, f gateway.MessageFilter, cursor stri
 	return page, nil
 }
 
+func (w *shelf) Heard(_ context.Context, accounts []string, openid, cursor string, limit int) (gateway.Page[gateway.FeedEntry], error) {
+	if _, err := strconv.Atoi("0" + cursor); err != nil {
+		return gateway.Page[gateway.FeedEntry]{}, fault(gateway.InvalidRequest)
+	}
+	return gateway.Page[gateway.FeedEntry]{Items: []gateway.FeedEntry{{Cursor: "1", At: gateway.At(start), Account: shop, OpenID: "oFollower", Type: "follower.message", Data: json.RawMessage(`{"msgtype":"text"}`)}}}, nil
+}
+
+func (w *shelf) Series(_ context.Context, from, _ time.Time, step time.Duration, accounts []string) (gateway.Series, error) {
+	return gateway.Series{
+		From: gateway.At(from), Step: gateway.Seconds(step / time.Second), Points: []gateway.SeriesPoint{{At: gateway.At(from), Accepted: len(accounts)}},
+		ErrCodes: []gateway.ErrCodeCount{{ErrCode: 45015, Count: 1}}, Unfinished: map[gateway.State]int{gateway.Parked: 1},
+	}, nil
+}
+
 func (w *shelf) Attempts(context.Context, string) ([]gateway.Attempt, error) {
 	return []gateway.Attempt{{N: 1, At: gateway.At(start), TookMS: 12, Outcome: "refused", ErrCode: 45015, ErrMsg: "response out of time limit"}}, nil
 }

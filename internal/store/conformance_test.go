@@ -61,6 +61,8 @@ var promises = []struct {
 	{"WebhooksHoldTheFeed", webhooksHoldTheFeed},
 	{"PruningIsExact", pruningIsExact},
 	{"ErasedConversationsAreGone", erasedConversationsAreGone},
+	{"SeriesCountsEveryLineOnce", seriesCountsEveryLineOnce},
+	{"HeardIsNewestFirst", heardIsNewestFirst},
 	{"TheLastToOpenWrites", theLastToOpenWrites},
 	{"TheLastCommitIsKnown", theLastCommitIsKnown},
 	{"StandingsAreKept", standingsAreKept},
