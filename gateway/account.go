@@ -106,6 +106,15 @@ type Allowance struct {
 	Seconds int  `json:"seconds"`
 }
 
+// A Rule is what a trigger permits for an account.
+type Rule struct {
+	Trigger kefu.Trigger `json:"trigger"`
+	Allowance
+	Of     string `json:"of"`               // "account": set there; "profile"
+	Source string `json:"source,omitempty"` // of the profile's: where it was read
+	Date   string `json:"date,omitempty"`   // and when
+}
+
 // Tries are an account's tries of one class of failures.
 type Tries struct {
 	Tries int     `json:"tries"`           // attempts in all; 0: until the message expires

@@ -46,6 +46,37 @@ func (s *Server) getAccount(c *call) (int, any, error) {
 	return http.StatusOK, a, nil
 }
 
+// listRules tells what each trigger permits, by the account's own cells and else its
+// profile's.
+func (s *Server) listRules(c *call) (int, any, error) {
+	a, err := c.account(c.PathValue("account"))
+	if err != nil {
+		return 0, nil, err
+	}
+	rules, err := kefu.RulesFor(a.Profile)
+	if err != nil {
+		return 0, nil, err
+	}
+	var page gateway.Page[gateway.Rule]
+	for _, trigger := range kefu.Triggers() {
+		r := gateway.Rule{Trigger: trigger, Of: "profile"}
+		cell, given := rules.Allowances[trigger]
+		if own, ok := a.Rules[trigger]; ok {
+			r.Allowance, r.Of, given = own, "account", true
+		} else if given {
+			r.Seconds = int(cell.For / time.Second)
+			if cell.Max != kefu.Unlimited {
+				r.Max = &cell.Max
+			}
+			r.Source, r.Date = kefu.AllowanceSource(a.Profile, trigger)
+		}
+		if given {
+			page.Items = append(page.Items, r)
+		}
+	}
+	return http.StatusOK, full(page), nil
+}
+
 func (s *Server) postAccount(c *call) (int, any, error) {
 	var r accountRequest
 	if err := c.body(&r); err != nil {

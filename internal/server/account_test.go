@@ -147,3 +147,29 @@ func TestPauseAndResume(t *testing.T) {
 		}
 	}
 }
+
+// What an account permits is its own cells, and else its profile's with their source.
+func TestAccountRules(t *testing.T) {
+	w := newWorld(t)
+	three := 3
+	a := w.accounts[shop]
+	a.Profile, a.Rules = kefu.DefaultProfile, map[kefu.Trigger]gateway.Allowance{kefu.Menu: {Max: &three, Seconds: 90}}
+	w.accounts[shop] = a
+	page := read[gateway.Page[gateway.Rule]](t, w.do(readKey, "GET", "/v1/accounts/"+shop+"/rules", ""))
+	profile, _ := kefu.RulesFor(kefu.DefaultProfile)
+	seen := map[kefu.Trigger]gateway.Rule{}
+	for _, r := range page.Items {
+		seen[r.Trigger] = r
+	}
+	if len(page.Items) != len(profile.Allowances) || len(seen) != len(page.Items) {
+		t.Errorf("%d rules, want %d", len(page.Items), len(profile.Allowances))
+	}
+	if r := seen[kefu.Menu]; r.Of != "account" || *r.Max != 3 || r.Seconds != 90 || r.Source != "" {
+		t.Errorf("%+v", r)
+	}
+	for trigger, cell := range profile.Allowances {
+		if r := seen[trigger]; trigger != kefu.Menu && (r.Of != "profile" || r.Seconds != int(cell.For.Seconds()) || r.Source == "" || (r.Max == nil) != (cell.Max == kefu.Unlimited)) {
+			t.Errorf("%+v, want %+v", r, cell)
+		}
+	}
+}

@@ -140,6 +140,8 @@ func routes() []route {
 		{"POST", "/v1/accounts/{account}/resume", admins, (*Server).resumeAccount, doc{
 			says: "End whatever keeps the account's messages from leaving: a pause, a quota that was used up, a slow-down", out: out{200: account{}}, codes: "unknown-account"}},
 
+		{"GET", "/v1/accounts/{account}/rules", readers, (*Server).listRules, doc{
+			says: "List what each trigger permits for an account, and where that was read", out: out{200: gateway.Page[gateway.Rule]{}}, codes: "unknown-account"}},
 		{"GET", "/v1/accounts/{account}/token", readers, (*Server).getToken, doc{
 			says: "Show how an account's access token is, without the token", out: out{200: gateway.TokenStatus{}}, codes: "unknown-account"}},
 		{"PUT", "/v1/accounts/{account}/token", admins, (*Server).putToken, doc{

@@ -2,10 +2,12 @@ import { useSignal } from '@preact/signals';
 import { api } from '../core/api';
 import { me, session, setSetting, setting, signOut } from '../core/session';
 import { lang, setLang, t, type Key } from '../core/words';
+import { Icon } from '../parts/icon';
 import { tell, toast } from '../parts/overlay';
+import type { Ops } from './pages';
 
 /** One's own settings: language, theme, keys, password, second factor. */
-export function Me() {
+export function Me({ pages }: { pages: Ops[] }) {
   const theme = useSignal(localStorage.getItem('kefu.theme') ?? '');
   function setTheme(v: string) {
     theme.value = v;
@@ -24,6 +26,7 @@ export function Me() {
     <main class="page">
       <header class="bar"><h1>{me.value!.display}</h1><span class="tagc">{t(`role.${me.value!.role}` as Key)}</span><span class="grow" /><button type="button" class="btn" onClick={() => void signOut().catch(tell)}>{t('signout')}</button></header>
       <div class="settings">
+        <nav class="tile onmob" aria-label={t('ops.pages')}><h2 class="t">{t('ops.pages')}</h2><ul>{pages.map((p) => <li key={p.path}><a href={`/console/${p.path}`}><Icon name={p.icon} />{t(p.name as Key)}</a></li>)}</ul></nav>
         <section class="tile"><h2 class="t">{t('settings.look')}</h2>
           <p class="row set"><span class="grow">{t('settings.lang')}</span><span class="seg"><button type="button" aria-pressed={lang.value === 'zh'} onClick={() => setLang('zh')}>中文</button><button type="button" aria-pressed={lang.value === 'en'} onClick={() => setLang('en')}>English</button></span></p>
           <p class="row set"><span class="grow">{t('settings.theme')}</span><span class="seg">{(['', 'light', 'dark'] as const).map((v) => <button key={v} type="button" aria-pressed={theme.value === v} onClick={() => setTheme(v)}>{t(`theme.${v || 'system'}` as Key)}</button>)}</span></p>

@@ -1,0 +1,126 @@
+// The official accounts: how each stands with WeChat, and what to do about it.
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { api } from '../core/api';
+import { isAdmin } from '../core/session';
+import { t, type Key } from '../core/words';
+import { Icon } from '../parts/icon';
+import { Dialog } from '../parts/overlay';
+import { Ask, attempt, Copy, Foot, OpsFrame, useList, When } from './frame';
+
+interface Account {
+  appid: string; name?: string; mode: string; profile: string; rules?: Record<string, unknown>; state: string; because?: string; when_closed: string; rate?: number;
+  standing?: { because?: string; until?: string; rate?: number; used_today: number; daily: number };
+  [setting: string]: unknown;
+}
+interface Budget { used: number; stop: number; max: number }
+interface Token { source: string; state: string; expires_at?: string; fetches: Budget; forced: Budget; contested?: string; next_at?: string; because?: string }
+interface Rule { trigger: string; max: number | null; seconds: number; of: string; source?: string }
+interface Check { ok: boolean; problem?: { title: string; detail?: string; errcode?: number } }
+
+const path = (a: Account, call = '') => `/v1/accounts/${encodeURIComponent(a.appid)}${call && `/${call}`}`;
+
+export function Accounts() {
+  const list = useList<Account>('/v1/accounts', 0);
+  const put = (a: Account) => (list.items.value = list.items.value.map((x) => (x.appid === a.appid ? a : x)));
+  return (
+    <OpsFrame title={t('nav.accounts')} tools={<button type="button" class="btn" onClick={() => void list.load()}><Icon name="refresh" size="s" />{t('ops.refresh')}</button>}>
+      <div class="tiles">
+        {list.items.value.map((a) => <One key={a.appid} a={a} onChange={put} />)}
+        {(list.state.value || !list.items.value.length) && <Foot list={list} none={t('ops.accounts.none')} note={t('ops.accounts.none.why')} />}
+      </div>
+    </OpsFrame>
+  );
+}
+
+const settingsShown = ['mode', 'profile', 'callbacks', 'mixing', 'msgmenu_tap', 'scan_follow', 'when_closed', 'on_unknown', 'busy', 'keep_free', 'expires_after', 'relearn', 'rate', 'daily', 'token_source', 'token_budget', 'ai_label'];
+
+function One({ a, onChange }: { a: Account; onChange: (a: Account) => void }) {
+  const token = useSignal<Token | null>(null);
+  const rules = useSignal<Rule[]>([]);
+  const check = useSignal<Check | 'busy' | null>(null);
+  const dialog = useSignal<'' | 'pause' | 'edit'>('');
+  useEffect(() => {
+    void api<Token>(path(a, 'token')).then((s) => (token.value = s), () => undefined);
+    void api<{ items: Rule[] }>(path(a, 'rules')).then((p) => (rules.value = p.items), () => undefined);
+  }, [a]);
+  const s = a.standing;
+  const paused = a.state === 'paused';
+  const stopped = paused || !!s?.because;
+  async function ask() {
+    check.value = 'busy';
+    check.value = (await attempt(() => api<Check>(path(a, 'check'), { method: 'POST' }))) ?? null;
+    await api<Account>(path(a)).then(onChange, () => undefined);
+  }
+  const answer = check.value;
+  return (
+    <section class="tile acct" aria-label={a.name || a.appid}>
+      <h2 class="t"><span class="el">{a.name || a.appid}</span><span class={`tagc ${paused ? 'h' : stopped ? 'w' : 'ok'}`}>{t(paused ? 'ops.account.paused' : stopped ? 'ops.account.held' : 'ops.account.active')}</span></h2>
+      <p class="row mono mut">{a.appid} <Copy text={a.appid} /></p>
+      {(a.because || s?.because) && <p class={`advice ${paused ? 'ref' : 'unk'}`}><Icon name="warn" size="s" /><span>{a.because || s?.because}{s?.until && <> · {t('ops.until')} <When at={s.until} /></>}</span></p>}
+      {answer && answer !== 'busy' && (
+        <div class={`advice ${answer.ok ? 'ok' : 'ref'}`} role="status"><Icon name={answer.ok ? 'check' : 'cross'} size="s" /><div><b>{answer.ok ? t('ops.check.ok') : answer.problem?.title}</b>{!answer.ok && <p>{answer.problem?.detail}</p>}</div></div>
+      )}
+      {isAdmin.value && (
+        <p class="row wrapr">
+          <button type="button" class="btn" aria-disabled={answer === 'busy'} onClick={() => answer !== 'busy' && void ask()}><Icon name="check" size="s" />{t(answer === 'busy' ? 'ops.checking' : 'ops.check')}</button>
+          <button type="button" class="btn" onClick={() => (stopped ? void attempt(() => api<Account>(path(a, 'resume'), { method: 'POST' }), t('ops.resumed')).then((x) => x && onChange(x)) : (dialog.value = 'pause'))}><Icon name={stopped ? 'play' : 'stop'} size="s" />{t(stopped ? 'ops.resume' : 'ops.pause')}</button>
+          <button type="button" class="btn" onClick={() => (dialog.value = 'edit')}><Icon name="gear" size="s" />{t('ops.edit')}</button>
+        </p>
+      )}
+      {s && <Gauge label={t('ops.used.today')} used={s.used_today} max={s.daily} />}
+      {s?.rate ? <p class="lbl">{t('ops.slow', { n: s.rate })}</p> : null}
+      {token.value && <TokenLines token={token.value} />}
+      <details><summary>{t('ops.rules')}</summary>
+        <table class="plain"><thead><tr><th>{t('ops.rule.trigger')}</th><th class="r">{t('ops.rule.max')}</th><th class="r">{t('ops.rule.life')}</th><th>{t('ops.rule.of')}</th></tr></thead>
+          <tbody>{rules.value.map((r) => <tr key={r.trigger}><td>{triggerName(r.trigger)}</td><td class="r num">{r.max === null ? '∞' : r.max}</td><td class="r num">{lifeOf(r.seconds)}</td><td class="sub">{t(r.of === 'account' ? 'ops.rule.account' : 'ops.rule.profile')}</td></tr>)}</tbody></table>
+      </details>
+      <details><summary>{t('ops.settings')}</summary>
+        <dl class="kv wide2">{settingsShown.filter((k) => a[k] !== undefined).flatMap((k) => [<dt key={k} class="mono">{k}</dt>, <dd key={`${k}v`} class="mono">{String(a[k])}</dd>])}</dl>
+      </details>
+      {dialog.value === 'pause' && <Ask title={t('ops.pause')} text={t('ops.pause.ask', { name: a.name || a.appid })} verb={t('ops.pause')} danger onNo={() => (dialog.value = '')}
+        onYes={() => void attempt(() => api<Account>(path(a, 'pause'), { body: {} }), t('ops.paused')).then((x) => x && onChange(x))} />}
+      {dialog.value === 'edit' && <Edit a={a} onClose={() => (dialog.value = '')} onChange={onChange} />}
+    </section>
+  );
+}
+
+const triggers = ['user_message', 'menu', 'follow', 'scan', 'payment', 'rights', 'unfollow'];
+export const triggerName = (s: string) => (triggers.includes(s) ? t(`trigger.${s}` as Key) : s);
+const lifeOf = (s: number) => (s % 3600 === 0 ? t('ops.hours', { n: s / 3600 }) : s % 60 === 0 ? t('ops.minutes', { n: s / 60 }) : t('ops.seconds', { n: s }));
+
+function Gauge({ label, used, max }: { label: string; used: number; max: number }) {
+  return <label class="gauge"><span>{label}</span><span class="num">{used.toLocaleString()} / {max.toLocaleString()}</span><meter min={0} max={Math.max(1, max)} high={max * 0.8} value={used} /></label>;
+}
+
+export function TokenLines({ token: k }: { token: Token }) {
+  return (
+    <>
+      <p class="row tok"><Icon name="lock" size="s" /><span>{t('ops.token')}</span><span class={`tagc ${k.state === 'live' ? 'ok' : 'w'}`}>{t(`ops.token.${k.state}` as Key)}</span>{k.expires_at && <span class="mut">{t('ops.until')} <When at={k.expires_at} /></span>}{k.source === 'supplied' && <span class="mut">{t('ops.token.supplied')}</span>}</p>
+      {k.because && <p class="advice unk"><Icon name="warn" size="s" /><span>{k.because}</span></p>}
+      {k.contested && <p class="advice unk"><Icon name="warn" size="s" /><span>{t('ops.token.contested')} <When at={k.contested} /></span></p>}
+      <Gauge label={t('ops.token.fetches')} used={k.fetches.used} max={k.fetches.max} />
+    </>
+  );
+}
+
+function Edit({ a, onClose, onChange }: { a: Account; onClose: () => void; onChange: (a: Account) => void }) {
+  async function save(e: SubmitEvent) {
+    e.preventDefault();
+    const f = new FormData(e.currentTarget as HTMLFormElement);
+    const { standing: _, because: __, ...rest } = a;
+    const now = await attempt(() => api<Account>(path(a), { method: 'PUT', body: { ...rest, name: String(f.get('name')).trim(), rate: Number(f.get('rate')) || 0, when_closed: f.get('when_closed') } }), t('ops.saved'));
+    if (now) (onChange(now), onClose());
+  }
+  return (
+    <Dialog title={t('ops.edit')} onClose={onClose}>
+      <form class="stack" onSubmit={(e) => void save(e as unknown as SubmitEvent)}>
+        <label class="fl1">{t('ops.name')}<input class="in" name="name" maxLength={64} defaultValue={a.name ?? ''} /></label>
+        <label class="fl1">{t('ops.rate')}<input class="in num" name="rate" type="number" min={0} max={100000} step="any" defaultValue={String(a.rate ?? 0)} /></label>
+        <label class="fl1">{t('ops.when_closed')}<select class="in" name="when_closed" defaultValue={a.when_closed}>{['park', 'fail', 'try'].map((v) => <option key={v} value={v} selected={v === a.when_closed}>{t(`ops.when_closed.${v}` as Key)}</option>)}</select></label>
+        <p class="lbl">{t('ops.edit.rest')}</p>
+        <div class="acts"><button type="button" class="btn" onClick={onClose}>{t('cancel')}</button><button class="btn pri" type="submit">{t('save')}</button></div>
+      </form>
+    </Dialog>
+  );
+}

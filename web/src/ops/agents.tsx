@@ -1,0 +1,81 @@
+// The people at the console, and the record of who did what.
+import { useSignal } from '@preact/signals';
+import { api } from '../core/api';
+import { agentById, me } from '../core/session';
+import { t, type Key } from '../core/words';
+import type { Agent, Role } from '../core/types';
+import { Avatar } from '../parts/avatar';
+import { Icon } from '../parts/icon';
+import { Menu } from '../parts/menu';
+import { Dialog } from '../parts/overlay';
+import { accountName, Ask, attempt, Foot, Once, OpsFrame, Pick, useList, When } from './frame';
+import { Accounts } from './webhooks';
+
+interface Audit { at: string; who: string; what: string; target?: string; detail?: string }
+const roles: Role[] = ['agent', 'lead', 'admin', 'viewer'];
+const roleName = (r: Role) => t(`role.${r}` as Key);
+const path = (a: Agent, call = '') => `/v1/agents/${encodeURIComponent(a.id)}${call && `/${call}`}`;
+
+export function Agents() {
+  const list = useList<Agent>('/v1/agents', 0);
+  const audit = useList<Audit>('/v1/audit', 30);
+  const adding = useSignal(false);
+  const link = useSignal('');
+  const gone = useSignal<Agent | null>(null);
+  const reload = () => (void list.load(), void audit.load());
+  const change = (a: Agent, body: object) => void attempt(() => api(path(a), { method: 'PUT', body }), t('ops.saved')).then(reload);
+  const linkFor = (a: Agent) => void attempt(() => api<{ link: string }>(path(a, 'link'), { method: 'POST' })).then((l) => l && ((link.value = `${location.origin}/console#link=${l.link}`), void audit.load()));
+  async function save(e: SubmitEvent) {
+    e.preventDefault();
+    const f = new FormData(e.currentTarget as HTMLFormElement);
+    const a = await attempt(() => api<Agent>('/v1/agents', { body: { name: String(f.get('name')).trim(), display: String(f.get('display')).trim(), role: f.get('role'), accounts: f.getAll('account'), ...(f.get('password') && { password: f.get('password') }) } }));
+    if (!a) return;
+    adding.value = false;
+    reload();
+    if (!f.get('password')) linkFor(a);
+  }
+  const who = (id: string) => list.items.value.find((a) => a.id === id)?.display ?? agentById(id)?.display ?? id;
+  return (
+    <OpsFrame title={t('nav.agents')} tools={<button type="button" class="btn pri" onClick={() => (adding.value = true)}><Icon name="plus" size="s" />{t('ops.agent.add')}</button>}>
+      <div class="tblw grow" tabIndex={0} role="region" aria-label={t('nav.agents')}>
+        {list.items.value.length > 0 && (
+          <table class="cbt"><thead><tr><th>{t('ops.agent.display')}</th><th class="hide-s">{t('signin.name')}</th><th>{t('ops.role')}</th><th class="hide-s">{t('totp.title')}</th><th class="hide-s">{t('ops.webhook.accounts')}</th><th class="r"><span class="sr">{t('ops.actions')}</span></th></tr></thead>
+            <tbody>{list.items.value.map((a) => {
+              const self = a.id === me.value!.id;
+              return (
+                <tr key={a.id}><td class="nm2"><span class="who2"><Avatar id={a.id} name={a.display} size="sm" dim={a.disabled} /><span class="el">{a.display}</span>{a.disabled ? <span class="tagc h">{t('ops.agent.disabled')}</span> : a.online ? <span class="tagc ok">{t('online')}</span> : null}</span></td>
+                  <td class="hide-s mono">{a.name}</td>
+                  <td>{self ? <span class="tagc">{roleName(a.role)}</span> : <Pick label={`${t('ops.role')} ${a.display}`} value={a.role} onPick={(role) => change(a, { role })} options={roles.map((r) => [r, roleName(r)])} />}</td>
+                  <td class="hide-s sub">{t(a.totp ? 'totp.is.on' : 'totp.is.off')}</td><td class="hide-s sub">{a.accounts?.map(accountName).join('、') || t('ops.account.all')}</td>
+                  <td class="r"><Menu id={`agent-${a.id}`} label={`${t('more')} ${a.display}`} icon="more" items={[
+                    { label: t('ops.agent.link'), icon: 'link', run: () => linkFor(a) },
+                    ...(self ? [] : [{ label: t(a.disabled ? 'ops.agent.enable' : 'ops.agent.disable'), icon: 'lock' as const, run: () => change(a, { disabled: !a.disabled }) }, { label: t('ops.delete'), icon: 'cross' as const, run: () => void (gone.value = a) }]),
+                  ]} /></td></tr>
+              );
+            })}</tbody></table>
+        )}
+        {(list.state.value || !list.items.value.length) && <Foot list={list} none={t('ops.agents.none')} />}
+        <h2 class="sech">{t('ops.audit')}</h2>
+        {audit.items.value.length > 0 && (
+          <table class="cbt"><thead><tr><th>{t('ops.col.time')}</th><th>{t('ops.col.who')}</th><th>{t('ops.audit.what')}</th><th class="hide-s">{t('ops.audit.target')}</th><th class="hide-s">{t('ops.audit.detail')}</th></tr></thead>
+            <tbody>{audit.items.value.map((e, i) => <tr key={i}><td class="mut"><When at={e.at} /></td><td><span class="el">{e.who ? who(e.who) : '–'}</span></td><td class="mono">{e.what}</td><td class="hide-s mono"><span class="el">{e.target ? who(e.target) : ''}</span></td><td class="hide-s sub"><span class="el">{e.detail}</span></td></tr>)}</tbody></table>
+        )}
+        <Foot list={audit} none={t('ops.audit.none')} />
+      </div>
+      {adding.value && (
+        <Dialog title={t('ops.agent.add')} onClose={() => (adding.value = false)}>
+          <form class="stack" onSubmit={(e) => void save(e as unknown as SubmitEvent)}>
+            <label class="fl1">{t('signin.name')}<input class="in" name="name" required maxLength={64} autocomplete="off" /></label>
+            <label class="fl1">{t('ops.agent.display')}<input class="in" name="display" maxLength={64} autocomplete="off" /></label>
+            <fieldset class="fs"><legend>{t('ops.role')}</legend>{roles.map((r, i) => <label class="row" key={r}><input type="radio" name="role" value={r} defaultChecked={i === 0} /><b>{roleName(r)}</b><span class="sub">{t(`ops.agent.role.${r}` as Key)}</span></label>)}</fieldset>
+            <label class="fl1">{t('ops.agent.password')}<input class="in" name="password" type="password" minLength={10} maxLength={256} autocomplete="new-password" /></label>
+            <Accounts />
+            <div class="acts"><button type="button" class="btn" onClick={() => (adding.value = false)}>{t('cancel')}</button><button class="btn pri" type="submit">{t('ops.agent.add')}</button></div>
+          </form>
+        </Dialog>
+      )}
+      {link.value && <Once title={t('ops.agent.link')} text={link.value} note={t('ops.agent.link.note')} onClose={() => (link.value = '')} />}
+      {gone.value && <Ask title={t('ops.delete')} text={t('ops.agent.delete.ask', { name: gone.value.display })} verb={t('ops.delete')} danger onNo={() => (gone.value = null)} onYes={() => { const a = gone.value!; void attempt(async () => (await api(path(a), { method: 'DELETE' }), true), t('ops.deleted')).then(reload); }} />}
+    </OpsFrame>
+  );
+}

@@ -1,0 +1,218 @@
+// The API explorer: choose a call, fill it in, see it as code, send it, have the
+// answer explained. What is sent goes through the gateway and its rules.
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { api, idempotencyKey, Problem, query } from '../core/api';
+import { conversations, version } from '../core/desk';
+import { session } from '../core/session';
+import { t, type Key } from '../core/words';
+import { Body } from '../desk/bubble';
+import { kindName } from '../desk/kinds';
+import { size } from '../desk/upload';
+import { shortId } from '../parts/avatar';
+import { Icon } from '../parts/icon';
+import { TokenLines } from './accounts';
+import { AccountPick, Copy, explain, inQuery, Json, OpsFrame, setQuery, StateMark } from './frame';
+
+interface Field { name: string; example: string; required?: boolean; hint?: Key; most?: number; long?: boolean }
+
+const title: Field = { name: 'title', example: '今年的肉桂焙好了', required: true };
+const thumb = (required: boolean): Field => ({ name: 'thumb_media_id', example: 'asset:…', required, hint: 'xp.hint.media' });
+/** The members of each kind's body, with what the contract of the gateway says of them. */
+const kinds: Record<string, Field[]> = {
+  text: [{ name: 'content', example: '您好，包裹今天发出。', required: true, long: true, hint: 'xp.hint.text', most: 2048 }],
+  image: [{ name: 'media_id', example: 'asset:…', required: true, hint: 'xp.hint.media' }],
+  voice: [{ name: 'media_id', example: 'asset:…', required: true, hint: 'xp.hint.voice' }],
+  video: [{ name: 'media_id', example: 'asset:…', required: true, hint: 'xp.hint.media' }, thumb(false), { ...title, required: false }, { name: 'description', example: '焙火现场' }],
+  music: [title, { name: 'description', example: '茶歌' }, { name: 'musicurl', example: 'https://example.com/song.mp3', required: true }, { name: 'hqmusicurl', example: 'https://example.com/song.flac', required: true }, thumb(true)],
+  news: [title, { name: 'description', example: '中足火，岩骨花香都在。' }, { name: 'url', example: 'https://example.com/rougui', required: true }, { name: 'picurl', example: 'https://example.com/tea.jpg', hint: 'xp.hint.picurl' }],
+  mpnews: [{ name: 'media_id', example: 'MEDIA_ID', required: true }],
+  mpnewsarticle: [{ name: 'article_id', example: 'ARTICLE_ID', required: true }],
+  msgmenu: [{ name: 'head_content', example: '这次服务您满意吗？' }, { name: 'list', example: '满意\n不满意', required: true, long: true, hint: 'xp.hint.menu' }, { name: 'tail_content', example: '谢谢' }],
+  miniprogrampage: [title, { name: 'appid', example: 'wx0123456789abcdef', required: true }, { name: 'pagepath', example: 'pages/index', required: true }, thumb(true)],
+  wxcard: [{ name: 'card_id', example: 'pDemoCard', required: true }],
+  link: [title, { name: 'description', example: '' }, { name: 'url', example: 'https://example.com/', required: true }, { name: 'thumb_url', example: 'https://example.com/tea.jpg' }],
+};
+
+const calls = ['send', 'typing', 'media', 'uploadimg', 'window', 'token'] as const;
+type Call = (typeof calls)[number];
+const wechat: Record<Call, string> = { send: 'POST /cgi-bin/message/custom/send', typing: 'POST /cgi-bin/message/custom/typing', media: 'POST /cgi-bin/media/upload', uploadimg: 'POST /cgi-bin/media/uploadimg', window: '', token: 'POST /cgi-bin/stable_token' };
+
+interface Answer { status: number; took: number; body: any; picture?: string }
+
+/** The body of a message from the form's values. */
+function messageOf(kind: string, touser: string, v: Record<string, string>): any {
+  const body: Record<string, unknown> = {};
+  for (const f of kinds[kind]!) if (v[f.name]) body[f.name] = v[f.name];
+  if (kind === 'msgmenu') body['list'] = (v['list'] ?? '').split('\n').filter(Boolean).map((content, i) => ({ id: String(i + 1), content }));
+  return { touser, msgtype: kind, [kind]: kind === 'news' ? { articles: [body] } : body };
+}
+
+const shell = (s: string) => `'${s.replaceAll("'", `'\\''`)}'`;
+const goText = (s: string) => (s.includes('`') ? JSON.stringify(s) : `\`${s}\``);
+
+function codeOf(call: Call, account: string, touser: string, message: any, file: string, on: boolean): Record<string, string> {
+  const at = `"$KEFU_URL/v1/conversations/${encodeURIComponent(account)}/${encodeURIComponent(touser)}`;
+  const key = `-H "Authorization: Bearer $KEFU_KEY"`;
+  const json = `-H 'Content-Type: application/json'`;
+  const token = 'access_token=$TOKEN';
+  const go = (body: string) => `c := gateway.Client{BaseURL: os.Getenv("KEFU_URL"), Key: kefu.Secret(os.Getenv("KEFU_KEY"))}\n${body}`;
+  switch (call) {
+    case 'send': return {
+      curl: `curl -sS "$KEFU_URL/v1/messages?wait=10s" \\\n  ${key} \\\n  ${json} \\\n  -d ${shell(JSON.stringify({ account, message }, null, 1))}`,
+      WeChat: `# ${t('xp.token.hidden')}\ncurl -sS "https://api.weixin.qq.com/cgi-bin/message/custom/send?${token}" \\\n  -d ${shell(JSON.stringify(message, null, 1))}`,
+      Go: go(`m, err := c.Send(ctx, gateway.Request{\n\tAccount: ${JSON.stringify(account)},\n\tMessage: json.RawMessage(${goText(JSON.stringify(message))}),\n}, gateway.SendOptions{Wait: 10 * time.Second})`),
+    };
+    case 'typing': return {
+      curl: `curl -sS ${at}/typing" \\\n  ${key} \\\n  ${json} \\\n  -d '{"on":${on}}'`,
+      WeChat: `# ${t('xp.token.hidden')}\ncurl -sS "https://api.weixin.qq.com/cgi-bin/message/custom/typing?${token}" \\\n  -d ${shell(JSON.stringify({ touser, command: on ? 'Typing' : 'CancelTyping' }))}`,
+      Go: go(`err := c.Typing(ctx, ${JSON.stringify(account)}, ${JSON.stringify(touser)}, ${on})`),
+    };
+    case 'media': case 'uploadimg': {
+      const img = call === 'uploadimg';
+      const q = `account=${encodeURIComponent(account)}`;
+      return {
+        curl: `curl -sS "$KEFU_URL/v1/assets?${q}" \\\n  ${key} \\\n  -F ${shell(`file=@${file || 'tea.jpg'}`)}` + (img ? `\ncurl -sS "$KEFU_URL/v1/assets/$ID?${q}&as=url" \\\n  ${key}` : ''),
+        WeChat: `# ${t('xp.token.hidden')}\ncurl -sS "https://api.weixin.qq.com/cgi-bin/media/${img ? `uploadimg?${token}` : `upload?${token}&type=image`}" \\\n  -F ${shell(`media=@${file || 'tea.jpg'}`)}`,
+        Go: go(`a, err := c.AddAsset(ctx, ${JSON.stringify(account)}, file)` + (img ? `\na, err = c.AssetURL(ctx, ${JSON.stringify(account)}, a.ID)` : '')),
+      };
+    }
+    case 'window': return { curl: `curl -sS ${at}/window" \\\n  ${key}`, Go: go(`w, err := c.Window(ctx, ${JSON.stringify(account)}, ${JSON.stringify(touser)})`) };
+    case 'token': return { curl: `curl -sS "$KEFU_URL/v1/accounts/${encodeURIComponent(account)}/token" \\\n  ${key}`, Go: go(`s, err := c.Token(ctx, ${JSON.stringify(account)})`) };
+  }
+}
+
+export function Explorer() {
+  version.value;
+  const asked = inQuery('call') as Call;
+  const call: Call = calls.includes(asked) ? asked : 'send';
+  const kind = inQuery('kind') in kinds ? inQuery('kind') : 'text';
+  const accounts = session.value!.accounts;
+  const account = useSignal(accounts[0]?.appid ?? '');
+  const touser = useSignal('');
+  const values = useSignal<Record<string, string>>({});
+  const on = useSignal(true);
+  const file = useSignal<File | null>(null);
+  const lang = useSignal('curl');
+  const busy = useSignal(false);
+  const answer = useSignal<Answer | null>(null);
+  const trouble = useSignal('');
+  const picked = call + kind;
+  useEffect(() => {
+    values.value = Object.fromEntries(kinds[kind]!.filter((f) => f.required && !f.example.startsWith('asset:')).map((f) => [f.name, f.example]));
+    answer.value = null;
+    trouble.value = '';
+    file.value = null;
+  }, [picked]);
+  const followers = [...conversations.values()].map((s) => s.peek()).filter((c) => c.account === account.value).sort((a, b) => (a.last_at < b.last_at ? 1 : -1)).slice(0, 50);
+  useEffect(() => {
+    if (!touser.value && followers.length) touser.value = followers[0]!.openid;
+  }, [followers.length, account.value]);
+  const message = messageOf(kind, touser.value, values.value);
+  const codes = codeOf(call, account.value, touser.value, message, file.value?.name ?? '', on.value);
+  const tab = codes[lang.value] === undefined ? 'curl' : lang.value;
+
+  async function run(e?: Event) {
+    e?.preventDefault();
+    if (busy.value) return;
+    busy.value = true;
+    trouble.value = '';
+    answer.value = null;
+    const began = performance.now();
+    const done = (status: number, body: any, picture?: string) => (answer.value = { status, body, picture, took: Math.round(performance.now() - began) });
+    const at = `/v1/conversations/${encodeURIComponent(account.value)}/${encodeURIComponent(touser.value)}`;
+    try {
+      switch (call) {
+        case 'send':
+          done(200, await api('/v1/messages?wait=10s', { body: { account: account.value, message }, headers: { 'Idempotency-Key': idempotencyKey(), 'Kefu-Source': 'console' } }));
+          break;
+        case 'typing':
+          await api(`${at}/typing`, { body: { on: on.value } });
+          done(204, null);
+          break;
+        case 'media': case 'uploadimg': {
+          if (!file.value) return void (trouble.value = t('xp.file.none'));
+          const q = query({ account: account.value });
+          let a = await api<any>(`/v1/assets${q}`, { raw: file.value, headers: { 'Content-Type': 'application/octet-stream' } });
+          const bytes = `/v1/assets/${encodeURIComponent(a.id)}${q}`;
+          if (call === 'uploadimg') a = await api<any>(`${bytes}&as=url`, { headers: { Accept: 'application/json' } });
+          done(call === 'media' ? 201 : 200, a, ['jpg', 'png', 'gif'].includes(a.format) ? bytes : undefined);
+          break;
+        }
+        case 'window': done(200, await api(`${at}/window`)); break;
+        case 'token': done(200, await api(`/v1/accounts/${encodeURIComponent(account.value)}/token`)); break;
+      }
+    } catch (err) {
+      if (err instanceof Problem) done(err.status, err.body);
+      else trouble.value = err instanceof Error ? err.message : String(err);
+    } finally {
+      busy.value = false;
+    }
+  }
+  const withFollower = call === 'send' || call === 'typing' || call === 'window';
+  return (
+    <OpsFrame title={t('nav.explorer')} tools={<AccountPick all={false} value={account.value} onPick={(v) => ((account.value = v), (touser.value = ''))} />}>
+      <div class="xp">
+        <nav class="tree" aria-label={t('xp.calls')}>{calls.map((c) => <a key={c} href={`/console/explorer?call=${c}`} aria-current={c === call ? 'true' : undefined}>{t(`xp.call.${c}` as Key)}</a>)}</nav>
+        <form class="form" onSubmit={(e) => void run(e)} onKeyDown={(e) => e.key === 'Enter' && (e.ctrlKey || e.metaKey) && void run(e)}>
+          <div><h2>{t(`xp.call.${call}` as Key)}</h2><p class="mono mut">{wechat[call] || t('xp.own')}</p></div>
+          {call === 'send' && <div class="types" role="group" aria-label={t('kinds.label')}>{Object.keys(kinds).map((k) => <button key={k} type="button" aria-pressed={k === kind} onClick={() => setQuery({ call: 'send', kind: k })}>{kindName(k)}</button>)}</div>}
+          {withFollower && (
+            <div class="f"><label for="x-touser"><code>touser</code><span class="req" aria-hidden="true"> *</span></label>
+              <span class="in"><input id="x-touser" list="x-followers" required maxLength={128} class="mono" value={touser.value} onInput={(e) => (touser.value = e.currentTarget.value.trim())} /></span>
+              <datalist id="x-followers">{followers.map((c) => <option key={c.openid} value={c.openid}>{c.remark || shortId(c.openid)}</option>)}</datalist>
+            </div>
+          )}
+          {call === 'send' && kinds[kind]!.map((f) => {
+            const v = values.value[f.name] ?? '';
+            const set = (e: { currentTarget: { value: string } }) => (values.value = { ...values.value, [f.name]: e.currentTarget.value });
+            return (
+              <div class="f" key={kind + f.name}><label for={`x-${f.name}`}><code>{f.name}</code>{f.required && <span class="req" aria-hidden="true"> *</span>}</label>
+                {f.long ? <span class="in area"><textarea id={`x-${f.name}`} rows={3} required={f.required} placeholder={f.example} value={v} onInput={set} aria-describedby={f.hint && `h-${f.name}`} /></span>
+                  : <span class="in"><input id={`x-${f.name}`} required={f.required} placeholder={f.example} value={v} onInput={set} aria-describedby={f.hint && `h-${f.name}`} /></span>}
+                {(f.hint || f.most) && <p class="hint" id={`h-${f.name}`}><span>{f.hint && t(f.hint)}</span>{f.most && <span class={`num ${new Blob([v]).size > f.most ? 'ch' : ''}`}>{t('xp.bytes', { n: new Blob([v]).size, of: f.most })}</span>}</p>}
+              </div>
+            );
+          })}
+          {call === 'typing' && <div class="f"><span class="l"><code>command</code></span><span class="seg"><button type="button" aria-pressed={on.value} onClick={() => (on.value = true)}>Typing</button><button type="button" aria-pressed={!on.value} onClick={() => (on.value = false)}>CancelTyping</button></span></div>}
+          {(call === 'media' || call === 'uploadimg') && (
+            <div class="f" key={call}><label for="x-file"><code>media</code><span class="req" aria-hidden="true"> *</span></label>
+              <span class="in file"><input id="x-file" type="file" required accept={call === 'uploadimg' ? 'image/jpeg,image/png' : 'image/*,audio/*,.amr,video/mp4'} onChange={(e) => (file.value = e.currentTarget.files?.[0] ?? null)} aria-describedby="h-file" /></span>
+              <p class="hint" id="h-file"><span>{t(call === 'uploadimg' ? 'xp.hint.uploadimg' : 'xp.hint.upload')}</span>{file.value && <span class="num">{size(file.value.size)}</span>}</p></div>
+          )}
+          {call === 'token' && <p class="sub">{t('xp.token.why')}</p>}
+          {call === 'send' && <div class="f"><span class="l">{t('preview')}</span><div class="kp"><Body m={message} /></div></div>}
+          <div class="sendbar"><span class="lbl nomob">{t('xp.through')}</span><span class="grow" /><span class="nomob"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span><button class="btn pri lg" type="submit" aria-disabled={busy.value}><Icon name="send" size="s" />{t(busy.value ? 'state.sending' : call === 'send' || call === 'typing' ? 'xp.send' : call === 'media' || call === 'uploadimg' ? 'upload' : 'xp.ask')}</button></div>
+        </form>
+        <div class="out2">
+          <section class="sec"><div class="row"><span class="seg" role="group" aria-label={t('xp.as')}>{Object.keys(codes).map((l) => <button key={l} type="button" aria-pressed={tab === l} onClick={() => (lang.value = l)}>{l === 'WeChat' ? t('xp.wechat') : l}</button>)}</span><span class="grow" /><Copy text={codes[tab]!} /></div>
+            <pre class="wrap" tabIndex={0} role="group" aria-label={tab}>{codes[tab]}</pre></section>
+          <section class="sec" aria-live="polite"><h2><span>{t('xp.answer')}</span>{answer.value && <span class="num mut">HTTP {answer.value.status} · {answer.value.took} ms</span>}</h2>
+            {trouble.value && <p class="advice ref" role="alert"><Icon name="cross" size="s" /><span>{trouble.value}</span></p>}
+            {!answer.value && !trouble.value && <p class="mut">{t(busy.value ? 'state.sending' : 'xp.answer.none')}</p>}
+            {answer.value && <Explained a={answer.value} call={call} />}
+          </section>
+        </div>
+      </div>
+    </OpsFrame>
+  );
+}
+
+function Explained({ a, call }: { a: Answer; call: Call }) {
+  const b = a.body;
+  const problem = a.status >= 400;
+  const code: number | undefined = b?.outcome?.errcode ?? b?.errcode;
+  const detail = problem ? [b?.detail, ...(b?.errors ?? []).map((f: any) => [f.field ?? f.location, f.message].filter(Boolean).join(' · '))].filter(Boolean) : [];
+  return (
+    <>
+      {problem && <div class="advice ref"><Icon name="cross" size="s" /><div><b>{b?.title ?? `HTTP ${a.status}`}{code ? ` ${code}` : ''}</b>{detail.map((d: string) => <p key={d}>{d}</p>)}{explain(code) && <p>{explain(code)}</p>}</div></div>}
+      {!problem && call === 'send' && <div class={`advice ${b.state === 'sent' ? 'ok' : b.state === 'failed' ? 'ref' : 'unk'}`}><Icon name={b.state === 'sent' ? 'check' : 'info'} size="s" /><div><b><StateMark state={b.state} />{code ? ` ${code}` : ''}</b><p>{explain(code) || b.outcome?.advice || (b.state === 'parked' && (b.window?.because || t('plan.park'))) || b.outcome?.errmsg}</p><p class="row"><a href={`/console/messages?m=${encodeURIComponent(b.id)}`}>{t('xp.message')}</a></p></div></div>}
+      {!problem && call === 'typing' && <p class="advice ok"><Icon name="check" size="s" /><span>{t('xp.typing.ok')}</span></p>}
+      {!problem && call === 'token' && <TokenLines token={b} />}
+      {a.picture && <p class="shown"><img src={a.picture} alt={t('kind.image')} /></p>}
+      {!problem && b?.url && <p class="row wrapr"><code class="mono">{b.url}</code><Copy text={b.url} /></p>}
+      {!problem && (call === 'media') && b?.id && <p class="row wrapr"><code class="mono">{shortId(b.id)}</code><Copy text={b.id} label={t('ops.copy.id')} /></p>}
+      {b && <Json value={b} label={t('xp.answer')} />}
+    </>
+  );
+}
