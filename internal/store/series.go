@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,7 +35,8 @@ func (s *Store) Series(ctx context.Context, from, to time.Time, step time.Durati
 	if bound := last - seriesMost + 1; first < bound {
 		var at int64
 		first = bound
-		if err := s.row(ctx, `SELECT at FROM feed WHERE cursor >= $1 ORDER BY cursor LIMIT 1`, bound).Scan(&at); err != nil {
+		err := s.row(ctx, `SELECT at FROM feed WHERE cursor >= $1 ORDER BY cursor LIMIT 1`, bound).Scan(&at)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) { // none: the retention has taken them
 			return v, fmt.Errorf("read feed: %w", err)
 		}
 		from = from.Add(max(0, fromMS(at).Sub(from)).Truncate(step))

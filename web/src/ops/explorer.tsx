@@ -181,7 +181,7 @@ export function Explorer() {
               <p class="hint" id="h-file"><span>{t(call === 'uploadimg' ? 'xp.hint.uploadimg' : 'xp.hint.upload')}</span>{file.value && <span class="num">{size(file.value.size)}</span>}</p></div>
           )}
           {call === 'token' && <p class="sub">{t('xp.token.why')}</p>}
-          {call === 'send' && <div class="f"><span class="l">{t('preview')}</span><div class="kp"><Body m={message} /></div></div>}
+          {call === 'send' && <div class="f"><span class="l">{t('preview')}</span><div class="kp"><Body m={message} account={account.value} /></div></div>}
           <div class="sendbar"><span class="lbl nomob">{t('xp.through')}</span><span class="grow" /><span class="nomob"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span><button class="btn pri lg" type="submit" aria-disabled={busy.value}><Icon name="send" size="s" />{t(busy.value ? 'state.sending' : call === 'send' || call === 'typing' ? 'xp.send' : call === 'media' || call === 'uploadimg' ? 'upload' : 'xp.ask')}</button></div>
         </form>
         <div class="out2">
@@ -206,7 +206,7 @@ function Explained({ a, call }: { a: Answer; call: Call }) {
   return (
     <>
       {problem && <div class="advice ref"><Icon name="cross" size="s" /><div><b>{b?.title ?? `HTTP ${a.status}`}{code ? ` ${code}` : ''}</b>{detail.map((d: string) => <p key={d}>{d}</p>)}{explain(code) && <p>{explain(code)}</p>}</div></div>}
-      {!problem && call === 'send' && <div class={`advice ${b.state === 'sent' ? 'ok' : b.state === 'failed' ? 'ref' : 'unk'}`}><Icon name={b.state === 'sent' ? 'check' : 'info'} size="s" /><div><b><StateMark state={b.state} />{code ? ` ${code}` : ''}</b><p>{explain(code) || b.outcome?.advice || (b.state === 'parked' && (b.window?.because || t('plan.park'))) || b.outcome?.errmsg}</p><p class="row"><a href={`/console/messages?m=${encodeURIComponent(b.id)}`}>{t('xp.message')}</a></p></div></div>}
+      {!problem && call === 'send' && <div class={`advice ${b.state === 'sent' ? 'ok' : b.state === 'failed' ? 'ref' : 'unk'}`}><Icon name={b.state === 'sent' ? 'check' : 'info'} size="s" /><div><b><StateMark state={b.state} />{code ? ` ${code}` : ''}</b><p>{explain(code) || b.outcome?.advice || (b.state === 'parked' && t('plan.park')) || b.outcome?.errmsg}</p><p class="row"><a href={`/console/messages?m=${encodeURIComponent(b.id)}`}>{t('xp.message')}</a></p></div></div>}
       {!problem && call === 'typing' && <p class="advice ok"><Icon name="check" size="s" /><span>{t('xp.typing.ok')}</span></p>}
       {!problem && call === 'token' && <TokenLines token={b} />}
       {a.picture && <p class="shown"><img src={a.picture} alt={t('kind.image')} /></p>}

@@ -160,7 +160,7 @@ function Detail({ id, known, onChange, onClose }: { id: string; known?: Message;
         <div class={`advice ${tone}`}><Icon name={icon} size="s" /><div><b>{title}</b>{text && <p>{text}</p>}
           {mayWrite.value && <div class="row">
             {m.state === 'unknown' && <><button type="button" class="btn sm pri" onClick={() => run(() => act.resolve(m, 'sent'))}>{t('mark.sent')}</button><button type="button" class="btn sm" onClick={() => run(() => act.resolve(m, 'failed'))}>{t('mark.failed')}</button></>}
-            {(m.state === 'unknown') && <button type="button" class="btn sm quiet" onClick={() => (ask.value = true)}>{t('send.again')}</button>}
+            {m.state === 'unknown' && <button type="button" class="btn sm quiet" onClick={() => (ask.value = true)}>{t('send.again')}</button>}
             {['failed', 'expired', 'canceled'].includes(m.state) && <button type="button" class="btn sm" onClick={() => run(() => act.retry(m))}><Icon name="refresh" size="xs" />{t('send.anew')}</button>}
             {(['queued', 'parked'].includes(m.state) || (m.state === 'unknown' && m.retry_at)) && <button type="button" class="btn sm" onClick={() => run(() => act.cancel(m))}><Icon name="close" size="xs" />{t(m.state === 'unknown' ? 'resend.off' : 'ops.cancel')}</button>}
           </div>}</div></div>
@@ -191,7 +191,7 @@ function advice(m: Message): ['unk' | 'ref' | 'ok', Parameters<typeof Icon>[0]['
   switch (m.state) {
     case 'unknown': return ['unk', 'unknown', t('state.unknown'), t('state.unknown.why')];
     case 'failed': return ['ref', 'cross', o?.errcode ? t('state.failed', { code: o.errcode }) : t('state.failed.here'), explain(o?.errcode) || o?.advice || o?.errmsg || o?.reason || ''];
-    case 'parked': return ['ok', 'park', stateName('parked'), m.window?.because || t('plan.park')];
+    case 'parked': return ['ok', 'park', stateName('parked'), explain(o?.errcode) || t('plan.park')];
     case 'sent': return ['ok', 'check', t('state.sent'), m.possible_duplicate ? t('state.duplicate') : ''];
     case 'expired': return ['unk', 'clock', t('state.expired'), o?.advice ?? ''];
     case 'canceled': return ['ok', 'stop', t('state.canceled'), ''];
