@@ -572,7 +572,7 @@ func TestInboundHoldsNobodyUp(t *testing.T) {
 		for range 10 {
 			began := time.Now()
 			r.receive(r.theirs(kefu.MediaImage, pngOf(1, 1)))
-			if took := time.Since(began); took > 0 {
+			if took := time.Since(began); took > time.Second { // the store waits a moment for company
 				t.Errorf("a callback took %v", took)
 			}
 			time.Sleep(time.Second)

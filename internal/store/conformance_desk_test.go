@@ -150,5 +150,15 @@ func sessionsAndLinksEnd(t *testing.T, open func() *Store) {
 	wants(t, s.DeleteAgent(t.Context(), noon, a.ID, gateway.AuditEntry{}), ErrNotFound)
 	page, err := s.Audit(t.Context(), "", 2)
 	ok(t, err)
+	defer func() { // what stays, for who looks at the database next
+		b, err := s.AddAgent(t.Context(), noon, Agent{Agent: gateway.Agent{Name: "stays", Role: gateway.Views}, Secret: "GEZDGNBV"}, gateway.AuditEntry{})
+		ok(t, err)
+		b.Secret = "GEZDGNBV"
+		ok(t, s.PutAgent(t.Context(), noon, b, false, gateway.AuditEntry{}))
+		ok(t, s.BeginSession(t.Context(), noon, hash, b.ID, noon.Add(time.Hour), gateway.AuditEntry{}))
+		ok(t, s.AddLink(t.Context(), noon, link, b.ID, noon.Add(time.Minute), gateway.AuditEntry{}))
+		_, err = s.PutQuickReply(t.Context(), noon, "", gateway.QuickReply{Title: "发货", Text: "今天发"})
+		ok(t, err)
+	}()
 	same(t, []any{len(page.Items), page.Items[0].What, page.Items[1].What, page.Next != ""}, []any{2, "agent.delete", "session.begin", true})
 }
