@@ -359,15 +359,25 @@ func (s *siege) judge(kills int) {
 		kills, len(s.box.kept), len(parked), states, missing, doubled, inversions, heard, lost)
 }
 
+// rounds is few, or many with KEFU_LONG.
+func rounds(few, many int) int {
+	if os.Getenv("KEFU_LONG") != "" {
+		return many
+	}
+	return few
+}
+
+// killsOf is how many kills there are: few, 2,000 with KEFU_LONG, or what KEFU_KILLS says.
+func killsOf(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("KEFU_KILLS")); err == nil {
+		return n
+	}
+	return rounds(few, 2000)
+}
+
 // Reliability, row 1: kill -9 at random moments under load.
 func TestKilledGatewayLosesNothing(t *testing.T) {
-	kills := 100
-	if os.Getenv("KEFU_LONG") != "" {
-		kills = 2000
-	}
-	if n, err := strconv.Atoi(os.Getenv("KEFU_KILLS")); err == nil {
-		kills = n
-	}
+	kills := killsOf(100)
 	s := besiege(t)
 	s.load()
 	for killed := range kills {

@@ -14,14 +14,6 @@ import (
 	"github.com/kefu-go/kefu/internal/pgtest"
 )
 
-// rounds is few, or many with KEFU_LONG.
-func rounds(few, many int) int {
-	if os.Getenv("KEFU_LONG") != "" {
-		return many
-	}
-	return few
-}
-
 // Reliability, row 6: PostgreSQL ends at once and starts again, under load.
 func TestPostgresRestarted(t *testing.T) {
 	server := pgtest.Start(t)
@@ -83,7 +75,7 @@ func TestKilledGatewayOnPostgres(t *testing.T) {
 	server := pgtest.Start(t)
 	s := besiegeOn(t, server.Via(server.TCP(), "public"))
 	s.load()
-	kills := rounds(3, 200)
+	kills := killsOf(3) // each costs the life of a lease
 	for killed := range kills {
 		s.asked.Store(int64(60 * (killed + 1)))
 		time.Sleep(time.Duration(10+rand.IntN(300)) * time.Millisecond)
