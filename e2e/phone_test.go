@@ -68,23 +68,41 @@ var (
 )
 
 // patience is for how long a page may take over one thing.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
-// A phone is a tab of the browser that shows the phone page.
+// A phone is a tab of the browser that shows the phone page, or another.
 type phone struct {
-	t   *testing.T
-	ctx context.Context
+	t        *testing.T
+	ctx      context.Context
+	mu       sync.Mutex // guards all below
+	expected []string   // what the page may say on the console: parts of it
 }
 
-// openPhone opens the page. Whatever the page says on the console fails the test;
-// so does a dialog, and any script but the page's own: such would call owned.
+// expect lets the page say something on the console that has this in it: what the
+// browser itself tells of a call that is refused on purpose.
+func (p *phone) expect(part string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expected = append(p.expected, part)
+}
+
+// openPhone opens the phone page.
 func openPhone(t *testing.T, address string, setup ...chromedp.Action[chromedp.Void]) *phone {
+	t.Helper()
+	return openTab(t, address, "#chat", setup...)
+}
+
+// openTab opens a page in a browser context of its own and waits for what shows that
+// it is there. Whatever the page says on the console fails the test, a breach of its
+// policy among it; so does a dialog, and any script but the page's own: such would
+// call owned.
+func openTab(t *testing.T, address, ready string, setup ...chromedp.Action[chromedp.Void]) *phone {
 	t.Helper()
 	parent, err := browser()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := chromedp.NewContext(parent)
+	ctx, cancel := chromedp.NewContext(parent, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
 	var mu sync.Mutex // guards said
 	var said []string
@@ -104,21 +122,28 @@ func openPhone(t *testing.T, address string, setup ...chromedp.Action[chromedp.V
 	}); err != nil {
 		t.Fatal(err)
 	}
-	limited, end := context.WithTimeout(ctx, time.Minute)
+	limited, end := context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(end)
-	p := &phone{t, limited}
+	p := &phone{t: t, ctx: limited}
 	t.Cleanup(func() {
 		mu.Lock()
 		defer mu.Unlock()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		said = slices.DeleteFunc(said, func(line string) bool {
+			return slices.ContainsFunc(p.expected, func(part string) bool { return strings.Contains(line, part) })
+		})
 		if len(said) > 0 {
 			t.Errorf("on the console:\n%s", strings.Join(said, "\n"))
 		}
 	})
-	if _, err := chromedp.Call(limited, page.AddScriptToEvaluateOnNewDocument,
-		page.AddScriptToEvaluateOnNewDocumentParams{Source: `window.owned = () => console.error("a foreign string ran")`}); err != nil {
+	if _, err := chromedp.Call(limited, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: `window.owned = () => console.error("a foreign string ran");
+			addEventListener("securitypolicyviolation", (e) => console.error("against the policy: " + e.effectiveDirective + " " + e.blockedURI));`,
+	}); err != nil {
 		t.Fatal(err)
 	}
-	p.do(append(setup, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("#chat")))...)
+	p.do(append(setup, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS(ready)))...)
 	return p
 }
 
@@ -127,7 +152,7 @@ func (p *phone) do(steps ...chromedp.Action[chromedp.Void]) {
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
-		p.t.Fatalf("%v\nThe chat:\n%s", err, p.chat())
+		p.t.Fatalf("%v\nThe page:\n%s", err, p.chat())
 	}
 }
 
@@ -146,15 +171,15 @@ func eval[T any](p *phone, expression string) T {
 func (p *phone) until(expression string) {
 	p.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if eval[bool](p, expression) {
+		if eval[bool](p, "!!("+expression+")") {
 			return
 		}
 	}
-	p.t.Fatalf("never: %s\nThe chat:\n%s", expression, p.chat())
+	p.t.Fatalf("never: %s\nThe page:\n%s", expression, p.chat())
 }
 
 func (p *phone) chat() string {
-	text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.querySelector("#chat")?.innerText ?? "no chat"`))
+	text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`(document.querySelector("#chat") ?? document.body).innerText`))
 	return text
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -127,5 +128,50 @@ func BenchmarkStart(b *testing.B) {
 	}
 	if n != b.N {
 		b.Errorf("%d unfinished, want %d", n, b.N)
+	}
+}
+
+// How long a message waits for its commit while files of 10 MB come in.
+func BenchmarkBesideUploads(b *testing.B) {
+	for _, uploads := range []int{0, 1, 4} {
+		b.Run(fmt.Sprint(uploads), func(b *testing.B) {
+			s := open(b, benchDSN(b), Options{SecretKey: secretKey})
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			for n := range uploads {
+				wg.Go(func() {
+					for i := 0; ; i++ {
+						u := s.NewUpload(context.Background(), time.Now)
+						file := make([]byte, 10<<20)
+						file[0], file[1], file[2] = byte(n), byte(i), byte(i>>8)
+						for len(file) > 0 {
+							select {
+							case <-stop:
+								return
+							default:
+							}
+							if _, err := u.Write(file[:ChunkSize]); err != nil {
+								b.Error(err)
+							}
+							file = file[ChunkSize:]
+						}
+						if _, err := u.Keep(picture(), true, 0); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			took := make([]time.Duration, b.N)
+			for i := range took {
+				began := time.Now()
+				s.Enqueue(context.Background(), noon, hello(fmt.Sprint("o", i)))
+				took[i] = time.Since(began)
+			}
+			close(stop)
+			wg.Wait()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+		})
 	}
 }

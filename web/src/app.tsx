@@ -13,7 +13,8 @@ import type { IconName } from './parts/icons';
 import { Announcer, Toasts } from './parts/overlay';
 import { SignIn } from './signin';
 
-let running = '';
+let running = ''; // whose desk is followed
+let known = ''; // whose conversations the page has
 
 export function App() {
   const trouble = useSignal('');
@@ -23,9 +24,11 @@ export function App() {
     document.addEventListener('keydown', onKey);
   }, []);
   useEffect(() => effect(() => {
-    const id = session.value?.agent.id ?? '';
+    const id = signedOut.value ? '' : (session.value?.agent.id ?? '');
+    if (id && known && id !== known) return location.reload(); // nothing of one agent's is left for another
     if (id && id !== running) void start();
     running = id;
+    known ||= id;
   }), []);
   if (trouble.value) return <div class="empty page"><b>{t('load.failed')}</b><p>{trouble.value}</p><button type="button" class="btn pri" onClick={() => location.reload()}>{t('retry')}</button></div>;
   if (session.value === undefined) return <p class="sr" role="status">{t('loading')}</p>;

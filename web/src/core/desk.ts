@@ -1,11 +1,11 @@
 // What the desk knows: conversations by key, and the lines of those that were
 // opened. The feed keeps it true; where the feed tells too little, it is asked for.
-import { batch, computed, signal, type Signal } from '@preact/signals';
+import { batch, computed, effect, signal, type Signal } from '@preact/signals';
 import { api, conversationPath, query } from './api';
-import { serverNow } from './clock';
+import { second, serverNow } from './clock';
 import { follow, type Entry } from './stream';
 import { me } from './session';
-import { urgency } from './window';
+import { outlived, urgency } from './window';
 import type { Conversation, Line, Message, Page } from './types';
 
 export const keyOf = (account: string, openid: string) => `${account} ${openid}`;
@@ -38,6 +38,13 @@ function put(c: Conversation): Signal<Conversation> {
   const s = signal(c);
   conversations.set(key, s);
   return s;
+}
+
+/** The conversation, as a component sees it: also when it comes later. */
+export function conversation(key: string): Conversation | undefined {
+  const s = conversations.get(key);
+  if (!s) version.value;
+  return s?.value;
 }
 
 const SOON = 2 * 3600_000;
@@ -152,6 +159,7 @@ export interface Thread {
   next: Signal<string | null>; // cursor of older lines; null: there are none
   busy: Signal<boolean>;
   failed: Signal<Error | null>;
+  early: Map<string, Entry>; // the latest that the feed told of messages that are not among the lines yet
 }
 
 const threads = new Map<string, Thread>();
@@ -160,7 +168,7 @@ export function thread(account: string, openid: string): Thread {
   const key = keyOf(account, openid);
   let t = threads.get(key);
   if (!t) {
-    t = { lines: signal([]), next: signal(''), busy: signal(false), failed: signal(null) };
+    t = { lines: signal([]), next: signal(''), busy: signal(false), failed: signal(null), early: new Map() };
     threads.set(key, t);
     if (threads.size > 30) threads.delete(threads.keys().next().value!); // the one that was opened first
     void older(account, openid);
@@ -181,6 +189,8 @@ export async function older(account: string, openid: string) {
       const have = new Set(t.lines.value.map((l) => l.cursor));
       t.lines.value = [...page.items.filter((l) => !have.has(l.cursor)).reverse(), ...t.lines.value];
       t.next.value = page.next || null;
+      for (const e of t.early.values()) if (t.lines.value.some((l) => l.message?.id === e.data.id)) take(e);
+      t.early.clear();
     });
   } catch (e) {
     t.failed.value = e as Error;
@@ -225,14 +235,16 @@ export function patch(account: string, openid: string, change: Partial<Conversat
   }
 }
 
-/** Puts a message of ours into its thread, or its new state. */
-export function putMessage(m: Message, cursor?: string) {
+/** Puts a message of ours into its thread, or its new state. begun: it is what the
+ * message was when it was accepted; the feed may have told more of it already. */
+export function putMessage(m: Message, cursor?: string, begun = false) {
   const t = threads.get(keyOf(m.account, m.openid));
   if (!t) return;
   const at = t.lines.value.findIndex((l) => l.message?.id === m.id);
   if (at >= 0) {
     const lines = [...t.lines.value];
-    lines[at] = { ...lines[at]!, message: { ...lines[at]!.message!, ...m }, cursor: cursor ?? lines[at]!.cursor };
+    const known = lines[at]!.message!;
+    lines[at] = { ...lines[at]!, message: begun ? { ...m, ...known } : { ...known, ...m }, cursor: cursor ?? lines[at]!.cursor };
     t.lines.value = lines;
   } else t.lines.value = [...t.lines.value, { cursor: cursor ?? `local ${m.id}`, at: m.accepted_at, type: 'message', message: m }];
 }
@@ -268,9 +280,9 @@ function take(e: Entry) {
       if (known || e.type === 'message.accepted') {
         putMessage({ ...(known?.message ?? { accepted_at: e.at, expires_at: '' }), ...d, account: e.account, openid: e.openid, state, retry_at: d.retry_at, outcome: d.outcome, message: d.message ?? known?.message?.message } as Message,
           e.type === 'message.accepted' ? e.cursor : undefined);
-      }
+      } else if (t.busy.value) t.early.set(d.id, e);
     }
-  } else if (t && (e.type.startsWith('follower.') || e.type === 'conversation.note' || e.type === 'conversation.changed')) {
+  } else if (t && (e.type === 'follower.message' || e.type === 'follower.event' || e.type === 'conversation.note' || e.type === 'conversation.changed')) {
     if (!t.lines.value.some((l) => l.cursor === e.cursor)) t.lines.value = [...t.lines.value, { cursor: e.cursor, at: e.at, type: e.type, data: e.data }];
   }
   if (t && e.type === 'follower.media' && e.data.asset) {
@@ -290,16 +302,29 @@ function take(e: Entry) {
 
 let stop: (() => void) | undefined;
 
-/** Loads and follows; again after the feed lost its place or the session changed. */
+/** Loads and follows; again after the session had ended. */
 export async function start() {
   stop?.();
   const { next } = await api<{ next: string }>('/v1/events/head').catch(() => ({ next: '' }));
   stop = follow(next, take, () => {
-    threads.clear();
-    conversations.clear();
+    anew();
     void load();
   });
+  anew();
   await load();
+}
+
+/** The lines that are there may be old, or some between them missing: asks for them anew. */
+function anew() {
+  for (const [key, t] of threads) {
+    batch(() => {
+      t.lines.value = [];
+      t.next.value = '';
+    });
+    t.early.clear();
+    const [account, openid] = key.split(' ') as [string, string];
+    void older(account, openid);
+  }
 }
 
 export function quit() {
@@ -307,5 +332,16 @@ export function quit() {
   stop = undefined;
 }
 
-// A window that ends moves its row: look once a minute, and when a minute window may have ended.
+// A window that ends moves its row; one that ends while another is open leaves that.
+effect(() => {
+  const now = second.value;
+  for (const [key, s] of conversations) {
+    const c = s.peek();
+    const w = outlived(c.window, now);
+    if (!w) continue;
+    s.value = { ...c, window: w };
+    const [account, openid] = key.split(' ') as [string, string];
+    refresh(account, openid);
+  }
+});
 setInterval(() => touch(), 5_000);

@@ -15,6 +15,17 @@ export type Urgency = 'open' | 'warn' | 'hot' | 'spent' | 'shut' | 'unknown';
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
+/** What is left when the bucket that the next message would have used has ended and
+ * others are open still, until the gateway is asked; undefined: nothing has changed. */
+export function outlived(w: Window, now: number): Window | undefined {
+  if (w.state !== 'open' || !w.closes_at || Date.parse(w.closes_at) > now) return undefined;
+  const buckets = w.buckets.filter((b) => Date.parse(b.closes_at) > now);
+  const next = buckets.find((b) => b.remaining !== 0) ?? buckets.at(-1);
+  if (!next) return undefined;
+  const unlimited = buckets.some((b) => b.remaining === null);
+  return { ...w, buckets, opened_by: next.trigger, closes_at: next.closes_at, remaining: unlimited ? null : buckets.reduce((n, b) => n + b.remaining!, 0) };
+}
+
 /** A window of a minute: answer now. */
 export function brief(w: Window): boolean {
   const b = w.buckets.find((b) => b.trigger === w.opened_by);

@@ -1,6 +1,7 @@
 // What an agent does to a conversation or a message.
 import { api, conversationPath, idempotencyKey, Problem } from '../core/api';
-import { patch, putMessage, refresh } from '../core/desk';
+import { serverNow } from '../core/clock';
+import { keyOf, patch, putMessage, refresh } from '../core/desk';
 import { me } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation, Message } from '../core/types';
@@ -49,14 +50,30 @@ export async function markRead(c: Conversation, cursor: string) {
 export const presence = (c: Named, state: 'viewing' | 'replying' | 'gone') =>
   api(conversationPath(c.account, c.openid, 'presence'), { body: { state } }).catch(() => undefined);
 
-export const typing = (c: Named, on: boolean) => api(conversationPath(c.account, c.openid, 'typing'), { body: { on } }).catch(() => undefined);
+// WeChat takes no second sign of typing while the first is shown (15 s), and none
+// when nothing was said for 30 s.
+const TYPING_LASTS = 16_000;
+const TALKING = 28_000;
+const typed = new Map<string, number>();
+
+/** Shows the follower that somebody types, where WeChat would. */
+export function typing(c: Conversation): boolean {
+  const key = keyOf(c.account, c.openid);
+  const now = serverNow();
+  if (now - Date.parse(c.last_at) > TALKING) return false;
+  if (now - (typed.get(key) ?? 0) > TYPING_LASTS) {
+    typed.set(key, now);
+    void api(conversationPath(c.account, c.openid, 'typing'), { body: { on: true } }).catch(() => undefined);
+  }
+  return true;
+}
 
 export interface Sending { account: string; message: any; not_before?: string; expires_at?: string; when_closed?: string; long_text?: string; priority?: string; metadata?: any }
 
 /** Entrusts a message to the gateway; the key makes a repeat after a lost answer harmless. */
 export async function send(s: Sending, key = idempotencyKey()): Promise<Message> {
   const m = await api<Message>('/v1/messages', { body: { priority: 'human', ...s }, headers: { 'Idempotency-Key': key, 'Kefu-Source': 'console' } });
-  putMessage({ ...m, by: m.by ?? { kind: 'agent', id: me.value!.id, name: me.value!.display } });
+  putMessage({ ...m, by: m.by ?? { kind: 'agent', id: me.value!.id, name: me.value!.display } }, undefined, true);
   refresh(m.account, m.openid);
   return m;
 }
@@ -64,7 +81,7 @@ export async function send(s: Sending, key = idempotencyKey()): Promise<Message>
 async function change(m: Message, call: string, body: unknown = {}): Promise<Message | undefined> {
   try {
     const now = await api<Message>(`/v1/messages/${encodeURIComponent(m.id)}/${call}`, { method: 'POST', ...(call === 'resolve' && { body }), headers: { 'Kefu-Source': 'console' } });
-    putMessage(now);
+    putMessage(now, undefined, call === 'retry'); // a repeat is a new message
     return now;
   } catch (e) {
     tell(e);

@@ -28,7 +28,7 @@ export function Body({ m, account, tapped }: { m: any; account: string; tapped?:
   const b = m?.[m?.msgtype] ?? {};
   switch (m?.msgtype) {
     case 'text': return <div class="bub"><Rich text={String(b.content ?? '')} /></div>;
-    case 'image': return <Picture src={assetURL(b.media_id, account) ?? safeHref(b.media_id ?? '')} />;
+    case 'image': return <Picture src={assetURL(b.media_id, account)} />;
     case 'voice': return <Voice src={assetURL(b.media_id, account)} />;
     case 'video': return <Film src={assetURL(b.media_id, account)} poster={assetURL(b.thumb_media_id, account)} title={b.title} />;
     case 'music': return (
@@ -56,8 +56,8 @@ export function Body({ m, account, tapped }: { m: any; account: string; tapped?:
 function Inbound({ d, line, account }: { d: Push; line: Line; account: string }) {
   const p = d.push ?? {};
   switch (d.msgtype) {
-    case 'text': return <div class="bub"><Rich text={String(p.Content ?? '')} />{p.BizMsgMenuID && <span class="lbl"> · {t('bubble.menutap')}</span>}</div>;
-    case 'image': return <Picture src={assetURL(line.asset, account) ?? safeHref(p.PicURL ?? '')} />;
+    case 'text': return <div class="bub"><Rich text={String(p.Content ?? '')} />{p.MenuID && <span class="lbl"> · {t('bubble.menutap')}</span>}</div>;
+    case 'image': return <Picture src={assetURL(line.asset, account)} />;
     case 'voice': return <Voice src={assetURL(line.asset, account)} said={p.Recognition} />;
     case 'video': case 'shortvideo': return <Film src={assetURL(line.asset, account)} poster={assetURL(line.thumb_asset, account)} />;
     case 'location': return <Place label={p.Label} lat={p.LocationX ?? p.Latitude} lon={p.LocationY ?? p.Longitude} />;

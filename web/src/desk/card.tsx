@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { clockTime, dayName, moment, second } from '../core/clock';
-import { conversations, keyOf, thread } from '../core/desk';
+import { conversation, keyOf, thread } from '../core/desk';
 import { agentById, mayWrite } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation } from '../core/types';
@@ -11,7 +11,7 @@ import { Ring } from '../parts/time';
 import * as act from './actions';
 
 export function Card({ account, openid, onBack }: { account: string; openid: string; onBack: () => void }) {
-  const c = conversations.get(keyOf(account, openid))?.value;
+  const c = conversation(keyOf(account, openid));
   if (!c) return <aside class="pane card" aria-label={t('card.label')} />;
   const name = c.remark || shortName(openid);
   return (

@@ -19,7 +19,7 @@ import { KindForm, kindsToSend, type FormKind } from './forms';
 import { MediaTile, startUpload, type Upload } from './upload';
 
 const TEXT_BYTES = 2048;
-const TYPING_EVERY = 8_000;
+const REPLYING_EVERY = 8_000;
 
 export function Composer({ c, name }: { c: Conversation; name: string }) {
   const text = draftOf(c.account, c.openid);
@@ -36,6 +36,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   const mirror = useRef<HTMLDivElement>(null);
   const composed = useRef(0);
   const lastTyping = useRef(0);
+  const seen = useSignal(false); // that somebody types, by the follower
   const file = useRef<HTMLInputElement>(null);
   // The key of a send whose answer was lost: the next try of the same text joins it.
   const pendingKey = useRef<{ text: string; key: string } | null>(null);
@@ -75,10 +76,12 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     const el = area.current;
     const line = value.slice(0, el?.selectionStart ?? value.length).split('\n').at(-1)!;
     slash.value = /^\/\S*$/.test(line) ? line.slice(1) : null;
-    if (mode.value === 'reply' && !closed && value && Date.now() - lastTyping.current > TYPING_EVERY) {
-      lastTyping.current = Date.now();
-      void act.typing(c, true);
-      void act.presence(c, 'replying');
+    if (mode.value === 'reply' && value) {
+      if (!closed) seen.value = act.typing(c);
+      if (Date.now() - lastTyping.current > REPLYING_EVERY) {
+        lastTyping.current = Date.now();
+        void act.presence(c, 'replying');
+      }
     }
     if (!value && lastTyping.current) {
       lastTyping.current = 0;
@@ -88,6 +91,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
 
   async function deliver(message: any, key: string) {
     const days = validDays.value;
+    if (!c.assigned_to) void act.claim(c); // whoever answers has it
     await act.send({
       account: c.account, message: { touser: c.openid, ...message },
       ...(message.msgtype === 'text' && parts > 1 && { long_text: 'split' }),
@@ -113,7 +117,6 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
         await deliver({ msgtype: 'text', text: { content: value } }, key);
         pendingKey.current = null;
         later.value = '';
-        if (!c.assigned_to) void act.claim(c);
       }
       setDraft(c.account, c.openid, '');
       lastTyping.current = 0;
@@ -212,7 +215,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       <div class="foot" id="plan">
         <PlanLine verb={verb} parts={parts} remaining={remaining} short={short} bytesNow={bytes(text.value)} closed={closed} validDays={validDays.value} onDays={(d) => (validDays.value = d)} />
         <span class="grow" />
-        {lastTyping.current > 0 && Date.now() - lastTyping.current < 15_000 && <span class="nomob">{t('typing.seen')}</span>}
+        {seen.value && lastTyping.current > 0 && Date.now() - lastTyping.current < 15_000 && <span class="nomob">{t('typing.seen')}</span>}
         <span class="nomob"><kbd>{setting('enterSends', true) ? 'Enter' : 'Ctrl Enter'}</kbd> {t('verb.send')}</span>
       </div>
     </footer>

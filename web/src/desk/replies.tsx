@@ -1,6 +1,6 @@
 import { signal, useSignal } from '@preact/signals';
 import type { RefObject } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect } from 'preact/hooks';
 import { api } from '../core/api';
 import { t } from '../core/words';
 import type { Page, QuickReply } from '../core/types';
@@ -38,7 +38,8 @@ export function QuickReplies({ query, anchor, name, onPick, onClose }: { query: 
   useEffect(() => {
     at.value = 0;
   }, [query]);
-  useEffect(() => {
+  // Before it is drawn: the Enter that comes at once takes what is seen.
+  useLayoutEffect(() => {
     const el = anchor.current;
     if (!el) return;
     const keys = (e: KeyboardEvent) => {
@@ -48,7 +49,7 @@ export function QuickReplies({ query, anchor, name, onPick, onClose }: { query: 
       else if ((e.key === 'Enter' || e.key === 'Tab') && found[at.value]) onPick(fill(found[at.value]!.text));
       else return;
       e.preventDefault();
-      e.stopPropagation();
+      e.stopImmediatePropagation(); // the Enter that takes a reply sends nothing
     };
     el.addEventListener('keydown', keys, true);
     return () => el.removeEventListener('keydown', keys, true);

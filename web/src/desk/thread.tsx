@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { dayName } from '../core/clock';
-import { conversations, keyOf, older, present, thread } from '../core/desk';
+import { conversation, keyOf, older, present, thread } from '../core/desk';
 import { go } from '../core/route';
 import { agentById, me, mayWrite, session } from '../core/session';
 import { t } from '../core/words';
@@ -16,7 +16,7 @@ import { Composer } from './composer';
 export function Thread({ account, openid, pane }: { account: string; openid: string; pane: (p: 'list' | 'thread' | 'card') => void }) {
   const th = thread(account, openid);
   const key = keyOf(account, openid);
-  const c = conversations.get(key)?.value;
+  const c = conversation(key);
   const lines = th.lines.value;
   const scroll = useRef<HTMLDivElement>(null);
   const atEnd = useSignal(true);
@@ -62,7 +62,7 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
 
   const tapped = useMemo(() => {
     const ids = new Set<string>();
-    for (const l of lines) if (l.type === 'follower.message' && l.data?.push?.BizMsgMenuID) ids.add(String(l.data.push.BizMsgMenuID));
+    for (const l of lines) if (l.type === 'follower.message' && l.data?.push?.MenuID) ids.add(String(l.data.push.MenuID));
     return ids;
   }, [lines]);
 
