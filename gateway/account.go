@@ -46,6 +46,11 @@ type Account struct {
 	// Daily is how many customer messages WeChat takes a day from this account;
 	// default: what its rules say, 500,000. At 80 % the gateway warns.
 	Daily int `json:"daily,omitempty"`
+	// CallbackForward is a callback that the account's pushes are handed on to once they
+	// are kept, just as WeChat posted them. What it answers within 4 s goes back as the
+	// passive answer, unless Passive is false.
+	CallbackForward string `json:"callback_forward,omitempty"`
+	Passive         *bool  `json:"passive,omitempty"` // default true
 	// Door is what its doors do: WeChat's own paths on the gateway.
 	Door *DoorSettings `json:"door,omitempty"`
 	// Standing is how the account stands with WeChat at the answer; it is not written.

@@ -57,7 +57,7 @@ type Handover struct {
 type TimelineEntry struct {
 	Cursor  string          `json:"cursor,omitempty"`
 	At      Time            `json:"at"`
-	Type    string          `json:"type"`              // "message" (ours), or the feed's "follower.message", "follower.event", "conversation.note", "conversation.changed"
+	Type    string          `json:"type"`              // "message" (ours), or the feed's "follower.message", "follower.event", "conversation.note", "conversation.changed", "conversation.answered" (passively, by the callback that pushes are handed on to)
 	Message *Message        `json:"message,omitempty"` // ours, as it is now
 	Data    json.RawMessage `json:"data,omitempty"`    // theirs, as in the feed; of ours in a list of conversations: what it says
 	// Asset is the id of the file that the follower sent, once the gateway has fetched

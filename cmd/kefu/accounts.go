@@ -81,6 +81,7 @@ func (p *program) accountAddCommand(e *entrance) *cobra.Command {
 	fs.StringVar((*string)(&a.Mode), "mode", "", "of callbacks: "+string(callback.Plain)+", "+string(callback.Compat)+" or "+string(callback.Secure)+" (default: secure with an AESKEY)")
 	fs.StringVar(&a.Profile, "profile", "", "rules: "+strings.Join(kefu.Profiles(), ", "))
 	fs.StringVar(&a.Callbacks, "callbacks", "", `"here" (default), or "elsewhere" if the gateway does not get them`)
+	fs.StringVar(&a.CallbackForward, "callback-forward", "", "a callback of yours that gets each push once it is kept, and may answer passively")
 	fs.BoolVar(&asJSON, "json", false, "print the account as JSON")
 	return cmd
 }

@@ -103,7 +103,7 @@ func (p *program) serveCommand() *cobra.Command {
 }
 
 // allowPrivateUsage says what --allow-private does.
-const allowPrivateUsage = "webhooks and the URLs of media may be on this machine and in private networks, for development"
+const allowPrivateUsage = "webhooks, callback_forward and the URLs of media may be on this machine and in private networks, for development"
 
 // defaultDB is where messages are kept unless told otherwise.
 const defaultDB = "sqlite:kefu.db"
@@ -277,6 +277,7 @@ func (g *runningGateway) startWebhooks(ctx context.Context, c gatewayConfig, log
 		Check: func(url string) error { return egress.Check(url, way) }, Now: c.now, Log: log,
 	})
 	g.server.Webhooks = g.webhooks
+	g.server.Forward = egress.Client(egress.Options{AllowPrivate: c.allowPrivate, Timeout: 5 * time.Second, MaxBody: 1 << 20, Idle: 64})
 	return err
 }
 

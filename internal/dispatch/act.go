@@ -199,6 +199,16 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 	return l.transfer(head), nil
 }
 
+// Answered keeps what a passive answer said; see server.Engine.
+func (d *Dispatcher) Answered(ctx context.Context, appid, openid string, said json.RawMessage) error {
+	l, err := d.enter(ctx, appid, openid)
+	if err != nil {
+		return err
+	}
+	defer d.leave(l)
+	return d.Store.Append(ctx, d.Now(), store.Entry{Account: appid, OpenID: l.openid, Type: "conversation.answered", Data: said})
+}
+
 // counts is the trigger that a push counts as for the account: of two no source
 // tells, so they are its settings.
 func counts(a gateway.Account, e callback.Event) kefu.Trigger {

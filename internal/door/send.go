@@ -131,6 +131,7 @@ func (d *Door) submission(ctx context.Context, who caller, settings gateway.Door
 	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
 	request := fmt.Appendf(nil, `{"message":%s,"when_closed":%q,"on_unknown":%q}`, body, closed, gateway.Hold)
 	sub, err := d.Compose(ctx, who.account.AppID, gateway.FromDoor, request)
+	sub.By = &gateway.By{Kind: "door", ID: who.key.ID, Name: who.key.Name}
 	if err == nil && settings.Mode != gateway.DoorQueued && !settings.Park {
 		sub.ExpiresAt = gateway.At(d.Now().Add(d.Limit + time.Second))
 	}

@@ -128,6 +128,11 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 	if err := invalid(gateway.InvalidRequest, checkAccount(a)...); err != nil {
 		return 0, nil, err
 	}
+	if a.CallbackForward != "" {
+		if _, err := c.s.Webhooks.CheckURL(a.CallbackForward); err != nil {
+			return 0, nil, invalid(gateway.InvalidRequest, wrong("callback_forward", "webhook-url", err))
+		}
+	}
 	a, err := c.s.Engine.PutAccount(c.Context(), a)
 	if err != nil {
 		return 0, nil, err

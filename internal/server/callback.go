@@ -27,6 +27,10 @@ func (s *Server) callback(c *call) (int, any, error) {
 	}
 	c.deadline((*http.ResponseController).SetReadDeadline, callbackTime)
 	c.deadline((*http.ResponseController).SetWriteDeadline, 2*callbackTime)
+	if a.CallbackForward != "" && s.Forward != nil && c.Method == http.MethodPost {
+		s.relay(c, a)
+		return 0, nil, nil
+	}
 	s.receiver(a).ServeHTTP(c.w, c.Request)
 	return 0, nil, nil
 }
@@ -42,7 +46,11 @@ func (s *Server) receiver(a gateway.Account) *callback.Handler {
 	h := &callback.Handler{
 		AppID: a.AppID, Token: a.Token, AESKey: a.AESKey, Mode: a.Mode, Now: s.Now, Log: s.Log.With("account", a.AppID),
 		Receive: func(ctx context.Context, e callback.Event) (callback.Reply, error) {
-			return s.Engine.Receive(ctx, a.AppID, e)
+			reply, err := s.Engine.Receive(ctx, a.AppID, e)
+			if p, ok := ctx.Value(relayedKey{}).(*relayed); ok && err == nil {
+				p.event = e
+			}
+			return reply, err
 		},
 	}
 	s.receivers.Store(a.AppID, &receiver{same, h})

@@ -6,6 +6,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -34,6 +35,9 @@ type Server struct {
 	// Door serves WeChat's own paths (/cgi-bin/, /customservice/) beside the API; it
 	// authorises by itself. Default: none.
 	Door http.Handler
+	// Forward hands pushes on to the callbacks that accounts name; it must refuse
+	// addresses that may not be called and follow no redirect. Default: none is handed on.
+	Forward *http.Client
 	// Key is an admin key that is valid besides the stored ones (KEFU_API_KEY); if
 	// it is stored too, the stored role counts. Default: none.
 	Key kefu.Secret
@@ -54,6 +58,7 @@ type Server struct {
 	held      atomic.Int64 // bytes of request bodies in memory
 	streams   atomic.Int64 // of the feed
 	receivers sync.Map     // appid → receiver
+	relaying  atomic.Int64 // pushes that are being handed on
 }
 
 // Handler serves everything: the API, callbacks, health. What it doesn't know is a
@@ -148,6 +153,10 @@ type Engine interface {
 	// is durable (or was seen before); after any other WeChat posts it again. The reply
 	// is the passive one that belongs to it, or nil.
 	Receive(ctx context.Context, account string, e callback.Event) (callback.Reply, error)
+
+	// Answered keeps what a passive answer said to a follower, for the timeline; it takes
+	// nothing from an allowance. Problem: unknown-account.
+	Answered(ctx context.Context, account, openid string, said json.RawMessage) error
 
 	// Window is cheap: it is asked for every message that is shown.
 	Window(ctx context.Context, account, openid string) (gateway.Window, error)

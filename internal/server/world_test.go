@@ -67,6 +67,7 @@ type world struct {
 	window   gateway.Window
 
 	reply     callback.Reply
+	answered  []string // passively
 	handovers []gateway.Handling
 	hooks     []gateway.Webhook
 	overlap   time.Duration
@@ -322,6 +323,13 @@ func (w *world) CheckURL(url string) (string, error) {
 		return "anybody on the way reads what goes over http", nil
 	}
 	return "", nil
+}
+
+func (w *world) Answered(_ context.Context, _, openid string, said json.RawMessage) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answered = append(w.answered, openid+" "+string(said))
+	return nil
 }
 
 func (w *world) Window(context.Context, string, string) (gateway.Window, error) {

@@ -22,7 +22,7 @@ const (
 // what the team did, which is in timeline.
 const (
 	spoken   = `('message.accepted', 'follower.message', 'follower.event')`
-	timeline = `('message.accepted', 'follower.message', 'follower.event', 'conversation.note', 'conversation.changed')`
+	timeline = `('message.accepted', 'follower.message', 'follower.event', 'conversation.note', 'conversation.changed', 'conversation.answered')`
 )
 
 // viewDue reports whether it is the view's turn.
