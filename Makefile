@@ -1,4 +1,5 @@
 # make test      all tests, under the race detector; installs what they need (Debian)
+# make test-clients   foreign SDKs through the door; says what it skips
 # make check     formatting, vet, staticcheck, the types of the console's page
 # make generate  whatever is generated, anew
 # make bench     the benchmarks, each beside its floor
@@ -8,11 +9,19 @@ GO          ?= go
 TYPESCRIPT  ?= 7.0.2
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: test check generate bench shots tools
+.PHONY: test test-clients check generate bench shots tools
 
 test: tools
 	$(GO) test -race -shuffle=on -timeout 15m ./...
 	cd e2e && $(GO) test -race -count=1 -timeout 20m ./...
+
+# What runs here: silenceper/wechat (Go), co-wechat-api (Node), Python's standard library.
+test-clients:
+	@if command -v npm >/dev/null 2>&1; then npm install --no-audit --no-fund --prefix e2e/testdata/node; \
+	else echo "SKIPPED: co-wechat-api, there is no npm"; fi
+	@command -v node >/dev/null 2>&1 || echo "SKIPPED: co-wechat-api, there is no node"
+	@echo "SKIPPED: WxJava, EasyWeChat, wechatpy, PowerWeChat, Senparc: read, not run; see docs/sdks.md"
+	cd e2e && $(GO) test -count=1 -v -run 'ThroughTheDoor|BehindTheRelay' -timeout 8m .
 
 check:
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
