@@ -3,14 +3,19 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/pgtest"
 )
 
@@ -123,6 +128,68 @@ func TestMovedToPostgres(t *testing.T) {
 	serve.Env = append(os.Environ(), "KEFU_DB=postgres://kefu:canary@127.0.0.1:1/kefu")
 	if out, err := serve.CombinedOutput(); err == nil || strings.Contains(string(out), "canary") {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// A second gateway on the database waits with its door closed, and takes over when
+// the first dies.
+func TestGatewayInReserve(t *testing.T) {
+	server := pgtest.Start(t)
+	s := besiegeOn(t, server.Via(server.TCP(), "public"))
+	reserve := newProcess(t, s.wechat.URL)
+	reserve.on(s.p.db)
+	said, stderr := io.Pipe()
+	waits := make(chan struct{})
+	go func() {
+		for lines := bufio.NewScanner(said); lines.Scan(); {
+			if strings.Contains(lines.Text(), "waits until that is gone") {
+				close(waits)
+			}
+		}
+	}()
+	reserve.cmd = exec.Command(reserve.bin, "serve", "--addr", reserve.addr, "--db", reserve.db)
+	reserve.cmd.Env, reserve.cmd.Dir, reserve.cmd.Stderr = append(os.Environ(), reserve.env...), reserve.dir, stderr
+	if err := reserve.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reserve.gone = make(chan struct{})
+	go func() {
+		_ = reserve.cmd.Wait()
+		close(reserve.gone)
+	}()
+	defer reserve.kill()
+	select {
+	case <-waits:
+	case <-time.After(time.Minute):
+		t.Fatal("it does not wait")
+	}
+	if c, err := net.Dial("tcp", reserve.addr); err == nil {
+		c.Close()
+		t.Error("the door of the one that waits is open")
+	}
+	for i := range 20 {
+		if err := s.box.post(t.Context(), s.p.url(), s.friend(0, i%6), fmt.Sprintf("%07d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.p.kill()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if res, err := http.Get(reserve.url() + "/readyz"); err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatal("it does not take over")
+		}
+	}
+	for text, id := range s.box.kept {
+		var m gateway.Message
+		get(t, reserve.url()+"/v1/messages/"+id, &m) // fails if it is not there
+		if m.ID != id {
+			t.Errorf("%s is %+v", text, m)
+		}
 	}
 }
 
