@@ -117,7 +117,7 @@ func TestWords(t *testing.T) {
 			t.Errorf("%s: not in Chinese", key)
 		}
 	}
-	asked := regexp.MustCompile("\\bt\\(\\s*'([^']+)'")
+	asked := regexp.MustCompile(`\bt\(\s*'([^']+)'`)
 	either := regexp.MustCompile(`\bt\([^()'` + "`" + `]*\? '([\w.-]+)' : '([\w.-]+)'`)
 	patterned := regexp.MustCompile("\\bt\\(`([^`$]+)\\$")
 	if err := filepath.WalkDir("../../web/src", func(path string, d fs.DirEntry, err error) error {

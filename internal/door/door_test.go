@@ -394,10 +394,9 @@ func TestSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(a *gateway.Account) { a.Door = &gateway.DoorSettings{Mode: gateway.DoorQueued, Park: true} })
 		defer r.close()
-		token := r.token(doorKey)
 		r.wechat.UserSends("oA")
 		time.Sleep(49 * time.Hour)
-		token = r.token(doorKey)
+		token := r.token(doorKey)
 		if a := r.send(token, "oA", "parked", time.Minute); a.ErrCode != 0 {
 			t.Error(a.text)
 		}
