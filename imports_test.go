@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"kefu/internal/longtext": {},
 	"kefu/internal/assets":   {"kefu", "kefu/gateway", "kefu/internal/egress", "kefu/internal/store"},
 	"kefu/internal/egress":   {},
+	"kefu/internal/gate":     {},
 	"kefu/internal/door":     {"kefu", "kefu/gateway"},
 	"kefu/internal/tokens":   {"kefu", "kefu/gateway", "kefu/internal/store"},
 	"kefu/internal/store":    {"kefu", "kefu/gateway", "kefu/internal/failpoint", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/stdlib"},

@@ -2,10 +2,14 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,12 +25,12 @@ import (
 
 // atDoor starts a gateway between programs and s, which begins after it, and makes a door
 // key. Its account's callbacks come in the mode, and go on to forward.
-func atDoor(t *testing.T, mode, forward string) (p *process, s *sim, key string) {
+func atDoor(t *testing.T, mode, forward string, flags ...string) (p *process, s *sim, key string) {
 	t.Helper()
 	p = newProcess(t, "")
 	s = startSim(t, "--callback", p.url()+"/callback/{appid}", "--mode", mode)
 	p.env = append(p.env, "KEFU_API_BASE="+s.URL)
-	p.args = []string{"--allow-private"}
+	p.args = append([]string{"--allow-private"}, flags...)
 	p.start()
 	t.Cleanup(func() {
 		p.kill()
@@ -95,6 +99,31 @@ func TestSilenceperThroughTheDoor(t *testing.T) {
 		if json.Unmarshal([]byte(got[i]), &a) != nil || json.Unmarshal([]byte(posted[i]), &b) != nil || !reflect.DeepEqual(a, b) {
 			t.Errorf("the follower received\n%s\nand silenceper posted\n%s", got[i], posted[i])
 		}
+	}
+}
+
+// With a proxy and the CA alone, the library believes that it speaks to WeChat.
+func TestSilenceperThroughTheDoorsProxy(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, ca := l.Addr().String(), filepath.Join(t.TempDir(), "ca.pem")
+	l.Close()
+	p, s, key := atDoor(t, "secure", "", "--proxy-addr", proxy, "--ca", ca)
+	out := throughDoor(t, p, s, key)
+	util.SetURIModifier(nil)
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	way := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy}), TLSClientConfig: &tls.Config{RootCAs: roots}}
+	t.Cleanup(way.CloseIdleConnections)
+	out.way = way
+	if posted := sendsEveryKind(t, s, out); len(s.raw("oUser1")) != len(posted) {
+		t.Errorf("%d messages arrived of %d", len(s.raw("oUser1")), len(posted))
 	}
 }
 

@@ -47,6 +47,7 @@ const weixin = "https://api.weixin.qq.com"
 type wire struct {
 	mu     sync.Mutex // guards bodies
 	bodies map[string][]string
+	way    http.RoundTripper // default: Go's
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -59,6 +60,9 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.mu.Lock()
 		w.bodies[r.URL.Path] = append(w.bodies[r.URL.Path], string(body))
 		w.mu.Unlock()
+	}
+	if w.way != nil {
+		return w.way.RoundTrip(r)
 	}
 	return http.DefaultTransport.RoundTrip(r)
 }

@@ -129,7 +129,7 @@ func (p *program) command() *cobra.Command {
 			return cmd.Help()
 		},
 	})
-	root.AddCommand(p.demoCommand(), p.serveCommand(), p.simCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
+	root.AddCommand(p.demoCommand(), p.serveCommand(), p.simCommand(), p.caCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
 		p.messagesCommand(), p.conversationsCommand(), p.windowCommand(), p.tailCommand(), p.accountCommand(), p.tokenCommand(), p.keyCommand(), p.agentCommand(),
 		p.webhookCommand(), p.listenCommand(), p.dbCommand(),
 		p.errcodeCommand(), p.rulesCommand(), p.versionCommand(), p.completionCommand())

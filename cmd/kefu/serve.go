@@ -36,6 +36,7 @@ func (p *program) serveCommand() *cobra.Command {
 	var addr, publicAddr, db, apiBase, keep, keepSize string
 	var allowPrivate bool
 	var assetRoom int64
+	var in ways
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the gateway · 启动网关",
 		Long: "Run the gateway: it keeps every message that it accepts, and delivers it in order inside WeChat's windows.\n" +
@@ -51,13 +52,16 @@ func (p *program) serveCommand() *cobra.Command {
 			if err := checkDSN("--db", db); err != nil {
 				return err
 			}
+			if err := in.check(); err != nil {
+				return err
+			}
 			kept, err := retention(keep, keepSize, db)
 			if err != nil {
 				return err
 			}
 			g, err := p.startGateway(cmd.Context(), gatewayConfig{
 				addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase, allowPrivate: allowPrivate, keep: kept,
-				assetRoom: assetRoom << 20,
+				assetRoom: assetRoom << 20, ways: in,
 			})
 			if err != nil {
 				return err
@@ -66,8 +70,10 @@ func (p *program) serveCommand() *cobra.Command {
 				Gateway string `json:"gateway"`
 				Console string `json:"console"`
 				Public  string `json:"public,omitempty"`
+				Proxy   string `json:"proxy,omitempty"`
+				TLS     string `json:"tls,omitempty"`
 				KeyFile string `json:"key_file"`
-			}{g.url, g.url + "/console", g.publicURL, g.keyFile}); err != nil {
+			}{g.url, g.url + "/console", g.publicURL, g.proxyURL, g.tlsURL, g.keyFile}); err != nil {
 				return errors.Join(err, g.stop())
 			}
 			if len(g.accounts) == 0 {
@@ -97,6 +103,7 @@ func (p *program) serveCommand() *cobra.Command {
 	fs.StringVar(&keep, "keep", orEnv(p, "KEFU_KEEP", defaultKeep), "how long finished messages and the feed are kept: 180d, 720h, at least 7d; 0: for ever")
 	fs.StringVar(&keepSize, "keep-size", orEnv(p, "KEFU_KEEP_SIZE", "0"), "size above which the oldest of them go, if older than 7 days: 20GB, 500MiB; 0: no limit; SQLite only")
 	addressFlag(fs, &apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
+	in.flags(fs)
 	fs.BoolVar(&allowPrivate, "allow-private", false, allowPrivateUsage)
 	fs.Int64Var(&assetRoom, "asset-room", assets.DefaultRoom>>20, "MiB of files that an account may have")
 	return cmd
@@ -141,6 +148,7 @@ func orEnv(p *program, name, otherwise string) string {
 // A gatewayConfig says what a gateway is made of.
 type gatewayConfig struct {
 	addr, publicAddr string
+	ways             ways
 	db               string // a file or a dsn
 	apiBase          string
 	allowPrivate     bool  // URLs may lead to this machine and private networks
@@ -156,17 +164,18 @@ type gatewayConfig struct {
 
 // A runningGateway is a gateway in this process.
 type runningGateway struct {
-	url, publicURL string
-	keyFile        string
-	accounts       []gateway.Account
-	store          *store.Store
-	dispatcher     *dispatch.Dispatcher
-	webhooks       *webhook.Hub
-	desk           *desk.Desk
-	server         *server.Server
-	door           *door.Door
-	endAssets      func() // ends what goes on with them by itself
-	servers        []*http.Server
+	url, publicURL   string
+	proxyURL, tlsURL string // "": there is none
+	keyFile          string
+	accounts         []gateway.Account
+	store            *store.Store
+	dispatcher       *dispatch.Dispatcher
+	webhooks         *webhook.Hub
+	desk             *desk.Desk
+	server           *server.Server
+	door             *door.Door
+	endAssets        func() // ends what goes on with them by itself
+	servers          []*http.Server
 }
 
 // startGateway joins the parts: the store under all, the dispatcher on it, the
@@ -257,6 +266,11 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		handler = c.front(handler)
 	}
 	g.servers = append(g.servers, p.serveGateway(l, p.meddled("gateway", handler)))
+	var more []*http.Server
+	if g.proxyURL, g.tlsURL, more, err = c.ways.open(p, g.door); err != nil {
+		return nil, err
+	}
+	g.servers = append(g.servers, more...)
 	if c.publicAddr != "" {
 		public, err := listen("--public-addr", c.publicAddr)
 		if err != nil {

@@ -22,6 +22,7 @@ import (
 func (p *program) simCommand() *cobra.Command {
 	var addr, callbackURL, mode, profile, key string
 	var apps []string
+	var in ways
 	cmd := &cobra.Command{
 		Use: "sim", Short: "Run a simulated WeChat with a phone page · 启动模拟的微信",
 		Long: "Run a simulated WeChat: its API at the root, a phone page at /, its control plane under /_sim/.\n" +
@@ -60,7 +61,10 @@ func (p *program) simCommand() *cobra.Command {
 				a.Callback = strings.ReplaceAll(callbackURL, "{appid}", a.AppID)
 				a.Mode, a.Profile = callback.Mode(mode), profile
 			}
-			return p.sim(cmd.Context(), addr, config)
+			if err := in.check(); err != nil {
+				return err
+			}
+			return p.sim(cmd.Context(), addr, in, config)
 		},
 	}
 	fs := cmd.Flags()
@@ -69,6 +73,7 @@ func (p *program) simCommand() *cobra.Command {
 	fs.StringVar(&callbackURL, "callback", "", "where callbacks go; {appid} stands for the account's")
 	fs.StringVar(&mode, "mode", "", "of callbacks: plain, compat or secure (default: secure with an AESKEY)")
 	fs.StringVar(&profile, "profile", "", "rules in force: "+strings.Join(kefu.Profiles(), ", "))
+	in.flags(fs)
 	fs.StringVar(&key, "sim-key", "", "key of the control plane (better: KEFU_SIM_KEY)")
 	return cmd
 }
@@ -76,7 +81,7 @@ func (p *program) simCommand() *cobra.Command {
 // modes of callbacks.
 var modes = []string{string(callback.Plain), string(callback.Compat), string(callback.Secure)}
 
-func (p *program) sim(ctx context.Context, addr string, config kefutest.Config) error {
+func (p *program) sim(ctx context.Context, addr string, in ways, config kefutest.Config) error {
 	if err := config.Check(); err != nil {
 		return &failure{code: exitUsage, what: text{"such an account can't be simulated", "无法模拟这样的账号"},
 			next: text{"correct it; see: kefu sim --help", "改正后再试；见 kefu sim --help"}, cause: errors.New(strings.TrimPrefix(err.Error(), "kefutest: "))}
@@ -94,11 +99,18 @@ func (p *program) sim(ctx context.Context, addr string, config kefutest.Config) 
 			return errors.Join(err, l.Close())
 		}
 	}
-	server := p.serve(l, p.meddled("sim", wechat.Handler()))
-	if err := p.json(struct {
-		Sim string `json:"sim"`
-	}{config.URL}); err != nil {
-		return errors.Join(err, shutdown(wechat, server))
+	servers := []*http.Server{p.serve(l, p.meddled("sim", wechat.Handler()))}
+	proxy, tls, more, err := in.open(p, wechat.Handler())
+	servers = append(servers, more...)
+	if err == nil {
+		err = p.json(struct {
+			Sim   string `json:"sim"`
+			Proxy string `json:"proxy,omitempty"`
+			TLS   string `json:"tls,omitempty"`
+		}{config.URL, proxy, tls})
+	}
+	if err != nil {
+		return errors.Join(err, shutdown(wechat, servers...))
 	}
 	p.say("simulated WeChat at %s (phone page: open it in a browser); Ctrl-C ends it",
 		"模拟的微信在 %s（用浏览器打开即手机页面）；Ctrl-C 结束", config.URL)
@@ -110,7 +122,7 @@ func (p *program) sim(ctx context.Context, addr string, config kefutest.Config) 
 			"它有卡券 pDemoCard、小程序 wxdemominiprogram1、客服账号 xiaowei@kefudemo")
 	}
 	<-ctx.Done()
-	return shutdown(wechat, server)
+	return shutdown(wechat, servers...)
 }
 
 // meddled is h, or what a test has put before it.
