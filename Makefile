@@ -3,7 +3,7 @@
 # make check     formatting, vet, staticcheck, the types of the console's page
 # make generate  whatever is generated, anew
 # make bench     the benchmarks, each beside its floor
-# make shots     pictures of the phone page into ./shots
+# make shots     pictures of the phone page and the console into ./shots
 
 GO          ?= go
 TYPESCRIPT  ?= 7.0.2

@@ -345,7 +345,7 @@ func TestDeskByKeyboard(t *testing.T) {
 	s.js(`document.activeElement?.blur()`)
 	key := func(k string) { t.Helper(); s.do(chromedp.KeyEvent(k)) }
 	key("?")
-	s.until(`document.querySelectorAll('dialog .keysh > div').length > 8`)
+	s.until(`document.querySelectorAll('dialog[open] .keysh > div').length > 8`)
 	key(kb.Escape)
 	s.until(`!document.querySelector('dialog')`)
 	key("j")

@@ -5,7 +5,7 @@
 //
 //	go test -race .                          # everything
 //	go test -run '^$' -bench . -count 6 .    # the figures, each beside its peer
-//	KEFU_SHOTS=shots go test -run Shots .    # pictures of the phone page
+//	KEFU_SHOTS=shots go test -run Shots .    # pictures of the pages
 //
-// It needs Go and Chromium; "make test" in the root installs what is missing.
+// It needs Go and Chromium, and npm for the check of accessibility; "make test" in the root installs what is missing.
 package e2e

@@ -209,7 +209,7 @@ function Attempts({ id }: { id: string }) {
 const eventIcons: Record<string, IconName> = { subscribe: 'user', unsubscribe: 'close', scan: 'qr', click: 'tap', view: 'link', location: 'pin', kf_create_session: 'swap', kf_close_session: 'swap' };
 
 /** One line of the thread. before: the line above it. */
-export function ThreadLine({ line, before, c, tapped }: { line: Line; before?: Line; c: Conversation | undefined; tapped: Set<string> }) {
+export function ThreadLine({ line, before, account, c, tapped }: { line: Line; before?: Line; account: string; c: Conversation | undefined; tapped: Set<string> }) {
   const at = Date.parse(line.at);
   if (line.message) {
     const prev = before?.message;
@@ -234,7 +234,7 @@ export function ThreadLine({ line, before, c, tapped }: { line: Line; before?: L
   return (
     <div class={`m ${same ? 'same' : ''}`} data-cursor={line.cursor} role="group" aria-label={`${name}${t('comma')}${clockTime(at)}`}>
       <Avatar id={c?.openid ?? ''} name={name} size="sm" />
-      <div class="mb"><Inbound d={d} line={line} account={c?.account ?? ''} /><p class="st"><span class="num">{clockTime(at)}</span>{d.trigger ? ` · ${t('line.restart')}` : ''}</p></div>
+      <div class="mb"><Inbound d={d} line={line} account={account} /><p class="st"><span class="num">{clockTime(at)}</span>{d.trigger ? ` · ${t('line.restart')}` : ''}</p></div>
     </div>
   );
 }

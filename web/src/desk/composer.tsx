@@ -127,7 +127,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       else tell(e);
     } finally {
       busy.value = false;
-      area.current?.focus();
+      if (document.activeElement?.closest('.cmp')) area.current?.focus(); // who has gone elsewhere stays there
     }
   }
 

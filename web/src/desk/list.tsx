@@ -108,21 +108,21 @@ function Rows({ keys, current }: { keys: string[]; current: string }) {
     <div class="rows" ref={ref} role="region" aria-label={t('list.label')} tabIndex={-1}>
       <h3>{t(sort.value === 'ends' ? 'sort.ends' : 'sort.last')}</h3>
       <div class="space" ref={space} role="list">
-        {items.map((item) => <Placed key={item.key as string} top={item.start}><Row id={keys[item.index]!} on={keys[item.index] === current} size={keys.length} at={item.index + 1} /></Placed>)}
+        {items.map((item) => <Placed key={item.key as string} top={item.start} size={keys.length} at={item.index + 1}><Row id={keys[item.index]!} on={keys[item.index] === current} /></Placed>)}
       </div>
     </div>
   );
 }
 
-function Placed({ top, children }: { top: number; children: preact.ComponentChildren }) {
+function Placed({ top, size, at, children }: { top: number; size: number; at: number; children: preact.ComponentChildren }) {
   const ref = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     ref.current!.style.transform = `translateY(${top}px)`;
   }, [top]);
-  return <div class="placed" ref={ref} role="listitem">{children}</div>;
+  return <div class="placed" ref={ref} role="listitem" aria-setsize={size} aria-posinset={at}>{children}</div>;
 }
 
-function Row({ id, on, hot = false, size, at }: { id: string; on: boolean; hot?: boolean; size?: number; at?: number }) {
+function Row({ id, on, hot = false }: { id: string; on: boolean; hot?: boolean }) {
   const sig = conversations.get(id);
   const c = sig?.value;
   // Only the words that the tick changes make this row draw again.
@@ -135,10 +135,9 @@ function Row({ id, on, hot = false, size, at }: { id: string; on: boolean; hot?:
   const others = present.value[id] ?? [];
   const shut = cls.value === 'x';
   const accounts = session.value?.accounts ?? [];
-  const spoken = [name, time.value, c.window.remaining === null ? '' : t('row.left', { n: c.window.remaining }), c.unread ? t('row.unread', { n: c.unread }) : '', sayLast(c.last)].filter(Boolean).join(t('comma'));
+  const told = [c.window.remaining === null ? '' : t('row.left', { n: c.window.remaining }), c.unread ? t('row.unread', { n: c.unread }) : ''].filter(Boolean).join(t('comma'));
   return (
-    <a class={`cr ${cls.value} ${on ? 'on' : ''} ${c.unread ? 'new' : ''}`} href={conversationLink(c.account, c.openid)} aria-current={on ? 'page' : undefined}
-      aria-setsize={size} aria-posinset={at} aria-label={spoken} data-key={id}>
+    <a class={`cr ${cls.value} ${on ? 'on' : ''} ${c.unread ? 'new' : ''}`} href={conversationLink(c.account, c.openid)} aria-current={on ? 'page' : undefined} data-key={id}>
       <span class="avr"><Ring window={c.window} /><Avatar id={c.openid} name={name} dim={shut} />{c.unread > 0 && <span class="badge" aria-hidden="true">{c.unread > 99 ? '99+' : c.unread}</span>}</span>
       <span>
         <span class="nm"><span>{name}</span>
@@ -156,6 +155,7 @@ function Row({ id, on, hot = false, size, at }: { id: string; on: boolean; hot?:
       <span class={`tm ${cls.value === 'w' ? 'dw' : cls.value === 'h' ? 'dh' : ''}`}>
         <span class="left num">{time.value}</span>
         {shut ? <span class="lbl num">{dayName(Date.parse(c.last_at))}</span> : <Dots window={c.window} draft={0} />}
+        <span class="sr">{told}</span>
       </span>
       {hot && mayWrite.value && (
         <span class="quick">

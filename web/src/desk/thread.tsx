@@ -72,7 +72,7 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
     const d = dayName(Date.parse(l.at));
     if (d !== day) drawn.push(<p key={`day ${l.cursor}`} class="day">{(day = d)}</p>);
     if (l.cursor === firstUnread.current?.cursor) drawn.push(<p key="unread" class="unread">{t('unread.line')}</p>);
-    drawn.push(<ThreadLine key={l.message?.id ?? l.cursor} line={l} before={lines[i - 1]} c={c} tapped={tapped} />);
+    drawn.push(<ThreadLine key={l.message?.id ?? l.cursor} line={l} before={lines[i - 1]} account={account} c={c} tapped={tapped} />);
   });
 
   return (

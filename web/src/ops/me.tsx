@@ -56,6 +56,7 @@ function Password() {
           tell(err);
         }
       }}>
+        <input class="sr" name="username" autocomplete="username" value={me.value!.name ?? ''} readOnly tabIndex={-1} aria-hidden="true" />
         <label class="fl1">{t('password.old')}<input class="in" type="password" name="old" autocomplete="current-password" maxLength={256} /></label>
         <label class="fl1">{t('password.new')}<input class="in" type="password" name="new" autocomplete="new-password" minLength={10} maxLength={256} required /></label>
         <button class="btn" type="submit">{t('save')}</button>

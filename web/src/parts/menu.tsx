@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { Icon } from './icon';
 import type { IconName } from './icons';
 
@@ -10,7 +10,7 @@ export function Menu({ id, label, icon, items, title, words = false }: { id: str
   const open = useSignal(false);
   const root = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open.value) return;
     root.current?.querySelector<HTMLElement>('[role=menuitem]')?.focus();
     const outside = (e: Event) => !root.current?.contains(e.target as Node) && (open.value = false);
