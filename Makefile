@@ -40,7 +40,7 @@ bench:
 	cd e2e && $(GO) test -run '^$$' -bench . -benchmem ./...
 
 shots: tools
-	cd e2e && KEFU_SHOTS=$(CURDIR)/shots $(GO) test -run Shots -timeout 5m .
+	cd e2e && KEFU_SHOTS=$(CURDIR)/shots $(GO) test -run Shots -timeout 20m .
 
 # The race detector needs a C compiler; the phone page is tested in a real browser, the
 # store on a real PostgreSQL, which the tests start themselves (KEFU_NO_POSTGRES=1 does without).

@@ -7,5 +7,6 @@
 //	go test -run '^$' -bench . -count 6 .    # the figures, each beside its peer
 //	KEFU_SHOTS=shots go test -run Shots .    # pictures of the pages
 //
-// It needs Go and Chromium, and npm for the check of accessibility; "make test" in the root installs what is missing.
+// It needs Go and Chromium; "make test" in the root installs what is missing. With
+// npm it also checks the console's accessibility.
 package e2e

@@ -222,7 +222,7 @@ export function ThreadLine({ line, before, account, c, tapped }: { line: Line; b
     return <p class="ev"><Icon name={icon} size="xs" /><span><span class="num">{clockTime(at)}</span> {sayEvent(d)}{d.trigger && d.trigger !== 'unfollow' ? t('event.opens', { trigger: t(`trigger.${d.trigger}` as any) }) : ''}</span></p>;
   }
   if (line.type === 'conversation.note') {
-    return <div class="nt"><Icon name="note" size="s" /><p>{line.data.text}<br /><span class="mut">{agentById(line.data.by)?.display ?? line.data.by_name ?? ''} · <span class="num">{clockTime(at)}</span> · {t('note.hint')}</span></p></div>;
+    return <div class="nt"><Icon name="note" size="s" /><p>{line.data.text}<br /><span class="mut">{agentById(line.data.by)?.display ?? line.data.by_name ?? t('by.api')} · <span class="num">{clockTime(at)}</span> · {t('note.hint')}</span></p></div>;
   }
   if (line.type === 'conversation.changed') {
     const words = sayChange(line.data);

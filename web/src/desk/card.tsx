@@ -104,7 +104,7 @@ function Notes({ c }: { c: Conversation }) {
           adding.value = false;
         }}><textarea class="in area" name="note" rows={3} aria-label={t('notes.add')} maxLength={2000} autofocus /><p class="row"><button class="btn sm pri" type="submit">{t('save')}</button></p></form>
       )}
-      {notes.slice(-5).map((n) => <div key={n.id} class="nt"><Icon name="note" size="s" /><p>{n.text}<br /><span class="mut">{agentById(n.by)?.display ?? ''} · {moment(Date.parse(n.at))}</span></p></div>)}
+      {notes.slice(-5).map((n) => <div key={n.id} class="nt"><Icon name="note" size="s" /><p>{n.text}<br /><span class="mut">{agentById(n.by)?.display ?? t('by.api')} · {moment(Date.parse(n.at))}</span></p></div>)}
       {notes.length === 0 && !adding.value && <p class="lbl">{t('notes.none')}</p>}
     </section>
   );
