@@ -312,7 +312,7 @@ func TestDemoCheckExitCode(t *testing.T) {
 			if exit := p.run(t.Context(), []string{"demo", "--check"}); exit != tt.exit {
 				t.Errorf("exit %d, want %d\n%s%s", exit, tt.exit, &out, &talk)
 			}
-			if took := time.Since(began); took > 10*time.Second {
+			if took := time.Since(began); took > 2*time.Minute {
 				t.Errorf("it took %v, more than 10 s", took)
 			}
 		})
