@@ -71,17 +71,16 @@ func (f follower) settled(seq int64) follower {
 }
 
 // An item is a message for which something can still happen by itself. There may
-// be a million: it is what the message's place depends on, in 80 bytes. The rest
+// be a million: it is what the message's place depends on, in 64 bytes. The rest
 // is read from the store at its turn.
 type item struct {
-	seq       int64
-	number    int64  // place in the lane; 0: in none yet
-	notBefore moment // of one in no lane yet
-	joined    moment // when it joined the lane
-	expires   moment
-	retryAt   moment
-	kept      *store.Message // as it was accepted, if that is still at hand
-	tries     int32          // attempts by this process that ended in the class of the last one; -1: none yet
+	seq     int64
+	number  int64  // place in the lane; 0: in none yet
+	joined  moment // when it joined the lane; of one in no lane yet: when it is to
+	expires moment
+	retryAt moment
+	kept    *store.Message // as it was accepted, if that is still at hand
+	tries   int32          // attempts by this process that ended in the class of the last one; -1: none yet
 
 	state      uint8 // these four are places in the lists of words below
 	priority   uint8
@@ -153,13 +152,13 @@ func (it *item) group() int {
 
 func newItem(w store.Waiting) *item {
 	it := &item{
-		seq: w.Seq, number: w.Number, notBefore: at(w.NotBefore), joined: at(w.AcceptedAt), expires: at(w.ExpiresAt), retryAt: at(w.RetryAt), tries: -1,
+		seq: w.Seq, number: w.Number, joined: at(w.AcceptedAt), expires: at(w.ExpiresAt), retryAt: at(w.RetryAt), tries: -1,
 		state: place(states[:], w.State), priority: uint8(rank(w.Priority)),
 		whenClosed: place(whenClosed[:], w.WhenClosed), onUnknown: place(onUnknown[:], w.OnUnknown),
 		parts: uint8(w.Parts), sent: uint8(w.PartsSent),
 	}
-	if it.notBefore != 0 {
-		it.joined = it.notBefore
+	if !w.NotBefore.IsZero() {
+		it.joined = at(w.NotBefore)
 	}
 	return it
 }
@@ -196,7 +195,7 @@ func (it *item) mayExpire() bool { return it.State() != gateway.Unknown }
 func (it *item) compare(o *item) int {
 	switch {
 	case it.number == 0:
-		return cmp.Or(cmp.Compare(it.notBefore, o.notBefore), cmp.Compare(it.seq, o.seq))
+		return cmp.Or(cmp.Compare(it.joined, o.joined), cmp.Compare(it.seq, o.seq))
 	case it.begun() != o.begun() && it.State() != gateway.Parked:
 		if it.begun() {
 			return -1
@@ -303,7 +302,7 @@ func (l *lane) expired(now time.Time) (over []*item) {
 // due returns what is to be let into the lane.
 func (l *lane) due(now time.Time) []*item {
 	i := 0
-	for i < len(l.scheduled) && l.scheduled[i].notBefore.reached(now) {
+	for i < len(l.scheduled) && l.scheduled[i].joined.reached(now) {
 		i++
 	}
 	return slices.Clone(l.scheduled[:i])
@@ -349,7 +348,7 @@ func (l *lane) ahead(p gateway.Priority) int {
 func (l *lane) nextMoment() time.Time {
 	next := l.soonest.time()
 	if len(l.scheduled) > 0 {
-		next = earlier(next, l.scheduled[0].notBefore.time())
+		next = earlier(next, l.scheduled[0].joined.time())
 	}
 	return next
 }

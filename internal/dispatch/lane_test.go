@@ -16,8 +16,8 @@ import (
 
 // A million messages may wait.
 func TestAnItemIsSmall(t *testing.T) {
-	if size := unsafe.Sizeof(item{}); size > 80 {
-		t.Errorf("an item takes %d bytes, at most 80 are meant to", size)
+	if size := unsafe.Sizeof(item{}); size > 64 {
+		t.Errorf("an item takes %d bytes, at most 64 are meant to", size)
 	}
 }
 

@@ -56,17 +56,21 @@ func (s *Store) Unfinished(ctx context.Context) iter.Seq2[Waiting, error] {
 	}
 }
 
-// waitingQuery reads the view alone and what never changes of a message, with few
-// columns: a start pays for each of them a million times.
-const waitingQuery = `SELECT l.seq, l.number, m.account, m.openid, m.accepted_at, m.not_before, m.expires_at,
+// waitingColumns are of the view alone and of what never changes of a message, and
+// few: a start pays for each of them a million times.
+const waitingColumns = `SELECT l.seq, l.number, m.account, m.openid, m.accepted_at, m.not_before, m.expires_at,
 		CASE l.state WHEN 'queued' THEN 0 WHEN 'parked' THEN 1 ELSE 2 END
 		+ CASE m.priority WHEN 'human' THEN 0 WHEN 'normal' THEN 10 ELSE 20 END
 		+ CASE m.when_closed WHEN 'park' THEN 0 WHEN 'fail' THEN 100 ELSE 200 END
 		+ CASE m.on_unknown WHEN 'hold' THEN 0 ELSE 1000 END
 		+ 10000 * m.parts
-	FROM listing l JOIN messages m ON m.seq = l.seq
-	WHERE l.state IN ('queued', 'parked', 'sending', 'unknown') AND (l.number, l.seq) > ($1, $2) AND l.number <= $3
-	ORDER BY l.number, l.seq LIMIT $4`
+	FROM listing l JOIN messages m ON m.seq = l.seq WHERE l.state IN ('queued', 'parked', 'sending', 'unknown') AND `
+
+// Numbers are unique but for 0, so that each page is found by one range of the index.
+const (
+	inNoLaneQuery = waitingColumns + `l.number = 0 AND l.seq > $1 AND l.seq <= $2 ORDER BY l.seq LIMIT $3`
+	inLanesQuery  = waitingColumns + `l.number > $1 AND l.number <= $2 ORDER BY l.number LIMIT $3`
+)
 
 var (
 	waitingStates     = [...]gateway.State{gateway.Queued, gateway.Parked, gateway.Unknown}
@@ -83,16 +87,17 @@ func (s *Store) unfinished(ctx context.Context, yield func(Waiting, error) bool)
 	if err := s.row(ctx, `SELECT cursor FROM head WHERE id = 1`).Scan(&head); err != nil {
 		return err
 	}
-	var after Waiting
-	page := make([]Waiting, 0, largestPage)
-	for {
-		var err error
-		page, err = s.waitingAfter(ctx, page[:0], after, head)
-		if err != nil {
-			return err
-		}
-		for _, after = range page {
-			w := after
+	// One reads while the other one, who asked, puts in lanes.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pages, used := make(chan []Waiting, 2), make(chan []Waiting, 4)
+	var failure error
+	go func() {
+		defer close(pages)
+		failure = s.waitingPages(ctx, head, pages, used)
+	}()
+	for page := range pages {
+		for _, w := range page {
 			if w.State == gateway.Unknown && w.OnUnknown != gateway.Resend {
 				continue
 			}
@@ -109,15 +114,47 @@ func (s *Store) unfinished(ctx context.Context, yield func(Waiting, error) bool)
 				return nil
 			}
 		}
-		if len(page) < largestPage {
-			return nil
+		select {
+		case used <- page[:0]:
+		default:
 		}
 	}
+	return failure
 }
 
-// waitingAfter appends a page of those after one.
-func (s *Store) waitingAfter(ctx context.Context, page []Waiting, after Waiting, head int64) ([]Waiting, error) {
-	rows, err := s.rows(ctx, waitingQuery, after.Number, after.Seq, head, largestPage)
+// waitingPages sends all that wait, in pages, for which it uses up used ones.
+func (s *Store) waitingPages(ctx context.Context, head int64, pages chan<- []Waiting, used <-chan []Waiting) error {
+	for _, q := range []string{inNoLaneQuery, inLanesQuery} {
+		for after, more := int64(0), true; more; {
+			var page []Waiting
+			select {
+			case page = <-used:
+			default:
+				page = make([]Waiting, 0, largestPage)
+			}
+			page, err := s.waitingAfter(ctx, q, page, after, head)
+			if err != nil {
+				return err
+			}
+			if more = len(page) == largestPage; len(page) > 0 {
+				last := page[len(page)-1]
+				if after = last.Number; after == 0 {
+					after = last.Seq
+				}
+			}
+			select {
+			case pages <- page:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// waitingAfter appends those after one to a page.
+func (s *Store) waitingAfter(ctx context.Context, q string, page []Waiting, after, head int64) ([]Waiting, error) {
+	rows, err := s.rows(ctx, q, after, head, largestPage)
 	if err != nil {
 		return nil, err
 	}
