@@ -34,8 +34,9 @@ type process struct {
 	addr string
 	api  string // WeChat's address
 	env  []string
-	args []string // of serve, besides
-	dir  string   // where it works; "": here
+	args []string      // of serve, besides
+	dir  string        // where it works; "": here
+	slow time.Duration // that a start may take besides
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when it has ended
 	errs bytes.Buffer
@@ -90,7 +91,7 @@ func (p *process) launch() {
 func (p *process) start() {
 	p.t.Helper()
 	p.launch()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(20*time.Second + p.slow); ; time.Sleep(5 * time.Millisecond) {
 		if res, err := http.Get(p.url() + "/readyz"); err == nil {
 			res.Body.Close()
 			if res.StatusCode == http.StatusOK {

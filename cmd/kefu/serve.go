@@ -59,6 +59,9 @@ func (p *program) serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if p.env["GOGC"] == "" && p.env["GOMEMLIMIT"] == "" {
+				go thrifty(cmd.Context())
+			}
 			g, err := p.startGateway(cmd.Context(), gatewayConfig{
 				addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase, allowPrivate: allowPrivate, keep: kept,
 				assetRoom: assetRoom << 20, ways: in,

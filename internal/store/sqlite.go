@@ -70,7 +70,7 @@ func (d sqliteFile) writer() (*sql.DB, error) {
 }
 
 func (d sqliteFile) reader() (*sql.DB, error) {
-	db, err := sql.Open(d.driver, d.uri+"&_pragma=query_only(true)&_pragma=cache_size(-8192)") // four of them; the file is in the system's memory
+	db, err := sql.Open(d.driver, d.uri+"&_pragma=query_only(true)&_pragma=cache_size(-4096)") // four of them; the file is in the system's memory
 	if err != nil {
 		return nil, err
 	}
