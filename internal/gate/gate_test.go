@@ -60,7 +60,9 @@ func TestWaysIn(t *testing.T) {
 	}{
 		{"the proxy", &http.Transport{Proxy: http.ProxyURL(proxy), TLSClientConfig: &tls.Config{RootCAs: roots}}, "https://api.weixin.qq.com/cgi-bin/token", "api.weixin.qq.com/cgi-bin/token"},
 		{"HTTP/2 through the proxy", &http.Transport{Proxy: http.ProxyURL(proxy), TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}, "https://api.weixin.qq.com/cgi-bin/token", "api.weixin.qq.com/cgi-bin/token"},
-		{"hosts", &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", listening.Listener.Addr().String()) }}, "https://api.weixin.qq.com/cgi-bin/token", "api.weixin.qq.com/cgi-bin/token"},
+		{"hosts", &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", listening.Listener.Addr().String())
+		}}, "https://api.weixin.qq.com/cgi-bin/token", "api.weixin.qq.com/cgi-bin/token"},
 		{"who does not trust the CA", &http.Transport{Proxy: http.ProxyURL(proxy)}, "https://api.weixin.qq.com/", "certificate"},
 		{"another host", &http.Transport{Proxy: http.ProxyURL(proxy)}, "https://example.com/", "Forbidden"},
 		{"another port", &http.Transport{Proxy: http.ProxyURL(proxy)}, "https://api.weixin.qq.com:22/", "Forbidden"},
