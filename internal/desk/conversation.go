@@ -99,8 +99,11 @@ func (d *Desk) Notes(ctx context.Context, account, openid string) ([]gateway.Not
 	return d.Store.Notes(ctx, account, openid, 50)
 }
 
-// Unknown counts the messages of unknown outcome by account and openid.
-func (d *Desk) Unknown(ctx context.Context) (map[[2]string]int, error) { return d.Store.UnknownOf(ctx) }
+// Unknown counts the messages of unknown outcome by account and openid: of one
+// follower, or with "" for both of everybody.
+func (d *Desk) Unknown(ctx context.Context, account, openid string) (map[[2]string]int, error) {
+	return d.Store.UnknownOf(ctx, account, openid)
+}
 
 // Search looks for a text in what was said.
 func (d *Desk) Search(ctx context.Context, accounts []string, text, cursor string, limit int) (gateway.Page[gateway.Found], error) {

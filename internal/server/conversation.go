@@ -30,7 +30,7 @@ func (s *Server) listConversations(c *call) (int, any, error) {
 	}
 	unknown := map[[2]string]int{}
 	if s.Desk != nil && len(page.Items) > 0 {
-		if unknown, err = s.Desk.Unknown(c.Context()); err != nil {
+		if unknown, err = s.Desk.Unknown(c.Context(), "", ""); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -64,7 +64,7 @@ func (c *call) conversation(account, openid string) (gateway.Conversation, error
 	}
 	unknown := map[[2]string]int{}
 	if c.s.Desk != nil {
-		if unknown, err = c.s.Desk.Unknown(c.Context()); err != nil {
+		if unknown, err = c.s.Desk.Unknown(c.Context(), account, openid); err != nil {
 			return conv, err
 		}
 		if conv.Notes, err = c.s.Desk.Notes(c.Context(), account, openid); err != nil {

@@ -41,8 +41,9 @@ type Desk interface {
 	AddNote(ctx context.Context, account, openid, text string, by gateway.By) error
 	Notes(ctx context.Context, account, openid string) ([]gateway.Note, error)
 	Read(ctx context.Context, account, openid, cursor string) error
-	// Unknown counts messages of unknown outcome by account and openid.
-	Unknown(ctx context.Context) (map[[2]string]int, error)
+	// Unknown counts messages of unknown outcome by account and openid: of one
+	// follower, or with "" for both of everybody.
+	Unknown(ctx context.Context, account, openid string) (map[[2]string]int, error)
 	Search(ctx context.Context, accounts []string, text, cursor string, limit int) (gateway.Page[gateway.Found], error)
 	QuickReplies(ctx context.Context, agent string) ([]gateway.QuickReply, error)
 	PutQuickReply(ctx context.Context, owner string, r gateway.QuickReply) (gateway.QuickReply, error)

@@ -59,6 +59,22 @@ func unreadAndWaitingAreCounted(t *testing.T, open func() *Store) {
 	same(t, []any{d.Closed, d.Unread}, []any{false, 3})
 }
 
+func unknownAreCountedByFollower(t *testing.T, open func() *Store) {
+	s := open()
+	m := bring(t, s, gateway.Unknown)
+	says(t, s, "oOther", "hi")
+	ok(t, s.settle(t.Context()))
+	mine := map[[2]string]int{{m.Account, m.OpenID}: 1}
+	for _, tt := range []struct {
+		account, openid string
+		want            map[[2]string]int
+	}{{"", "", mine}, {m.Account, m.OpenID, mine}, {m.Account, "oOther", map[[2]string]int{}}, {"wxother", m.OpenID, map[[2]string]int{}}} {
+		got, err := s.UnknownOf(t.Context(), tt.account, tt.openid)
+		ok(t, err)
+		same(t, got, tt.want)
+	}
+}
+
 func deskChangesAreAllOrNone(t *testing.T, open func() *Store) {
 	s := open()
 	says(t, s, follower, "hi")

@@ -52,6 +52,7 @@ var promises = []struct {
 	{"RevokedKeysOpenNothing", revokedKeysOpenNothing},
 	{"TokensAreSwappedNotOverwritten", tokensAreSwappedNotOverwritten},
 	{"UnreadAndWaitingAreCounted", unreadAndWaitingAreCounted},
+	{"UnknownAreCountedByFollower", unknownAreCountedByFollower},
 	{"DeskChangesAreAllOrNone", deskChangesAreAllOrNone},
 	{"SearchFindsWhatWasSaid", searchFindsWhatWasSaid},
 	{"SessionsAndLinksEnd", sessionsAndLinksEnd},

@@ -135,11 +135,11 @@ func (s *Store) Read(ctx context.Context, now time.Time, account, openid, cursor
 	})
 }
 
-// UnknownOf counts the messages of unknown outcome of every conversation that has
-// some.
-func (s *Store) UnknownOf(ctx context.Context) (map[[2]string]int, error) {
+// UnknownOf counts the messages of unknown outcome by account and openid: of one
+// follower, or with "" for both of everybody who has some.
+func (s *Store) UnknownOf(ctx context.Context, account, openid string) (map[[2]string]int, error) {
 	rows, err := s.rows(ctx, `SELECT m.account, m.openid, count(*) FROM listing l JOIN messages m ON m.seq = l.seq
-		WHERE l.state = 'unknown' AND l.state <> 'sent' GROUP BY m.account, m.openid`)
+		WHERE l.state = 'unknown' AND l.state <> 'sent' AND ($1 = '' OR m.openid = $1 AND m.account = $2) GROUP BY m.account, m.openid`, openid, account)
 	if err != nil {
 		return nil, fmt.Errorf("count the unknown: %w", err)
 	}
