@@ -496,7 +496,7 @@ func TestPhoneShowsTheWindow(t *testing.T) {
 		{"a minute alone", func() { w.Scans("oUser1", "1") }, "fl hot", "T3/3 left", "3/3 left"},
 	} {
 		tt.does()
-		p.until(fmt.Sprintf(`{ const now = %s; now.looks?.startsWith(%s) && now.list === %s && now.panel.includes(%s) }`,
+		p.until(fmt.Sprintf(`(now => now.looks?.startsWith(%[2]s) && now.list === %[3]s && now.panel.includes(%[4]s))(%[1]s)`,
 			says, quote(tt.looks), quote(tt.list), quote(tt.panel)))
 		got := eval[shown](p, says)
 		fresh.do(chromedp.Navigate(address))
