@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 
 	"kefu/internal/failpoint":  {},
 	"kefu/examples/webhook/go": {},
+	"kefu/examples/bot":        {"kefu", "kefu/gateway"},
 }
 
 func TestImports(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -352,7 +353,8 @@ func (d *demo) signInLink(ctx context.Context) (string, error) {
 	return d.gate.url + "/console?lang=" + d.lang() + "#link=" + l.Link, err
 }
 
-// answer follows the feed and answers each text, until ctx ends.
+// answer follows the feed and answers each text, until ctx ends. Once there is a
+// webhook, that answers instead.
 func (d *demo) answer(ctx context.Context) error {
 	for e, err := range d.behind.gateway.Events(ctx, gateway.EventOptions{Types: []string{"follower.message"}}) {
 		if err != nil {
@@ -363,6 +365,9 @@ func (d *demo) answer(ctx context.Context) error {
 			Push    struct{ Content string }
 		}
 		if json.Unmarshal(e.Data, &push) != nil || push.MsgType != "text" {
+			continue
+		}
+		if hooks, err := d.behind.gateway.Webhooks(ctx); err == nil && slices.ContainsFunc(hooks, func(w gateway.Webhook) bool { return w.Enabled && w.Answers }) {
 			continue
 		}
 		if err := d.behind.entrust(ctx, kefu.Message{To: e.OpenID, Body: kefu.Text{Content: "收到：" + push.Push.Content}}); err != nil {

@@ -45,7 +45,7 @@ func (p *program) listenCommand() *cobra.Command {
 			if r.secret = kefu.Secret(given); given == "" {
 				r.secret = webhook.NewSecret()
 			}
-			if _, err := webhook.Sign("", time.Now(), nil, r.secret); err != nil {
+			if _, err := gateway.SignWebhook("", time.Now(), nil, r.secret); err != nil {
 				return usagef("the secret is none: it is whsec_ and 24 to 64 bytes in base64", "密钥格式不对：应为 whsec_ 加 24 至 64 字节的 base64")
 			}
 			c, err := e.open(cmd.Context(), p)

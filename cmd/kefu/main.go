@@ -131,7 +131,7 @@ func (p *program) command() *cobra.Command {
 	})
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.simCommand(), p.caCommand(), p.sendCommand(), p.mediaCommand(), p.triggerCommand(),
 		p.messagesCommand(), p.conversationsCommand(), p.windowCommand(), p.tailCommand(), p.accountCommand(), p.tokenCommand(), p.keyCommand(), p.agentCommand(),
-		p.webhookCommand(), p.listenCommand(), p.dbCommand(),
+		p.webhookCommand(), p.listenCommand(), p.botCommand(), p.dbCommand(),
 		p.errcodeCommand(), p.rulesCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }
@@ -187,6 +187,8 @@ var variables = map[string]string{
 	"KEFU_API_KEY":         "key of the gateway: for serve, one that is valid besides the stored ones",
 	"KEFU_ADDR":            "where the gateway listens",
 	"KEFU_DB":              "where the gateway keeps messages",
+	"KEFU_OPENAI_KEY":      "key of the model's server, for kefu bot",
+	"KEFU_OPENAI_KEY_FILE": "file with KEFU_OPENAI_KEY",
 	"KEFU_KEEP":            "how long it keeps those that are finished",
 	"KEFU_KEEP_SIZE":       "size above which the oldest of them go",
 	"KEFU_URL":             "where the gateway is",

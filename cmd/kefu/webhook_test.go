@@ -38,7 +38,7 @@ func echo(t *testing.T, secret func() string) (*httptest.Server, <-chan gateway.
 	got := make(chan gateway.WebhookBody, 100)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		if err := webhook.Verify(r.Header, body, kefu.Secret(secret()), time.Now()); err != nil {
+		if err := gateway.VerifyWebhook(r.Header, body, kefu.Secret(secret()), time.Now()); err != nil {
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
 		}

@@ -218,7 +218,7 @@ func TestAILabel(t *testing.T) {
 func TestPublishedVector(t *testing.T) {
 	const secret, id, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", `{"test": 2432232314}`
 	at := time.Unix(1614265330, 0)
-	got, err := webhook.Sign(id, at, []byte(body), secret)
+	got, err := gateway.SignWebhook(id, at, []byte(body), secret)
 	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; err != nil || got != want {
 		t.Errorf("%s %v, want %s", got, err, want)
 	}
@@ -232,24 +232,24 @@ func TestPublishedVector(t *testing.T) {
 	}{
 		{"right", at, nil, body, nil},
 		{"5 minutes late", at.Add(5 * time.Minute), nil, body, nil},
-		{"later", at.Add(5*time.Minute + time.Second), nil, body, webhook.ErrSignature},
-		{"early", at.Add(-5*time.Minute - time.Second), nil, body, webhook.ErrSignature},
-		{"another body", at, nil, body + " ", webhook.ErrSignature},
-		{"another id", at, func(h http.Header) { h.Set("webhook-id", "msg_x") }, body, webhook.ErrSignature},
-		{"another time", at, func(h http.Header) { h.Set("webhook-timestamp", "1614265331") }, body, webhook.ErrSignature},
-		{"no time", at, func(h http.Header) { h.Del("webhook-timestamp") }, body, webhook.ErrSignature},
-		{"no signature", at, func(h http.Header) { h.Del("webhook-signature") }, body, webhook.ErrSignature},
+		{"later", at.Add(5*time.Minute + time.Second), nil, body, gateway.ErrWebhookSignature},
+		{"early", at.Add(-5*time.Minute - time.Second), nil, body, gateway.ErrWebhookSignature},
+		{"another body", at, nil, body + " ", gateway.ErrWebhookSignature},
+		{"another id", at, func(h http.Header) { h.Set("webhook-id", "msg_x") }, body, gateway.ErrWebhookSignature},
+		{"another time", at, func(h http.Header) { h.Set("webhook-timestamp", "1614265331") }, body, gateway.ErrWebhookSignature},
+		{"no time", at, func(h http.Header) { h.Del("webhook-timestamp") }, body, gateway.ErrWebhookSignature},
+		{"no signature", at, func(h http.Header) { h.Del("webhook-signature") }, body, gateway.ErrWebhookSignature},
 	} {
 		h := h.Clone()
 		if tt.edit != nil {
 			tt.edit(h)
 		}
-		if err := webhook.Verify(h, []byte(tt.body), secret, tt.now); !errors.Is(err, tt.want) {
+		if err := gateway.VerifyWebhook(h, []byte(tt.body), secret, tt.now); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}
 	for _, s := range []string{"", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_short", "whsec_***"} {
-		if _, err := webhook.Sign(id, at, nil, webhook.SecretOf(s)); s != "" && !errors.Is(err, webhook.ErrSecret) {
+		if _, err := gateway.SignWebhook(id, at, nil, webhook.SecretOf(s)); s != "" && !errors.Is(err, gateway.ErrWebhookSecret) {
 			t.Errorf("%q is no secret: %v", s, err)
 		}
 	}

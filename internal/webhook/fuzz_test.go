@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/webhook"
 )
 
@@ -32,25 +33,25 @@ func FuzzVerify(f *testing.F) {
 			h.Set("webhook-signature", sign)
 		}
 		set(sign)
-		if err := webhook.Verify(h, body, secret, now); !errors.Is(err, webhook.ErrSignature) {
+		if err := gateway.VerifyWebhook(h, body, secret, now); !errors.Is(err, gateway.ErrWebhookSignature) {
 			t.Fatalf("%q is taken for a signature: %v", sign, err)
 		}
-		ours, err := webhook.Sign(id, sent, body, secret)
+		ours, err := gateway.SignWebhook(id, sent, body, secret)
 		if err != nil {
 			t.Fatal(err)
 		}
 		set(sign + " " + ours)
-		if err := webhook.Verify(h, body, secret, now); (err == nil) != (late >= -300 && late <= 300) {
+		if err := gateway.VerifyWebhook(h, body, secret, now); (err == nil) != (late >= -300 && late <= 300) {
 			t.Fatalf("signed %d s ago: %v", late, err)
 		}
 		if len(body) > 0 && flip != 0 {
 			other := append([]byte(nil), body...)
 			other[uint(at)%uint(len(other))] ^= flip
-			if webhook.Verify(h, other, secret, now) == nil {
+			if gateway.VerifyWebhook(h, other, secret, now) == nil {
 				t.Fatalf("%q is taken for %q", other, body)
 			}
 		}
-		if webhook.Verify(h, body, kefu.Secret(sign), now) == nil {
+		if gateway.VerifyWebhook(h, body, kefu.Secret(sign), now) == nil {
 			t.Fatalf("with %q for a secret", sign)
 		}
 	})

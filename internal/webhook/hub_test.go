@@ -334,7 +334,7 @@ func TestDelivers(t *testing.T) {
 			t.Fatalf("%q", r.got("a"))
 		}
 		c := r.calls[slices.IndexFunc(r.calls, func(c callMade) bool { return textOf(c) == "A1" })]
-		if err := webhook.Verify(c.header, c.body, kefu.Secret(w.Secret), time.Now()); err != nil {
+		if err := gateway.VerifyWebhook(c.header, c.body, kefu.Secret(w.Secret), time.Now()); err != nil {
 			t.Error(err)
 		}
 		if c.event.Account != shop || c.event.OpenID != "A" || c.event.Type != "follower.message" || c.event.Handler != gateway.ByAgent ||
@@ -624,16 +624,16 @@ func TestRotate(t *testing.T) {
 		for _, tt := range []struct {
 			after    time.Duration
 			old, new error
-		}{{time.Second, nil, nil}, {2 * time.Hour, webhook.ErrSignature, nil}} {
+		}{{time.Second, nil, nil}, {2 * time.Hour, gateway.ErrWebhookSignature, nil}} {
 			r.calls = nil
 			r.settle(tt.after)
 			r.says("A1")
 			r.settle(time.Second)
 			c := r.calls[0]
-			if err := webhook.Verify(c.header, c.body, kefu.Secret(w.Secret), time.Now()); !errors.Is(err, tt.old) {
+			if err := gateway.VerifyWebhook(c.header, c.body, kefu.Secret(w.Secret), time.Now()); !errors.Is(err, tt.old) {
 				t.Errorf("after %v the old secret: %v", tt.after, err)
 			}
-			if err := webhook.Verify(c.header, c.body, kefu.Secret(rotated.Secret), time.Now()); !errors.Is(err, tt.new) {
+			if err := gateway.VerifyWebhook(c.header, c.body, kefu.Secret(rotated.Secret), time.Now()); !errors.Is(err, tt.new) {
 				t.Errorf("after %v the new secret: %v", tt.after, err)
 			}
 		}

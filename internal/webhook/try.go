@@ -151,10 +151,10 @@ type response struct {
 
 // post makes one signed call. It reads no more of the response than an answer may have.
 func (h *Hub) post(ctx context.Context, hook store.Webhook, id string, body []byte) (r response) {
-	began := h.Now()
-	defer func() { r.took = h.Now().Sub(began) }()
+	began := time.Now() // the receiver checks it by its own clock, which does not jump
+	defer func() { r.took = time.Since(began) }()
 	old := hook.OldSecret
-	if !began.Before(hook.OldUntil) {
+	if !h.Now().Before(hook.OldUntil) {
 		old = ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, hook.Timeout.Duration())
@@ -186,7 +186,7 @@ func (h *Hub) post(ctx context.Context, hook store.Webhook, id string, body []by
 
 // NewRequest makes the signed call of an endpoint.
 func NewRequest(ctx context.Context, address, id string, at time.Time, body []byte, secrets ...kefu.Secret) (*http.Request, error) {
-	signature, err := Sign(id, at, body, secrets...)
+	signature, err := gateway.SignWebhook(id, at, body, secrets...)
 	if err != nil {
 		return nil, err
 	}
@@ -196,9 +196,9 @@ func NewRequest(ctx context.Context, address, id string, at time.Time, body []by
 	}
 	req.Header = http.Header{
 		"Content-Type": {"application/json"}, "User-Agent": {"kefu"},
-		http.CanonicalHeaderKey(headerID):   {id},
-		http.CanonicalHeaderKey(headerTime): {strconv.FormatInt(at.Unix(), 10)},
-		http.CanonicalHeaderKey(headerSign): {signature},
+		gateway.WebhookIDHeader:        {id},
+		gateway.WebhookTimeHeader:      {strconv.FormatInt(at.Unix(), 10)},
+		gateway.WebhookSignatureHeader: {signature},
 	}
 	return req, nil
 }
