@@ -336,9 +336,15 @@ func TestFailures(t *testing.T) {
 		t.Error("not handed over at the second")
 	}
 	gone := m.bot()
+	gone.BaseURL += "/geheim"
+	var log bytes.Buffer
+	gone.Log = slog.New(slog.NewTextHandler(&log, nil))
 	m.Close()
 	if _, a := deliver(t, gone, event{text: "你好"}); !strings.HasPrefix(text(t, a), "抱歉") {
 		t.Error("nobody listens, and the follower hears nothing")
+	}
+	if s := log.String(); strings.Contains(s, "geheim") || !strings.Contains(s, "refused") {
+		t.Errorf("logged: %s", s)
 	}
 }
 
