@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -21,6 +22,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/callback"
@@ -532,6 +534,181 @@ func TestPhoneVideoThatDoesNotPlay(t *testing.T) {
 	p.until(`!!document.querySelector("#chat>li:last-child .go")`)
 	p.do(chromedp.Click(chromedp.CSS("#chat>li:last-child .go")))
 	p.shows("浏览器不能播放")
+}
+
+// The follower's own files, by the picker, pasted and dropped: what comes is what was
+// chosen, and what WeChat would not send says so and stays.
+func TestPhoneSendsFiles(t *testing.T) {
+	w := stock(t, kefutest.Account{})
+	w.UserSends("oUser1")
+	p := openPhone(t, w.URL+"/?lang=en&openid=oUser1")
+	p.expect("422") // the browser tells of the file that is refused
+	shown := func(selector string) string {
+		return `!document.querySelector("` + selector + `")?.closest("[hidden]")`
+	}
+	const ready = `!document.querySelector("#sheet").hidden`
+	transfer := func(name, kind string, data []byte) string {
+		return fmt.Sprintf(`const dt = new DataTransfer(); dt.items.add(new File([Uint8Array.from(atob(%q), (c) => c.charCodeAt(0))], %q, {type: %q}));`,
+			base64.StdEncoding.EncodeToString(data), name, kind)
+	}
+	picks := func(button, name, kind string, data []byte) {
+		t.Helper()
+		p.do(chromedp.Click(chromedp.CSS("#more")))
+		p.click("plus", button)
+		p.until(ready)
+		p.js(`{ ` + transfer(name, kind, data) + ` const f = document.querySelector("#sheet-file"); f.files = dt.files; f.dispatchEvent(new Event("change")) }`)
+	}
+	send := func() { t.Helper(); p.do(chromedp.Click(chromedp.CSS("#sheet [type=submit]"))) }
+	last := func(kind string, data []byte) {
+		t.Helper()
+		p.until(`document.querySelector("#sheet").hidden`)
+		p.until(fmt.Sprintf(`document.querySelectorAll("#chat>li.me").length === %d`, len(w.Chat("oUser1"))) + ` && ` + shown("#chat"))
+		var push struct{ MsgType, MediaId string }
+		chat := w.Chat("oUser1")
+		if err := json.Unmarshal(chat[len(chat)-1].Message, &push); err != nil || push.MsgType != kind {
+			t.Fatalf("%+v %v, want %s", push, err, kind)
+		}
+		var got bytes.Buffer
+		if m, err := w.client.Download(t.Context(), kefu.TemporaryID(push.MediaId)); err != nil {
+			t.Fatal(err)
+		} else if _, err := got.ReadFrom(m.Body); err != nil || !bytes.Equal(got.Bytes(), data) {
+			t.Errorf("%s: %d bytes arrive, want %d: %v", kind, got.Len(), len(data), err)
+		}
+	}
+
+	picks("Picture", "茶 <b>.jpg", "image/jpeg", photo())
+	p.until(`document.querySelector("#sheet img")?.naturalWidth > 0 && document.querySelector("#sheet .file").textContent.includes("茶 <b>.jpg")`)
+	send()
+	last("image", photo())
+	p.until(`document.querySelector("#chat>li:last-child img")?.naturalWidth > 0`)
+
+	picks("Voice", "a.mp3", "audio/mpeg", []byte("this is no sound at all"))
+	send()
+	p.until(`document.querySelector("#sheet .trouble").textContent.includes("40005")`)
+	p.js(`{ ` + transfer("a.amr", "audio/amr", speech()) + ` const f = document.querySelector("#sheet-file"); f.files = dt.files; f.dispatchEvent(new Event("change")) }`)
+	send()
+	last("voice", speech())
+
+	p.js(`{ ` + transfer("shot.png", "image/png", photo()) + ` document.querySelector("#text").dispatchEvent(new ClipboardEvent("paste", {clipboardData: dt, bubbles: true, cancelable: true})) }`)
+	p.until(ready)
+	send()
+	last("image", photo())
+	p.js(`{ ` + transfer("a.mp4", "video/mp4", film()) + ` document.querySelector(".scr").dispatchEvent(new DragEvent("drop", {dataTransfer: dt, bubbles: true, cancelable: true})) }`)
+	p.until(ready + ` && document.querySelector("#sheet-title").textContent === "Video"`)
+	before := len(w.Chat("oUser1"))
+	p.do(chromedp.KeyEvent(kb.Escape))
+	p.until(`document.querySelector("#sheet").hidden`)
+	if n := len(w.Chat("oUser1")); n != before {
+		t.Errorf("%d lines after Esc, want %d", n, before)
+	}
+
+	p.do(chromedp.Click(chromedp.CSS("#more")))
+	p.click("plus", "Location")
+	p.js(`{ const f = document.querySelector("#sheet-label"); f.value = "颐和园"; document.querySelector("#sheet-lat").value = "39.9988" }`)
+	send()
+	p.shows("颐和园")
+	p.shows("39.9988")
+	p.do(chromedp.Click(chromedp.CSS("#more")))
+	p.click("plus", "Link")
+	send()
+	p.shows("White tea in three minutes")
+}
+
+// The account's menu is the one that it made at WeChat, and a tap on each kind of
+// button pushes what WeChat pushes.
+func TestPhoneMenu(t *testing.T) {
+	w := stock(t, kefutest.Account{Menu: []kefutest.Button{}})
+	w.UserSends("oUser1")
+	p := openPhone(t, w.URL+"/?lang=en&openid=oUser1")
+	p.until(`document.querySelector("#toggle").hidden && !document.querySelector("#bar").hidden`) // none
+	w.set(t, object{"menu": []object{
+		{"name": "Help", "type": "click", "key": "HELP"},
+		{"name": "<b>More", "sub_button": []object{
+			{"name": "<img src=x onerror=owned()>", "type": "view", "url": "https://example.com/?a=1&b=2"},
+			{"name": "Scan", "type": "scancode_waitmsg", "key": "CODE"},
+			{"name": "App", "type": "miniprogram", "url": "https://example.com/", "appid": miniProgram, "pagepath": "pages/tea"},
+			{"name": "Photo", "type": "pic_weixin", "key": "PIC"},
+		}},
+	}})
+	p.until(`!document.querySelector("#toggle").hidden`)
+	p.do(chromedp.Click(chromedp.CSS("#toggle")))
+	did := func() string {
+		chat := w.Chat("oUser1")
+		var push struct {
+			Event, EventKey string
+			ScanCodeInfo    struct{ ScanResult string }
+		}
+		_ = json.Unmarshal(chat[len(chat)-1].Message, &push)
+		return strings.TrimSpace(push.Event + " " + push.EventKey + " " + push.ScanCodeInfo.ScanResult)
+	}
+	pushed := func(want string) {
+		t.Helper()
+		for end := time.Now().Add(patience); did() != want; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("pushed: %s, want %s", did(), want)
+			}
+		}
+	}
+	opens := func() {
+		t.Helper()
+		p.do(chromedp.Click(`//*[@id="menu"]//button[contains(., "More")]`))
+		p.until(`!!document.querySelector(".psub:not([hidden])")`)
+	}
+	p.click("menu", "Help")
+	pushed("CLICK HELP")
+	opens()
+	if href := eval[string](p, `document.querySelector(".psub a").href`); href != "https://example.com/?a=1&b=2" {
+		t.Errorf("the link leads to %s", href)
+	}
+	p.js(`document.querySelector(".psub a").addEventListener("click", (e) => e.preventDefault())`) // out of the test
+	p.js(`document.querySelector(".psub a").click()`)
+	pushed("VIEW https://example.com/?a=1&b=2")
+	p.until(`!!document.querySelector(".psub[hidden]")`)
+	opens()
+	p.click("menu", "Scan")
+	p.do(chromedp.SendKeys(chromedp.CSS("#sheet-result"), "7"), chromedp.Click(chromedp.CSS("#sheet [type=submit]")))
+	pushed("scancode_waitmsg CODE 7")
+	opens()
+	p.click("menu", "App")
+	p.until(`document.querySelector("#toast").textContent.includes("pages/tea")`)
+	opens()
+	p.click("menu", "Photo")
+	p.until(`document.querySelector("#toast").textContent.includes("pic_weixin")`)
+	opens()
+	p.do(chromedp.KeyEvent(kb.Escape))
+	p.until(`!!document.querySelector(".psub[hidden]")`)
+}
+
+// A request is shown whole but for its token, and can be made again, as it was and
+// changed.
+func TestPhoneReplay(t *testing.T) {
+	w := stock(t, kefutest.Account{})
+	w.UserSends("oUser1")
+	w.say(t, "oUser1", kefu.Message{Body: kefu.Text{Content: "您好 <b>"}})
+	p := openPhone(t, w.URL+"/?lang=en&openid=oUser1")
+	first := func(text string) {
+		t.Helper()
+		p.until(`document.querySelector("#requests tr")?.textContent.includes(` + quote(text) + `)`)
+	}
+	first("custom/send")
+	p.do(chromedp.Click(chromedp.CSS("#requests tr:first-child button")))
+	p.until(`document.querySelector("#request pre")?.textContent.includes("您好 <b>")`)
+	if text := eval[string](p, `document.body.textContent`); strings.Contains(text, "access_token=") && !strings.Contains(text, "[secret]") {
+		t.Error("a token is shown")
+	}
+	p.click("request", "Replay")
+	p.until(`[...document.querySelectorAll("#chat .pb")].filter((b) => b.textContent === "您好 <b>").length === 2`)
+	p.until(`document.querySelector("#requests tr.on") === document.querySelector("#requests tr")`) // the new one is shown
+	p.click("request", "Edit and send")
+	p.js(`{ const b = document.querySelector("#request textarea"); b.value = b.value.replace("您好 <b>", "改过了") }`)
+	p.click("request", "Send")
+	p.shows("改过了")
+	p.until(`document.querySelector("#toast").textContent.includes("0")`)
+	p.click("request", "Edit and send")
+	p.js(`{ const b = document.querySelector("#request textarea"); b.value = b.value.replace("oUser1", "oNobody") }`)
+	p.click("request", "Send")
+	first("45015")
+	p.until(`document.querySelector("#request .why")?.textContent.length > 20`) // in words
 }
 
 // hostile is what a stranger might write. owned, where it names one, is a function

@@ -27,6 +27,15 @@ var DefaultAccount = Account{
 	Token:  "demotoken",
 	AESKey: "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
 	Name:   "客服演示",
+	Menu: []Button{
+		{Name: "新茶上市", Sub: []Button{
+			{Name: "白毫银针", Type: "click", Key: "TEA_WHITE"},
+			{Name: "茶罐扫码", Type: "scancode_waitmsg", Key: "TEA_CODE"},
+			{Name: "茶铺网页", Type: "view", URL: "https://example.com/tea"},
+		}},
+		{Name: "我的订单", Type: "click", Key: "MY_ORDERS"},
+		{Name: "联系客服", Type: "click", Key: "TALK_TO_US"},
+	},
 }
 
 // An Account is an official account: who it is, where its callbacks go, and how
@@ -87,6 +96,9 @@ type Account struct {
 	// samples. Default: as numbers, like the real answer in PowerWeChat#460 and as
 	// silenceper/wechat reads them.
 	TextPublishIDs bool `json:"text_publish_ids,omitempty"`
+	// Menu is what stands at the foot of the chat; [DefaultAccount] has one. The account
+	// itself makes another by /cgi-bin/menu/create.
+	Menu []Button `json:"menu,omitempty"`
 	// MiniProgram makes it the account of a mini program: its messages are text,
 	// image, link and miniprogrampage, and others get 45050. On other accounts that
 	// is link.
@@ -192,6 +204,9 @@ func (a Account) orDefault() Account {
 	a.AppID = d.AppID
 	a.Secret = cmp.Or(a.Secret, d.Secret)
 	a.Name = cmp.Or(a.Name, d.Name)
+	if a.Menu == nil {
+		a.Menu = d.Menu
+	}
 	if a.Token == "" && a.AESKey == "" {
 		a.Token, a.AESKey = d.Token, d.AESKey
 	}
@@ -254,6 +269,9 @@ func (a *Account) check() error {
 	}
 	if !appIDForm.MatchString(a.AppID) {
 		problems = append(problems, fmt.Errorf("AppID %q is not 1 to 64 letters, digits, _ and -", a.AppID))
+	}
+	if errcode := checkMenu(a.Menu); errcode != 0 {
+		problems = append(problems, fmt.Errorf("menu: WeChat would refuse it with %d, %s", errcode, kefu.Explain("", errcode).En))
 	}
 	if a.Secret == "" {
 		problems = append(problems, errors.New("the Secret is missing, without which it gets no token"))
@@ -354,6 +372,7 @@ func (a *account) clear() {
 func (a *account) configure(given Account) error {
 	given.Rules, given.Limits = maps.Clone(given.Rules), maps.Clone(given.Limits)
 	given.Refusals, given.DailyLimits = maps.Clone(given.Refusals), maps.Clone(given.DailyLimits)
+	given.Menu = copyMenu(given.Menu)
 	given.MiniPrograms, given.AllowIPs = slices.Clone(given.MiniPrograms), slices.Clone(given.AllowIPs)
 	if err := given.check(); err != nil {
 		return fmt.Errorf("account %s: %w", given.AppID, err)

@@ -33,7 +33,7 @@ import (
 // routeTables is every call of WeChat's API that is imitated.
 func routeTables() [][]route {
 	return [][]route{
-		tokenRoutes, sendRoutes, typingRoutes, quotaRoutes, mediaRoutes, materialRoutes, cardRoutes, kfRoutes,
+		tokenRoutes, sendRoutes, typingRoutes, quotaRoutes, mediaRoutes, materialRoutes, cardRoutes, kfRoutes, menuRoutes,
 	}
 }
 

@@ -22,6 +22,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kefu-go/kefu"
 )
 
 // The control plane, /_sim/…: what a script does instead of the Go verbs, and what
@@ -44,6 +46,7 @@ var controls = map[string]func(*control) (any, error){
 	"GET /_sim/messages/wait":                (*control).waitMessages,
 	"GET /_sim/chat":                         (*control).getChat,
 	"GET /_sim/requests":                     (*control).getRequests,
+	"POST /_sim/requests/{id}/replay":        (*control).postReplay,
 	"GET /_sim/clock":                        (*control).getClock,
 	"POST /_sim/clock":                       (*control).setClock,
 	"GET /_sim/faults":                       (*control).getFaults,
@@ -142,6 +145,9 @@ func (p *platform) control(w http.ResponseWriter, r *http.Request) (any, error) 
 	if rest, found := strings.CutPrefix(r.URL.Path, "/_sim/followers/"); found && (rest == "" || rest[0] == '/') {
 		return nil, &controlError{http.StatusNotFound, "the path has no openid: /_sim/followers/{openid}" + rest + " takes one of 1 to 64 letters, digits, _ and -"}
 	}
+	if r.URL.Path == "/_sim/media" && r.Method == http.MethodPost {
+		return c.postMedia()
+	}
 	handler, pattern := controlMux().Handler(r)
 	do, found := handler.(controlHandler)
 	if !found {
@@ -149,7 +155,7 @@ func (p *platform) control(w http.ResponseWriter, r *http.Request) (any, error) 
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
 			return nil, &controlError{http.StatusMethodNotAllowed, r.URL.Path + " takes " + strings.Join(allowed, ", ")}
 		}
-		return nil, &controlError{http.StatusNotFound, "no such call in the control plane; there are /_sim/followers, messages, chat, events, requests, clock, faults, reset, state, verify, accounts"}
+		return nil, &controlError{http.StatusNotFound, "no such call in the control plane; there are /_sim/followers, messages, chat, media, events, requests, clock, faults, reset, state, verify, accounts"}
 	}
 	c.r.Pattern = pattern
 	setPathValues(c.r, pattern)
@@ -449,6 +455,39 @@ func (c *control) getRequests() (any, error) {
 	return items(list), nil
 }
 
+func (c *control) postReplay() (any, error) {
+	var in struct{ Body *string }
+	if err := c.read(&in); err != nil {
+		return nil, err
+	}
+	id, err := strconv.ParseInt(c.r.PathValue("id"), 10, 64)
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("%q is no id of a request", c.r.PathValue("id")))
+	}
+	return c.replay(c.r, c.account, id, in.Body)
+}
+
+// postMedia keeps a file that a follower will send: what an account could upload as
+// the same kind, WeChat's phone sends, too.
+func (c *control) postMedia() (any, error) {
+	kind := kefu.MediaKind(c.r.URL.Query().Get("type"))
+	if kind != kefu.MediaImage && kind != kefu.MediaVoice && kind != kefu.MediaVideo {
+		return nil, badRequest(fmt.Errorf("type %q: a follower sends image, voice or video", kind))
+	}
+	data, whole := readBody(c.r, largestUpload)
+	if !whole {
+		return nil, &controlError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the file has more than %d bytes", largestUpload)}
+	}
+	c.mu.Lock()
+	now := c.now()
+	c.mu.Unlock()
+	f, errcode := c.account.library.upload(now, kind, string(kind), data)
+	if errcode != 0 {
+		return nil, &controlError{http.StatusUnprocessableEntity, fmt.Sprintf("WeChat takes no such file as %s: %d, %s", kind, errcode, kefu.Explain("", errcode).En)}
+	}
+	return map[string]string{"media_id": f.id, "type": string(kind)}, nil
+}
+
 func (c *control) getClock() (any, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -555,18 +594,19 @@ func (c *control) postVerify() (any, error) { return c.verify(c.account), nil }
 
 func (c *control) getAccounts() (any, error) {
 	type accountLine struct {
-		AppID    string `json:"appid"`
-		ID       string `json:"id"` // gh_…
-		Name     string `json:"name"`
-		Profile  string `json:"profile"`
-		Mode     string `json:"mode"`
-		Callback bool   `json:"callback"` // it has one
+		AppID    string   `json:"appid"`
+		ID       string   `json:"id"` // gh_…
+		Name     string   `json:"name"`
+		Profile  string   `json:"profile"`
+		Mode     string   `json:"mode"`
+		Callback bool     `json:"callback"` // it has one
+		Menu     []Button `json:"menu"`
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	list := []accountLine{}
 	for _, a := range c.accounts {
-		list = append(list, accountLine{a.AppID, a.ID, a.Name, a.Profile, string(a.Mode), a.Callback != "" || a.CallbackHandler != nil})
+		list = append(list, accountLine{a.AppID, a.ID, a.Name, a.Profile, string(a.Mode), a.Callback != "" || a.CallbackHandler != nil, append([]Button{}, a.Menu...)})
 	}
 	return items(list), nil
 }
@@ -584,7 +624,7 @@ var page embed.FS
 
 // pagePolicy lets the page load its own script and style and nothing else; pictures
 // and music may come from wherever a message says.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: http: https:; " +
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data: http: https:; " +
 	"media-src 'self' http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // serveFiles serves the phone page, and what WeChat gave a URL: pictures, videos and

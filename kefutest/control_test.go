@@ -666,3 +666,127 @@ func TestPage(t *testing.T) {
 		t.Errorf("POST /: %d", rec.Code)
 	}
 }
+
+// A follower's own file is what a message of theirs carries.
+func TestFollowersFiles(t *testing.T) {
+	c := newRemote(t)
+	for _, tt := range []struct {
+		kind   string
+		data   []byte
+		status int
+		says   string
+	}{
+		{"image", jpgFile(), 200, ""},
+		{"image", amrFile(50), 422, "40005"},
+		{"voice", amrFile(50), 200, ""},
+		{"voice", amrFile(61 * 50), 422, "45007"},
+		{"voice", mp3File(20), 200, ""},
+		{"video", mp4File("isom"), 200, ""},
+		{"video", nil, 422, "44001"},
+		{"thumb", jpgFile(), 400, "image, voice or video"},
+		{"", jpgFile(), 400, "image, voice or video"},
+		{"image", make([]byte, largestUpload+1), 413, "bytes"},
+	} {
+		t.Run(fmt.Sprintf("%s of %d bytes", tt.kind, len(tt.data)), func(t *testing.T) {
+			req := httptest.NewRequest("POST", "http://127.0.0.1:7700/_sim/media?type="+tt.kind, bytes.NewReader(tt.data))
+			req.Header.Set("Content-Type", "application/octet-stream")
+			rec := httptest.NewRecorder()
+			c.w.Handler().ServeHTTP(rec, req)
+			var got struct {
+				MediaID string `json:"media_id"`
+				Detail  string
+			}
+			if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || rec.Code != tt.status || !strings.Contains(got.Detail, tt.says) {
+				t.Fatalf("%d %s, want %d and %q", rec.Code, rec.Body, tt.status, tt.says)
+			}
+			if tt.status != 200 {
+				return
+			}
+			a, err := c.w.Does("oUser1", tt.kind, Details{MediaID: got.MediaID})
+			if err != nil || !strings.Contains(string(a.Event), got.MediaID) {
+				t.Errorf("%s %v", a.Event, err)
+			}
+			rec = httptest.NewRecorder()
+			c.w.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "http://127.0.0.1:7700/_sim/media/"+got.MediaID, nil))
+			if !bytes.Equal(rec.Body.Bytes(), tt.data) {
+				t.Errorf("%d bytes come back, want %d", rec.Body.Len(), len(tt.data))
+			}
+		})
+	}
+}
+
+// A request that is made again has the same effect again, and dies with no token of
+// the program's.
+func TestReplay(t *testing.T) {
+	c := newRemote(t, Account{}, Account{AppID: "wxother", Secret: DefaultAccount.Secret})
+	c.w.UserSends("oUser1")
+	client := c.w.Client()
+	send := func(text string) {
+		t.Helper()
+		if _, err := client.Send(t.Context(), kefu.Message{To: "oUser1", Body: kefu.Text{Content: text}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("第一次")
+	if _, err := client.Upload(t.Context(), kefu.MediaImage, "a.png", bytes.NewReader(pngFile())); err != nil {
+		t.Fatal(err)
+	}
+	id := func(path string) (last string) {
+		for _, r := range c.w.Requests() {
+			if r.Path == path {
+				last = fmt.Sprint(r.ID)
+			}
+		}
+		return last
+	}
+	sent := id("/cgi-bin/message/custom/send")
+	type answer struct {
+		ID, Body, Query, Answer, Detail string
+		ErrCode, Status                 int
+	}
+	for _, tt := range []struct {
+		name, path, body string
+		status, errcode  int
+		says             string
+	}{
+		{"as it was", sent, "", 200, 0, "第一次"},
+		{"changed", sent, `{"body":"{\"touser\":\"oUser1\",\"msgtype\":\"text\",\"text\":{\"content\":\"第二次\"}}"}`, 200, 0, "第二次"},
+		{"refused", sent, `{"body":"{\"touser\":\"oUser1\",\"msgtype\":\"text\"}"}`, 200, 44004, "44004"},
+		{"a file", id("/cgi-bin/media/upload"), "", 409, 0, "not kept whole"},
+		{"a token", id("/cgi-bin/stable_token"), "", 409, 0, "not repeated"},
+		{"no such", "999999", "", 404, 0, "no request"},
+		{"no number", "x", "", 400, 0, "no id"},
+		{"of another account", sent + "?", "", 404, 0, "no request"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := "/_sim/requests/" + tt.path + "/replay"
+			if at, _, other := strings.Cut(tt.path, "?"); other {
+				path = "/_sim/requests/" + at + "/replay?account=wxother"
+			}
+			var got answer
+			if status := c.call(&got, "POST", path, tt.body); status != tt.status || !strings.Contains(got.Body+got.Answer+got.Detail, tt.says) {
+				t.Fatalf("%d %+v, want %d and %q", status, got, tt.status, tt.says)
+			}
+			if tt.status == 200 && (got.ErrCode != tt.errcode || got.ID == tt.path || !strings.Contains(got.Query, "[secret]")) {
+				t.Errorf("%+v, want errcode %d, a new id and no token", got, tt.errcode)
+			}
+		})
+	}
+	send("最后") // under the token from before
+	tokens := 0
+	for _, r := range c.w.Requests() {
+		if r.Path == "/cgi-bin/stable_token" {
+			tokens++
+		}
+	}
+	if tokens != 1 {
+		t.Errorf("the program had to fetch %d tokens, want 1", tokens)
+	}
+	var texts []string
+	for _, m := range c.w.Sent("oUser1") {
+		texts = append(texts, m.Message.Body.(kefu.Text).Content)
+	}
+	if want := []string{"第一次", "第一次", "第二次", "最后"}; !slices.Equal(texts, want) {
+		t.Errorf("the follower got %q, want %q", texts, want)
+	}
+}

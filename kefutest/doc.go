@@ -57,9 +57,11 @@
 //	GET    /_sim/messages?to=…                customer-service messages that arrived, oldest first; to may be repeated
 //	GET    /_sim/messages/wait?to=…&count=1&timeout=10s   the same, once there are that many → and "complete"
 //	GET    /_sim/chat?to=…                    both directions: {"id","dir":"in|out|passive|system","at","kind","message","kf","state","preview"?}
-//	GET    /_sim/events                       changes as they happen (SSE): {"type":"chat|follower|clock|request|fault|state","account","openid"}
+//	GET    /_sim/events                       changes as they happen (SSE): {"type":"chat|follower|clock|request|fault|account|state","account","openid"}
 //	GET    /_sim/media/{id}                   the bytes under a media id, or a Range of them
+//	POST   /_sim/media?type=image             a file of a follower's (image, voice or video), its bytes as they are; for media_id of an action
 //	GET    /_sim/requests                     the last 1,000 calls of the API, without secrets
+//	POST   /_sim/requests/{id}/replay         the same call again, or with another {"body":"…"}, under a token of the simulator's own
 //	GET    /_sim/clock, POST {"advance":"48h"} or {"set":"2026-01-02T15:04:05Z"}
 //	GET    /_sim/faults, POST (a Fault), DELETE, DELETE /_sim/faults/{id}
 //	GET    /_sim/state, PUT                   see WeChat.SetState; PUT answers with the members it did not know
@@ -82,5 +84,6 @@
 //     else 40003.
 //   - Payments and complaints reach WeChat Pay's own addresses, which are not here:
 //     [WeChat.Pays] opens the window and pushes nothing.
-//   - Sessions with workers, menus, templates and mass messages are not here.
+//   - Sessions with workers, menus for some followers only, templates and mass messages are
+//     not here.
 package kefutest

@@ -3,6 +3,7 @@ package kefutest
 import (
 	"cmp"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -10,11 +11,14 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/kefu-go/kefu"
 )
 
 // A Request is one call of WeChat's API that the simulator has seen. Tokens and
 // secrets are taken out.
 type Request struct {
+	ID       int64
 	At       time.Time // by the simulator's clock
 	Took     time.Duration
 	Account  string // appid
@@ -35,24 +39,35 @@ type Request struct {
 // MarshalJSON implements [json.Marshaler].
 func (r *Request) MarshalJSON() ([]byte, error) {
 	return encode(struct {
-		At      stamp           `json:"at"`
-		Took    float64         `json:"took_ms"`
-		Account string          `json:"account"`
-		Method  string          `json:"method"`
-		Path    string          `json:"path"`
-		Query   string          `json:"query"`
-		Body    string          `json:"body"`
-		Size    int             `json:"size"`
-		OpenID  string          `json:"openid,omitempty"`
-		ErrCode int             `json:"errcode"`
-		Status  int             `json:"status"`
-		Answer  string          `json:"answer"`
-		RID     string          `json:"rid,omitempty"`
-		Fault   json.RawMessage `json:"fault,omitempty"`
+		ID        int64           `json:"id,string"`
+		At        stamp           `json:"at"`
+		Took      float64         `json:"took_ms"`
+		Account   string          `json:"account"`
+		Method    string          `json:"method"`
+		Path      string          `json:"path"`
+		Query     string          `json:"query"`
+		Body      string          `json:"body"`
+		Size      int             `json:"size"`
+		OpenID    string          `json:"openid,omitempty"`
+		ErrCode   int             `json:"errcode"`
+		Status    int             `json:"status"`
+		Answer    string          `json:"answer"`
+		RID       string          `json:"rid,omitempty"`
+		Fault     json.RawMessage `json:"fault,omitempty"`
+		Explained *[2]string      `json:"explained,omitempty"` // the errcode, in Chinese and English
 	}{
-		stamp(r.At), float64(r.Took.Microseconds()) / 1000, r.Account, r.Method, r.Path, r.Query, r.Body, r.Size,
-		r.OpenID, r.ErrCode, r.Status, r.Answer, r.RID, faultJSON(r.Fault),
+		r.ID, stamp(r.At), float64(r.Took.Microseconds()) / 1000, r.Account, r.Method, r.Path, r.Query, r.Body, r.Size,
+		r.OpenID, r.ErrCode, r.Status, r.Answer, r.RID, faultJSON(r.Fault), r.explained(),
 	}), nil
+}
+
+// explained says what the errcode means and what to do next; nil for none.
+func (r *Request) explained() *[2]string {
+	e := kefu.Explain(strings.TrimPrefix(r.Path, "/cgi-bin/"), r.ErrCode)
+	if r.ErrCode == 0 || !e.Known {
+		return nil
+	}
+	return &[2]string{strings.TrimRight(e.Zh+"。"+e.AdviceZh, "。") + "。", strings.TrimRight(e.En+". "+e.AdviceEn, ". ") + "."}
 }
 
 func faultJSON(f *Fault) json.RawMessage {
@@ -120,7 +135,7 @@ func loggableQuery(raw string) string {
 // logRequest notes a call and what it is answered. The caller holds mu.
 func (p *platform) logRequest(c *call, r *http.Request, out reply, body []byte, rid string, hit *Fault) *Request {
 	line := &Request{
-		At: c.now, Account: c.AppID, Method: r.Method, Path: c.route.path, Query: loggableQuery(r.URL.RawQuery), Body: c.loggable(c.body),
+		ID: p.nextID(), At: c.now, Account: c.AppID, Method: r.Method, Path: c.route.path, Query: loggableQuery(r.URL.RawQuery), Body: c.loggable(c.body),
 		Size: len(c.body), OpenID: c.openid(), ErrCode: out.code, Status: cmp.Or(out.status, http.StatusOK), Answer: c.loggable(body),
 		RID: rid, Fault: hit, clientIP: c.ip,
 	}
@@ -205,6 +220,54 @@ func getRID(c *call) reply {
 		}{0, "ok", request{r.At.Unix(), r.Took.Milliseconds(), r.Query, r.Body, r.Answer, r.clientIP}})
 	}
 	return refuse(76001)
+}
+
+// replay makes a call of the log again, as the page that asks for it: with the same
+// body or, if one is given, another. The token of the first is not known any more, so
+// it goes under a new one, which dies with the call and voids none.
+func (p *platform) replay(asker *http.Request, a *account, id int64, body *string) (*Request, error) {
+	p.mu.Lock()
+	at := slices.IndexFunc(p.requests, func(r *Request) bool { return r.ID == id && r.Account == a.AppID })
+	if at < 0 {
+		p.mu.Unlock()
+		return nil, &controlError{http.StatusNotFound, "no request with this id; the last 1,000 are kept"}
+	}
+	was := *p.requests[at]
+	rt, _ := p.findRoute(was.Path)
+	switch {
+	case rt.open && rt != unknownRoute:
+		p.mu.Unlock()
+		return nil, &controlError{http.StatusConflict, "a call that fetches a token is not repeated: its secret is not kept, and the token in use might die"}
+	case body == nil && len(was.Body) != was.Size:
+		p.mu.Unlock()
+		return nil, &controlError{http.StatusConflict, "its body was not kept whole: it is a file, longer than 16 KiB, or had a secret in it; give another body"}
+	}
+	token := p.tokens.issue(a, p.now())
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		token.retire(p.now(), 0)
+		p.mu.Unlock()
+	}()
+
+	query := url.Values{}
+	for pair := range strings.SplitSeq(was.Query, "&") {
+		if name, value, found := strings.Cut(pair, "="); found {
+			query.Set(name, value)
+		}
+	}
+	query.Set("access_token", token.value)
+	if body == nil {
+		body = &was.Body
+	}
+	r := asker.Clone(asker.Context())
+	r.Method, r.URL = was.Method, &url.URL{Path: was.Path, RawQuery: query.Encode()}
+	r.Header = http.Header{"Content-Type": {"application/json"}}
+	r.Body = io.NopCloser(strings.NewReader(*body))
+	began := time.Now()
+	_, _, line := p.decide(r)
+	p.finishRequest(line, time.Since(began))
+	return line, nil
 }
 
 var ridForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`)

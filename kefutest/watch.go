@@ -9,7 +9,7 @@ import (
 // An event is one change, for whoever watches. It says where to look, not what is
 // there.
 type event struct {
-	Type    string `json:"type"` // chat, follower, clock, request, fault or state
+	Type    string `json:"type"` // chat, follower, clock, request, fault, account or state
 	Account string `json:"account,omitempty"`
 	OpenID  string `json:"openid,omitempty"`
 }

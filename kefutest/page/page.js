@@ -70,9 +70,27 @@ const words = {
   video: ["视频", "Video"],
   place: ["位置", "Location"],
   link: ["链接", "Link"],
-  menu_1: ["新茶上市", "New teas"],
-  menu_2: ["我的订单", "My orders"],
-  menu_3: ["联系客服", "Talk to us"],
+  cancel: ["取消", "Cancel"],
+  choose_file: ["选择文件", "Choose a file"],
+  other_file: ["换一个", "Another one"],
+  drop_hint: ["也可以粘贴或拖进来", "or paste it, or drop it here"],
+  sample: ["发一个示例", "Send a sample"],
+  no_file: ["先选一个文件", "Choose a file first"],
+  takes_image: ["JPG、PNG、GIF 或 BMP，最大 10 MB", "JPG, PNG, GIF or BMP, up to 10 MB"],
+  takes_voice: ["AMR 或 MP3，最长 60 秒、2 MB", "AMR or MP3, up to 60 s and 2 MB"],
+  takes_video: ["MP4，最大 10 MB", "MP4, up to 10 MB"],
+  sending: ["发送中…", "Sending…"],
+  place_label: ["地点", "Place"],
+  place_default: ["广州市海珠区新港中路397号", "397 Xingang Middle Road, Guangzhou"],
+  latitude: ["纬度", "Latitude"],
+  longitude: ["经度", "Longitude"],
+  link_title: ["标题", "Title"],
+  link_text: ["说明", "Text"],
+  link_url: ["地址", "Address"],
+  link_default: ["三分钟看懂白毫银针", "White tea in three minutes"],
+  code_says: ["码的内容", "What the code says"],
+  scan_now: ["扫码", "Scan"],
+  opens_other: ["微信会打开“{type}”；模拟器里没有", "WeChat opens its {type} here; the simulator has none"],
   nothing_yet: ["还没有消息", "No messages yet"],
   nothing_hint: ["写一句、点菜单或扫码，就打开了窗口。", "Write, tap the menu or scan, and a window opens."],
   choose: ["先在粉丝里选一位", "Choose a follower first"],
@@ -158,6 +176,12 @@ const words = {
   lost_answer: ["收下未答", "No answer"],
   details: ["看请求", "Show the request"],
   answer: ["应答", "Answer"],
+  replay: ["重放", "Replay"],
+  edit: ["改了再发", "Edit and send"],
+  body: ["请求体", "Body"],
+  replayed: ["已重放：{result}", "Replayed: {result}"],
+  not_whole: ["没有存下完整的内容（文件、超过 16 KB 或含密钥），不能原样重放", "Its body is not kept whole (a file, over 16 KB or with a secret), so it can't be repeated as it was"],
+  not_token: ["取凭据的请求不能重放：密钥没有留下，正在用的凭据也可能失效", "A call for a token is not repeated: its secret is not kept, and the token in use might die"],
 };
 
 const here = new URL(location.href).searchParams; // lang, account, openid, key
@@ -291,10 +315,13 @@ const path = (p, query = {}) => {
   return `/_sim/${p}?${q}`;
 };
 
-// ask calls the control plane.
+// ask calls the control plane, with a body of JSON or a file.
 async function ask(method, p, body, query) {
-  const init = { method, headers: body === undefined ? {} : { "Content-Type": "application/json" } };
-  if (body !== undefined) init.body = JSON.stringify(body);
+  const init = { method, headers: {} }, isFile = body instanceof Blob;
+  if (body !== undefined) {
+    init.headers["Content-Type"] = isFile ? "application/octet-stream" : "application/json";
+    init.body = isFile ? body : JSON.stringify(body);
+  }
   const answer = await fetch(path(p, query), init);
   const text = await answer.text();
   let value = null;
@@ -777,9 +804,34 @@ function drawRequests() {
   });
   const r = sim.requests.find((r) => r.key === sim.request);
   byId("request").hidden = !r;
-  list(byId("request"), r ? [r] : [], (r) => r.key, (r) => el("div", {},
-    el("div", {}, el("h3", {}, `${r.method} `, foreign(r.path)), el("pre", {}, pretty(r.body) || foreign(r.query))),
-    el("div", {}, el("h3", {}, t("answer"), r.status ? ` · ${took(r.took_ms)}` : "", r.fault && ` · ${t("fault_what")}: ${faultDoes(r.fault)}`), el("pre", {}, pretty(r.answer) || "—"))));
+  list(byId("request"), r ? [r] : [], (r) => r.key, drawRequest);
+}
+
+// drawRequest shows one in full: what came, what was answered, and ways to have it again.
+function drawRequest(r) {
+  const whole = new Blob([r.body]).size === r.size, fetches = /^\/cgi-bin\/(stable_)?token$/.test(r.path), posts = r.method === "POST";
+  const shown = el("pre", {}, pretty(r.body) || foreign(r.query));
+  const again = async (body) => {
+    const done = await tell(ask("POST", `requests/${r.key}/replay`, body === undefined ? {} : { body }));
+    if (!done) return;
+    sim.request = done.id;
+    toast(t("replayed", { result: outcome(done)[2] }));
+    refresh("requests");
+  };
+  const edit = el("button", { type: "button", class: "btn sm", click: () => {
+    const box = el("textarea", { class: "in mono", rows: "8", maxlength: "500000", spellcheck: "false", "aria-label": t("body") });
+    box.value = whole ? pretty(r.body) : "";
+    shown.replaceWith(el("div", { class: "edit" }, box,
+      el("button", { type: "button", class: "btn pri", click: () => again(box.value) }, icon("redo", "xs"), t("send"))));
+    edit.remove();
+    box.focus();
+  } }, icon("code", "xs"), t("edit"));
+  return el("div", {},
+    el("div", {}, el("div", { class: "hd" }, el("h3", { class: "el", title: r.path }, `${r.method} `, foreign(call(r.path))), !fetches && el("span", { class: "row" },
+      whole && el("button", { type: "button", class: "btn sm", click: () => again() }, icon("redo", "xs"), t("replay")), posts && edit)),
+    shown, (fetches || !whole) && el("p", { class: "small" }, t(fetches ? "not_token" : "not_whole"))),
+    el("div", {}, el("h3", {}, t("answer"), r.status ? ` · ${took(r.took_ms)}` : "", r.fault && ` · ${t("fault_what")}: ${faultDoes(r.fault)}`),
+      el("pre", {}, pretty(r.answer) || "—"), r.explained && el("p", { class: "why" }, icon("info", "s"), el("span", {}, r.explained[zh ? 0 : 1]))));
 }
 
 // pretty indents JSON, unless that would spoil a number of more digits than we hold.
@@ -841,6 +893,7 @@ function drawCallback() {
 
 function choose(openid) {
   const box = byId("text");
+  if (!byId("sheet").hidden) closeSheet();
   sim.typed.set(sim.openid, box.value);
   sim.openid = openid;
   sim.chat = [];
@@ -884,6 +937,145 @@ function onEnter(event) {
   byId("bar").requestSubmit();
 }
 
+// ---------- the sheet: what is asked before something is sent ----------
+
+let opener = null;
+function closeSheet() {
+  const sheet = byId("sheet"), had = sheet.contains(document.activeElement);
+  for (const node of sheet.querySelectorAll("img")) URL.revokeObjectURL(node.src);
+  sheet.hidden = true;
+  sheet.replaceChildren();
+  if (had) (opener?.offsetParent ? opener : byId("more")).focus();
+}
+
+// openSheet asks for fields, [name, label, value, type], above some content, and
+// calls does with what they hold; if it fails, the sheet stays and says why.
+function openSheet({ heading, content, fields = [], go = t("send"), does, beside }) {
+  if (!chosen()?.following) return toast(t("not_following"));
+  if (byId("sheet").hidden) opener = document.activeElement;
+  const inputs = fields.map(([name, label, value, type = "text"]) => [name, label,
+    el("input", { class: "in", id: `sheet-${name}`, value, type, step: type === "number" ? "any" : null, maxlength: "1024", required: true })]);
+  const trouble = el("p", { class: "trouble", role: "alert" });
+  const send = el("button", { type: "submit", class: "btn pri" }, go);
+  const sheet = byId("sheet"), openid = sim.openid;
+  sheet.onsubmit = async (event) => {
+    event.preventDefault();
+    if (send.disabled) return;
+    send.disabled = true;
+    send.textContent = t("sending");
+    trouble.textContent = "";
+    try {
+      await does(Object.fromEntries(inputs.map(([name, , input]) => [name, input.value.trim()])), openid);
+      closeSheet();
+    } catch (err) {
+      trouble.textContent = err.message;
+    }
+    send.disabled = false;
+    send.textContent = go;
+  };
+  sheet.replaceChildren(...[el("h3", { id: "sheet-title" }, heading), content,
+    ...inputs.map(([name, label, input]) => el("p", { class: "with" }, el("label", { class: "small", for: `sheet-${name}` }, label), input)),
+    trouble, el("div", { class: "row" }, beside, el("span", { class: "grow" }),
+      el("button", { type: "button", class: "btn", click: closeSheet }, t("cancel")), send)].filter(Boolean));
+  sheet.hidden = false;
+  const first = sheet.querySelector("input:not([type=file]),button");
+  first.focus();
+  first.select?.();
+}
+
+const takes = { image: "image/jpeg,image/png,image/gif,image/bmp", voice: ".amr,.mp3,audio/amr,audio/mpeg", video: "video/mp4" };
+
+// sendFile opens the sheet for a picture, voice or video of one's own.
+function sendFile(kind, given = null) {
+  let file = given;
+  const label = kind === "image" ? t("picture") : t(kind);
+  const input = el("input", { type: "file", class: "sr", id: "sheet-file", accept: takes[kind], tabindex: "-1",
+    change: () => { file = input.files[0] ?? file; draw(); } });
+  const about = el("div", { class: "file" });
+  function draw() {
+    for (const node of about.querySelectorAll("img")) URL.revokeObjectURL(node.src);
+    about.replaceChildren(...[file && kind === "image" && el("img", { src: URL.createObjectURL(file), alt: t("a_picture") }),
+      file ? el("p", { class: "el" }, foreign(file.name || label)) : el("p", { class: "small" }, t(`takes_${kind}`)),
+      file && el("p", { class: "small" }, file.size < 1e6 ? `${Math.ceil(file.size / 1000)} kB` : `${(file.size / 1e6).toFixed(1)} MB`),
+      el("button", { type: "button", class: "btn", click: () => input.click() }, icon("upload", "xs"), t(file ? "other_file" : "choose_file")),
+      !file && el("p", { class: "small" }, t("drop_hint"))].filter(Boolean));
+  }
+  draw();
+  const sample = el("button", { type: "button", class: "lk", click: () => { closeSheet(); act(kind); } }, t("sample"));
+  openSheet({ heading: label, content: [input, about].reduce((box, node) => (box.append(node), box), el("div")), beside: sample, does: async (_, openid) => {
+    if (!file) throw new Error(t("no_file"));
+    const { media_id } = await ask("POST", "media", file, { type: kind });
+    atEnd = true;
+    act(kind, { media_id }, openid);
+  } });
+}
+
+const kindOfFile = (file) => (/^image\//.test(file.type) ? "image" : /^audio\//.test(file.type) || /\.amr$/i.test(file.name) ? "voice" : /^video\//.test(file.type) ? "video" : "");
+
+// takeFiles takes the first of pasted or dropped files that a follower can send.
+function takeFiles(files) {
+  const file = [...files].find(kindOfFile);
+  if (file) sendFile(kindOfFile(file), file);
+  return !!file;
+}
+
+// sheets open what the buttons under the plus ask for.
+const sheets = {
+  image: () => sendFile("image"), voice: () => sendFile("voice"), video: () => sendFile("video"),
+  location: () => openSheet({ heading: t("place"), fields: [["label", t("place_label"), t("place_default")], ["lat", t("latitude"), "23.0972", "number"],
+    ["lon", t("longitude"), "113.3245", "number"]], does: (d, openid) => { act("location", d, openid); } }),
+  link: () => openSheet({ heading: t("link"), fields: [["title", t("link_title"), t("link_default")], ["description", t("link_text"), t("nothing_hint")],
+    ["url", t("link_url"), "https://example.com/tea", "url"]], does: (d, openid) => { act("link", d, openid); } }),
+};
+
+// ---------- the account's menu ----------
+
+// drawMenu draws the menu that the account has made, as WeChat does: three buttons at
+// most, each of which acts or opens up to five.
+function drawMenu() {
+  const menu = sim.accounts.find((a) => a.appid === sim.appid)?.menu ?? [];
+  byId("toggle").hidden = !menu.length;
+  if (!menu.length && !byId("menu").hidden) toggleMenu();
+  list(byId("menu"), menu, (b, i) => `${i} ${b.name}`, (b) => {
+    if (!b.sub_button?.length) return el("div", {}, menuButton(b));
+    const subs = el("div", { class: "psub", role: "group", "aria-label": b.name, hidden: true }, b.sub_button.map(menuButton));
+    const open = el("button", { type: "button", "aria-expanded": "false", click: () => {
+      const opens = subs.hidden;
+      closeSubmenus();
+      subs.hidden = !opens;
+      open.setAttribute("aria-expanded", String(opens));
+    } }, icon("menu", "xs"), el("span", { class: "el" }, foreign(b.name)));
+    return el("div", {}, open, subs);
+  });
+}
+
+function closeSubmenus(focus = false) {
+  for (const subs of byId("menu").querySelectorAll(".psub:not([hidden])")) {
+    subs.hidden = true;
+    subs.previousElementSibling.setAttribute("aria-expanded", "false");
+    if (focus) subs.previousElementSibling.focus();
+  }
+}
+
+function menuButton(b) {
+  const name = el("span", { class: "el" }, foreign(b.name));
+  const tap = (does) => () => { closeSubmenus(); does(); };
+  const href = b.type === "view" && webLink(b.url);
+  if (href) return el("a", { href, target: "_blank", rel: "noopener noreferrer", click: tap(() => act("view", { key: b.url })) }, name);
+  const does = {
+    click: () => act("click", { key: b.key }),
+    scancode_push: () => scanFor(b), scancode_waitmsg: () => scanFor(b),
+    miniprogram: () => opensMini(b.appid, b.pagepath),
+  }[b.type] ?? (() => toast(t("opens_other", { type: b.type })));
+  return el("button", { type: "button", click: tap(does) }, name);
+}
+
+// scanFor asks what the camera sees.
+function scanFor(b) {
+  openSheet({ heading: b.name, fields: [["result", t("code_says"), "https://example.com/tin/42"]], go: t("scan_now"),
+    does: ({ result }, openid) => { act(b.type, { key: b.key, result }, openid); } });
+}
+
 function toggleMenu() {
   const toMenu = byId("menu").hidden;
   byId("menu").hidden = !toMenu;
@@ -917,11 +1109,12 @@ const loads = {
     sim.accounts = (await ask("GET", "accounts")).items;
     if (!sim.accounts.some((a) => a.appid === sim.appid)) sim.appid = sim.accounts[0].appid;
     const select = byId("account");
-    select.replaceChildren(...sim.accounts.map((a) => el("option", { value: a.appid, selected: a.appid === sim.appid }, a.appid)));
+    select.replaceChildren(...sim.accounts.map((a) => el("option", { value: a.appid, selected: a.appid === sim.appid }, a.name === a.appid ? a.appid : `${a.name} · ${short(a.appid)}`)));
     select.hidden = sim.accounts.length < 2;
     byId("appid").hidden = !select.hidden;
     byId("appid").textContent = sim.appid;
     drawCallback();
+    drawMenu();
   },
   async clock() {
     const asked = Date.now(), { now } = await ask("GET", "clock"), answered = Date.now();
@@ -948,12 +1141,7 @@ const loads = {
     drawFaults();
   },
   async requests() {
-    const seen = new Map();
-    sim.requests = (await ask("GET", "requests")).items.map((r) => {
-      const key = `${r.at} ${r.path}`, n = seen.get(key) ?? 0;
-      seen.set(key, n + 1);
-      return { ...r, key: `${key} ${n}` };
-    });
+    sim.requests = (await ask("GET", "requests")).items.map((r) => ({ ...r, key: r.id }));
     drawRequests();
   },
 };
@@ -962,7 +1150,7 @@ let typingEnds = 0;
 // changes says which parts an event of the simulator may have changed.
 const changes = {
   chat: ["followers", "chat"], follower: ["followers"], clock: ["clock", "followers", "chat"],
-  request: ["requests", "followers"], fault: ["faults"], state: Object.keys(loads),
+  request: ["requests", "followers"], fault: ["faults"], account: ["accounts"], state: Object.keys(loads),
 };
 
 // refresh loads parts again, one round at a time, however many events ask for it, and
@@ -1050,9 +1238,14 @@ function start() {
   byId("toggle").addEventListener("click", toggleMenu);
   byId("more").addEventListener("click", () => showMore(byId("plus").hidden));
   byId("plus").append(...[["picture", "image"], ["voice", "voice"], ["video", "video"], ["pin", "location", "place"], ["link", "link"]]
-    .map(([name, action, word = name]) => el("button", { type: "button", click: () => { showMore(false); act(action); } }, icon(name), t(word))));
-  byId("menu").append(...["menu_1", "menu_2", "menu_3"].map((name) =>
-    el("button", { type: "button", click: () => act("click", { key: t(name) }) }, t(name))));
+    .map(([name, action, word = name]) => el("button", { type: "button", click: () => { showMore(false); sheets[action](); } }, icon(name), t(word))));
+  byId("sheet").addEventListener("keydown", (event) => { if (event.key === "Escape") closeSheet(); });
+  byId("menu").addEventListener("keydown", (event) => { if (event.key === "Escape") closeSubmenus(true); });
+  document.addEventListener("click", ({ target }) => { if (!byId("menu").contains(target)) closeSubmenus(); });
+  byId("text").addEventListener("paste", (event) => { if (takeFiles(event.clipboardData.files)) event.preventDefault(); });
+  const screen = document.querySelector(".scr");
+  screen.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
+  screen.addEventListener("drop", (event) => { if (takeFiles(event.dataTransfer.files)) event.preventDefault(); });
   byId("log").addEventListener("scroll", ({ target: log }) => { atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40; });
   byId("jumps").append(...Object.entries(jumps).map(([name, by]) =>
     el("button", { type: "button", class: "btn", click: () => advance(by) }, t(name))));
