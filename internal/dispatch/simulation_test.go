@@ -320,7 +320,7 @@ func (w *world) accept() {
 		if m.parts = 2 + w.r.IntN(6); w.r.IntN(8) == 0 {
 			m.parts = 21 // more than any window has
 		}
-	case 2:
+	case 2, 3:
 		m.pictured = true
 	}
 	switch w.r.IntN(10) {
@@ -550,7 +550,7 @@ func (w *world) trouble() {
 	if !w.wild {
 		faults = faults[:len(faults)-3]
 	}
-	if w.r.IntN(12) == 0 {
+	if w.r.IntN(6) == 0 {
 		w.say("trouble: WeChat loses all media")
 		if err := w.wechat.SetState(`{"media":{}}`); err != nil {
 			w.t.Fatal(err)
@@ -1159,7 +1159,7 @@ func TestSimulation(t *testing.T) {
 	})
 	t.Logf("%d histories: %v", n, seen.all())
 	for what, times := range seen.all() {
-		if times == 0 && n >= 100 {
+		if times == 0 && n >= 400 {
 			t.Errorf("%d histories, and none with: %s", n, what)
 		}
 	}
