@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -182,6 +183,47 @@ func TestPage(t *testing.T) {
 			if got := w.Header().Get("Content-Security-Policy"); !strings.Contains(got, word) || strings.Contains(got, "'unsafe-inline'") || strings.Contains(got, "'unsafe-eval'") {
 				t.Errorf("%s: policy %q", path, got)
 			}
+		}
+	}
+}
+
+// Scripts come compressed to whoever takes that, as themselves to others, and not at
+// all to who has them.
+func TestCompressed(t *testing.T) {
+	h := Handler()
+	get := func(header, value string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "/console/dist/console.js", nil)
+		r.Header.Set(header, value)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	plain := get("Accept-Encoding", "identity")
+	for _, codings := range []string{"gzip", "deflate, gzip;q=0.5, br", "br, gzip; q=1.0"} {
+		w := get("Accept-Encoding", codings)
+		z, err := gzip.NewReader(w.Body)
+		if w.Header().Get("Content-Encoding") != "gzip" || err != nil {
+			t.Fatalf("%s: not compressed: %v", codings, err)
+		}
+		if got := must(io.ReadAll(z)); !bytes.Equal(got, plain.Body.Bytes()) {
+			t.Errorf("%s: what comes out is another script", codings)
+		}
+		if again := get("If-None-Match", w.Header().Get("ETag")); again.Code == http.StatusNotModified {
+			t.Error("the tag of the compressed script is that of the plain one")
+		}
+	}
+	for _, codings := range []string{"", "gzip;q=0", "gzip; q=0.0", "br", "xgzip"} {
+		if w := get("Accept-Encoding", codings); w.Header().Get("Content-Encoding") != "" || !bytes.Equal(w.Body.Bytes(), plain.Body.Bytes()) {
+			t.Errorf("%q: %s", codings, w.Header().Get("Content-Encoding"))
+		}
+	}
+	if w := get("If-None-Match", plain.Header().Get("ETag")); w.Code != http.StatusNotModified || w.Body.Len() > 0 {
+		t.Errorf("it is sent again: %d", w.Code)
+	}
+	if w := httptest.NewRecorder(); true {
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/console/dist/none.js", nil))
+		if w.Code != http.StatusNotFound {
+			t.Errorf("a script that there is not: %d", w.Code)
 		}
 	}
 }

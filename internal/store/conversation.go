@@ -84,8 +84,12 @@ func (s *Store) Conversations(ctx context.Context, accounts []string, cursor str
 		return page, err
 	}
 	limit = min(max(limit, 1), largestPage)
+	look := limit + 1
+	if len(accounts) > 0 {
+		look = mostLooked
+	}
 	rows, err := s.rows(ctx, conversationQuery+` WHERE (c.last_cursor, c.id) < ($1, $2) ORDER BY c.last_cursor DESC, c.id DESC LIMIT $3`,
-		below.last, below.id, mostLooked)
+		below.last, below.id, look)
 	if err != nil {
 		return page, fmt.Errorf("list conversations: %w", err)
 	}

@@ -31,7 +31,7 @@ export function App() {
     known ||= id;
   }), []);
   if (trouble.value) return <div class="empty page"><b>{t('load.failed')}</b><p>{trouble.value}</p><button type="button" class="btn pri" onClick={() => location.reload()}>{t('retry')}</button></div>;
-  if (session.value === undefined) return <p class="sr" role="status">{t('loading')}</p>;
+  if (session.value === undefined) return <Shell />;
   if (session.value === null || signedOut.value) return <SignIn />;
   const page = parts()[0] ?? 'c';
   return (
@@ -42,6 +42,20 @@ export function App() {
       <Keys />
       <Toasts />
       <Announcer />
+    </>
+  );
+}
+
+const Logo = () => (
+  <svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M16 2.5h6.5a7 7 0 0 1 7 7v13a7 7 0 0 1-7 7h-13a7 7 0 0 1-7-7v-13" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round" /><circle cx="10.5" cy="16" r="2.2" fill="currentColor" /><circle cx="16.5" cy="16" r="2.2" fill="currentColor" /><circle cx="22.5" cy="16" r="1.7" fill="none" stroke="currentColor" stroke-width="1.2" /></svg>
+);
+
+/** What there is to see before it is known who is signed in: as in index.html. */
+function Shell() {
+  return (
+    <>
+      <div class="rail"><Logo /></div>
+      <div class="main"><main class="desk" aria-busy="true"><p class="sr" role="status">{t('loading')}</p><div class="pane lst" /><div class="pane th" /><div class="pane card" /></main></div>
     </>
   );
 }
@@ -58,7 +72,7 @@ function Rail({ page }: { page: string }) {
   );
   return (
     <nav class="rail" aria-label={t('nav.label')}>
-      <svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M16 2.5h6.5a7 7 0 0 1 7 7v13a7 7 0 0 1-7 7h-13a7 7 0 0 1-7-7v-13" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round" /><circle cx="10.5" cy="16" r="2.2" fill="currentColor" /><circle cx="16.5" cy="16" r="2.2" fill="currentColor" /><circle cx="22.5" cy="16" r="1.7" fill="none" stroke="currentColor" stroke-width="1.2" /></svg>
+      <Logo />
       {item('/console', t('nav.conversations'), 'chat', waiting, false)}
       {opsPages.filter((p) => (p.admin ? isAdmin.value : p.lead ? mayLead.value : true)).map((p) => item(`/console/${p.path}`, t(p.name as Key), p.icon, 0, !p.narrow))}
       <span class="sp" />

@@ -1,6 +1,6 @@
 // Time as the server has it: the demo's clock may jump, and a browser's may be wrong.
 import { signal } from '@preact/signals';
-import { lang, t } from './words';
+import { lang, t, type Lang } from './words';
 
 let offset = 0;
 
@@ -37,11 +37,19 @@ export function left(at: number, now: number): string {
   return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
 }
 
-const locale = () => (lang.value === 'zh' ? 'zh-CN' : 'en-GB');
+/** Formats times in the page's language, an unknown one as ''; a formatter is dear to make and kept. */
+function formatter(options: Intl.DateTimeFormatOptions): (ms: number) => string {
+  const made: Partial<Record<Lang, Intl.DateTimeFormat>> = {};
+  return (ms) => (Number.isNaN(ms) ? '' : (made[lang.value] ??= new Intl.DateTimeFormat(lang.value === 'zh' ? 'zh-CN' : 'en-GB', options)).format(ms));
+}
 const startOfDay = (ms: number) => new Date(ms).setHours(0, 0, 0, 0);
 
 /** "14:26" */
-export const clockTime = (ms: number) => new Date(ms).toLocaleTimeString(locale(), { hour: '2-digit', minute: '2-digit', hour12: false });
+export const clockTime = formatter({ hour: '2-digit', minute: '2-digit', hour12: false });
+
+const weekday = formatter({ weekday: 'short' });
+const dayOfYear = formatter({ month: 'short', day: 'numeric' });
+const dayOfAnyYear = formatter({ year: 'numeric', month: 'short', day: 'numeric' });
 
 /** "今天", "昨天", "周四", "8月20日" */
 export function dayName(ms: number, now = serverNow()): string {
@@ -52,10 +60,8 @@ export function dayName(ms: number, now = serverNow()): string {
     case 1: return t('day.tomorrow');
     case 2: return t('day.after');
   }
-  const d = new Date(ms);
-  if (Math.abs(days) < 7) return d.toLocaleDateString(locale(), { weekday: 'short' });
-  const year = d.getFullYear() === new Date(now).getFullYear() ? undefined : ('numeric' as const);
-  return d.toLocaleDateString(locale(), { year, month: 'short', day: 'numeric' });
+  if (Math.abs(days) < 7) return weekday(ms);
+  return new Date(ms).getFullYear() === new Date(now).getFullYear() ? dayOfYear(ms) : dayOfAnyYear(ms);
 }
 
 /** "14:26" today, else the day and the time. */

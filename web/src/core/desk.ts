@@ -49,49 +49,57 @@ export function conversation(key: string): Conversation | undefined {
 
 const SOON = 2 * 3600_000;
 
-function shows(c: Conversation, v: View, now: number): boolean {
-  const mine = c.assigned_to === me.value?.id;
-  switch (v) {
-    case 'mine': return mine && !c.closed;
-    case 'unassigned': return !c.assigned_to && !c.closed;
-    case 'waiting': return !!c.waiting_since && !c.closed;
-    case 'closing': return c.window.state === 'open' && !!c.window.closes_at && Date.parse(c.window.closes_at) - now < SOON && Date.parse(c.window.closes_at) > now;
-    case 'all': return true;
+/** What the list is sorted and counted by, in ms: the texts of ten thousand times are
+ * not read again for each change. */
+interface Times { last: number; waiting: number; ends: number }
+const times = new WeakMap<Conversation, Times>();
+
+function timesOf(c: Conversation): Times {
+  let t = times.get(c);
+  if (!t) {
+    t = {
+      last: Date.parse(c.last_at), waiting: c.waiting_since ? Date.parse(c.waiting_since) : 0,
+      ends: c.window.state === 'open' && c.window.closes_at ? Date.parse(c.window.closes_at) : Infinity,
+    };
+    times.set(c, t);
   }
+  return t;
 }
 
 const matches = (c: Conversation, q: string) =>
   !q || [c.remark ?? '', c.openid, ...c.tags].some((s) => s.toLowerCase().includes(q));
 
-const end = (c: Conversation, now: number): number => {
-  const at = c.window.state === 'open' && c.window.closes_at ? Date.parse(c.window.closes_at) : Infinity;
-  return at > now ? at : Infinity;
-};
-
 /** Minute windows that wait for an answer: on top, for everybody. */
-function urgent(c: Conversation, now: number): boolean {
-  return urgency(c.window, now) === 'hot' && end(c, now) - now <= 120_000 && !!c.waiting_since && !c.closed;
-}
+const urgent = (c: Conversation, ends: number, now: number) =>
+  ends - now <= 120_000 && !!c.waiting_since && !c.closed && urgency(c.window, now) === 'hot';
 
 export interface Listed { hot: string[]; rest: string[]; counts: Record<View, number> }
 
+interface Place { key: string; first: number; then: number }
+const byPlace = (a: Place, b: Place) => (a.first === b.first ? a.then - b.then : a.first < b.first ? -1 : 1);
+
 function compute(v: View, s: Sort, q: string): Listed {
   const now = serverNow();
+  const mine = me.value?.id;
   const counts: Record<View, number> = { mine: 0, unassigned: 0, waiting: 0, closing: 0, all: 0 };
-  const hot: [number, string][] = [];
-  const rest: [number, number, string][] = [];
+  const hot: Place[] = [];
+  const rest: Place[] = [];
   for (const [key, sig] of conversations) {
     const c = sig.peek();
-    for (const each of Object.keys(counts) as View[]) if (shows(c, each, now)) counts[each]++;
-    if (urgent(c, now) && matches(c, q)) hot.push([end(c, now), key]);
-    else if (shows(c, v, now) && matches(c, q)) {
-      const last = -Date.parse(c.last_at);
-      rest.push([s === 'ends' ? end(c, now) : v === 'waiting' && c.waiting_since ? Date.parse(c.waiting_since) : last, last, key]);
-    }
+    const t = timesOf(c);
+    const ends = t.ends > now ? t.ends : Infinity;
+    const within: Record<View, boolean> = {
+      mine: c.assigned_to === mine && !c.closed, unassigned: !c.assigned_to && !c.closed, waiting: !!t.waiting && !c.closed, closing: ends - now < SOON, all: true,
+    };
+    if (within.mine) counts.mine++;
+    if (within.unassigned) counts.unassigned++;
+    if (within.waiting) counts.waiting++;
+    if (within.closing) counts.closing++;
+    counts.all++;
+    if (urgent(c, ends, now) && matches(c, q)) hot.push({ key, first: ends, then: -t.last });
+    else if (within[v] && matches(c, q)) rest.push({ key, first: s === 'ends' ? ends : v === 'waiting' ? t.waiting : -t.last, then: -t.last });
   }
-  hot.sort((a, b) => a[0] - b[0]);
-  rest.sort((a, b) => (a[0] === b[0] ? a[1] - b[1] : a[0] < b[0] ? -1 : 1));
-  return { hot: hot.map((x) => x[1]), rest: rest.map((x) => x[2]), counts };
+  return { hot: hot.sort(byPlace).map((p) => p.key), rest: rest.sort(byPlace).map((p) => p.key), counts };
 }
 
 /** The list as it should be now. */
@@ -278,7 +286,7 @@ function take(e: Entry) {
       const d = e.data;
       const known = t.lines.value.find((l) => l.message?.id === d.id);
       if (known || e.type === 'message.accepted') {
-        putMessage({ ...(known?.message ?? { accepted_at: e.at, expires_at: '' }), ...d, account: e.account, openid: e.openid, state, retry_at: d.retry_at, outcome: d.outcome, message: d.message ?? known?.message?.message } as Message,
+        putMessage({ ...(known?.message ?? { accepted_at: e.at }), ...d, account: e.account, openid: e.openid, state, retry_at: d.retry_at, outcome: d.outcome, message: d.message ?? known?.message?.message } as Message,
           e.type === 'message.accepted' ? e.cursor : undefined);
       } else if (t.busy.value) t.early.set(d.id, e);
     }
@@ -337,6 +345,7 @@ effect(() => {
   const now = second.value;
   for (const [key, s] of conversations) {
     const c = s.peek();
+    if (timesOf(c).ends > now) continue;
     const w = outlived(c.window, now);
     if (!w) continue;
     s.value = { ...c, window: w };

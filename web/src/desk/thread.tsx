@@ -13,12 +13,21 @@ import * as act from './actions';
 import { ThreadLine, tellArrival } from './bubble';
 import { Composer } from './composer';
 
+/** As many lines of a thread are in the document at a time, more on a very tall
+ * screen; near an end of them, STEP further ones take the place of those at the other. */
+const drawnLines = () => Math.max(60, Math.ceil(innerHeight / 15));
+const STEP = 20;
+
+/** Knows a line again: a message of ours has its place before it has a cursor. */
+const idOf = (l: Line) => l.message?.id ?? l.cursor;
+
 export function Thread({ account, openid, pane }: { account: string; openid: string; pane: (p: 'list' | 'thread' | 'card') => void }) {
   const th = thread(account, openid);
   const key = keyOf(account, openid);
   const c = conversation(key);
   const lines = th.lines.value;
   const scroll = useRef<HTMLDivElement>(null);
+  const lastDrawn = useSignal(''); // a line's id; '': the newest
   const atEnd = useSignal(true);
   const missed = useSignal(0);
   const firstUnread = useRef<{ key: string; cursor: string } | null>(null);
@@ -32,7 +41,7 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
     firstUnread.current = { key, cursor: first?.cursor ?? '' };
   }
 
-  const newest = [...lines].reverse().find((l) => l.type === 'follower.message')?.cursor ?? '';
+  const newest = lines.findLast((l) => l.type === 'follower.message')?.cursor ?? '';
   useEffect(() => {
     if (c && newest && document.visibilityState === 'visible' && atEnd.value) void act.markRead(c, newest);
   }, [newest, key, c?.unread]);
@@ -55,10 +64,35 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
     }
     count.current = lines.length;
   }, [lines]);
-  // A log that is turned round keeps its place by itself when older lines come.
+
+  const found = lastDrawn.value ? lines.findIndex((l) => idOf(l) === lastDrawn.value) : -1;
+  const to = found < 0 ? lines.length : found + 1;
+  const from = Math.max(0, to - drawnLines());
+  // Whatever comes, goes or grows: the line that is looked at stays where it is.
+  const anchor = atEnd.peek() ? undefined : anchorOf(scroll.current);
+  const newer = useRef('');
   useLayoutEffect(() => {
-    if (atEnd.value && scroll.current) scroll.current.scrollTop = 0;
-  }, [lines.length, key]);
+    const el = scroll.current!;
+    const last = lines.at(-1);
+    const came = newer.current !== (newer.current = last ? idOf(last) : '');
+    if (!atEnd.value) {
+      if (anchor?.line.isConnected) el.scrollTop += anchor.line.getBoundingClientRect().top - anchor.top;
+    } else if (came) el.scrollTop = 0;
+  });
+  const up = () => {
+    if (from > 0) lastDrawn.value = idOf(lines[to - STEP - 1]!);
+    else void older(account, openid);
+  };
+  const look = () => {
+    const el = scroll.current!;
+    const below = -el.scrollTop, above = el.scrollHeight - el.clientHeight - below;
+    const near = Math.min(600, (above + below) / 3);
+    atEnd.value = below < 40 && to === lines.length;
+    if (atEnd.value) missed.value = 0;
+    if (above < near || above < 1) up();
+    else if (below < near && to < lines.length) lastDrawn.value = to + STEP < lines.length ? idOf(lines[to + STEP - 1]!) : '';
+  };
+  useEffect(look, [lines, lastDrawn.value]);
 
   const tapped = useMemo(() => {
     const ids = new Set<string>();
@@ -68,33 +102,38 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
 
   const drawn: preact.ComponentChildren[] = [];
   let day = '';
-  lines.forEach((l: Line, i) => {
+  lines.slice(from, to).forEach((l: Line, i) => {
     const d = dayName(Date.parse(l.at));
     if (d !== day) drawn.push(<p key={`day ${l.cursor}`} class="day">{(day = d)}</p>);
     if (l.cursor === firstUnread.current?.cursor) drawn.push(<p key="unread" class="unread">{t('unread.line')}</p>);
-    drawn.push(<ThreadLine key={l.message?.id ?? l.cursor} line={l} before={lines[i - 1]} account={account} c={c} tapped={tapped} />);
+    drawn.push(<ThreadLine key={l.message?.id ?? l.cursor} line={l} before={lines[from + i - 1]} account={account} c={c} tapped={tapped} />);
   });
 
   return (
     <section class="pane th" aria-label={t('thread.label', { name })}>
       <Head c={c} name={name} account={account} openid={openid} pane={pane} />
       <div class="scroll" ref={scroll} tabIndex={0} role="region" aria-label={t('log.label')}
-        onScroll={(e) => {
-          const el = e.currentTarget;
-          atEnd.value = el.scrollTop > -40;
-          if (atEnd.value) missed.value = 0;
-          if (el.scrollHeight + el.scrollTop - el.clientHeight < 600) void older(account, openid);
-        }}>
+        onScroll={look}>
         <div class="log" role="log" aria-live="off">
-          {th.next.value !== null && <p class="day">{th.busy.value ? t('loading') : <button type="button" class="lnk" onClick={() => void older(account, openid)}>{t('older')}</button>}</p>}
+          {(from > 0 || th.next.value !== null) && <p class="day">{th.busy.value ? t('loading') : <button type="button" class="lnk" onClick={up}>{t('older')}</button>}</p>}
           {th.failed.value && <div class="empty"><b>{t('load.failed')}</b><p>{t('load.safe')}</p><button type="button" class="btn" onClick={() => void older(account, openid)}>{t('retry')}</button></div>}
           {drawn}
         </div>
       </div>
-      {missed.value > 0 && !atEnd.value && <button type="button" class="pill down" onClick={() => scroll.current!.scrollTo({ top: 0, behavior: 'smooth' })}>↓ {t('missed', { n: missed.value })}</button>}
+      {missed.value > 0 && !atEnd.value && <button type="button" class="pill down" onClick={() => ((lastDrawn.value = ''), (scroll.current!.scrollTop = 0), (atEnd.value = true))}>↓ {t('missed', { n: missed.value })}</button>}
       {c && mayWrite.value ? <Composer key={key} c={c} name={name} /> : c && <p class="ban"><Icon name="lock" size="s" />{t('readonly')}</p>}
     </section>
   );
+}
+
+/** The first line that can be seen, and where. */
+function anchorOf(scroll: HTMLElement | null): { line: Element; top: number } | undefined {
+  const edge = scroll?.getBoundingClientRect().top ?? 0;
+  for (const line of scroll?.querySelectorAll('.log > :not(.day, .unread)') ?? []) {
+    const r = line.getBoundingClientRect();
+    if (r.bottom > edge) return { line, top: r.top };
+  }
+  return undefined;
 }
 
 function Head({ c, name, account, openid, pane }: { c: Conversation | undefined; name: string; account: string; openid: string; pane: (p: 'list' | 'thread' | 'card') => void }) {
