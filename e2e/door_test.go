@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -102,28 +103,49 @@ func TestSilenceperThroughTheDoor(t *testing.T) {
 	}
 }
 
-// With a proxy and the CA alone, the library believes that it speaks to WeChat.
-func TestSilenceperThroughTheDoorsProxy(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy, ca := l.Addr().String(), filepath.Join(t.TempDir(), "ca.pem")
-	l.Close()
-	p, s, key := atDoor(t, "secure", "", "--proxy-addr", proxy, "--ca", ca)
-	out := throughDoor(t, p, s, key)
-	util.SetURIModifier(nil)
-	text, err := os.ReadFile(ca)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(text)
-	way := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy}), TLSClientConfig: &tls.Config{RootCAs: roots}}
-	t.Cleanup(way.CloseIdleConnections)
-	out.way = way
-	if posted := sendsEveryKind(t, s, out); len(s.raw("oUser1")) != len(posted) {
-		t.Errorf("%d messages arrived of %d", len(s.raw("oUser1")), len(posted))
+// With the CA and a proxy, or a name that leads to the TLS listener as hosts or DNS have
+// it do, the library believes that it speaks to WeChat.
+func TestSilenceperThroughTheDoorsOtherWays(t *testing.T) {
+	for _, tt := range []struct {
+		name, flag string
+		way        func(addr string) *http.Transport
+	}{
+		{"proxy", "--proxy-addr", func(addr string) *http.Transport {
+			return &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addr})}
+		}},
+		{"TLS", "--tls-addr", func(addr string) *http.Transport {
+			return &http.Transport{DialContext: func(ctx context.Context, network, asked string) (net.Conn, error) {
+				if asked != "api.weixin.qq.com:443" {
+					return nil, fmt.Errorf("it dials %s", asked)
+				}
+				return new(net.Dialer).DialContext(ctx, network, addr)
+			}}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr, ca := l.Addr().String(), filepath.Join(t.TempDir(), "ca.pem")
+			l.Close()
+			p, s, key := atDoor(t, "secure", "", tt.flag, addr, "--ca", ca)
+			out := throughDoor(t, p, s, key)
+			util.SetURIModifier(nil)
+			text, err := os.ReadFile(ca)
+			if err != nil {
+				t.Fatal(err)
+			}
+			roots := x509.NewCertPool()
+			roots.AppendCertsFromPEM(text)
+			way := tt.way(addr)
+			way.TLSClientConfig = &tls.Config{RootCAs: roots}
+			t.Cleanup(way.CloseIdleConnections)
+			out.way = way
+			if posted := sendsEveryKind(t, s, out); len(s.raw("oUser1")) != len(posted) {
+				t.Errorf("%d messages arrived of %d", len(s.raw("oUser1")), len(posted))
+			}
+		})
 	}
 }
 

@@ -1,12 +1,17 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,23 +54,160 @@ func (tb) TempDir() string {
 	return dir
 }
 
-// The example in curl, twice: one message.
-func TestCurlExample(t *testing.T) {
-	wechat := kefutest.NewServer()
-	defer wechat.Close()
-	p := newProcess(t, wechat.URL)
-	p.start()
-	defer p.kill()
-	wechat.UserSends("oUser1")
-	for range 2 {
-		cmd := exec.Command("sh", "../examples/curl/send.sh", "oUser1", "您的订单已发货", "order-7")
-		cmd.Env = append(cmd.Environ(), "KEFU_URL="+p.url(), "KEFU_API_KEY="+apiKey)
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), `"state":"sent"`) {
-			t.Fatalf("%v: %s", err, out)
+// The examples in curl, Python, Node, Java and Go, each as a person runs it: a message
+// sent twice with one key arrives once; a webhook is verified and answered in its
+// response, and one that somebody else has signed is refused.
+func TestExamples(t *testing.T) {
+	p, s, _ := atDoor(t, "secure", "")
+	dir, err := filepath.Abs("../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(t *testing.T, args ...string) *exec.Cmd {
+		t.Helper()
+		if _, err := exec.LookPath(args[0]); err != nil {
+			t.Skipf("SKIPPED: there is no %s", args[0])
 		}
+		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+		cmd.Dir, cmd.WaitDelay = dir, time.Second
+		cmd.Env = append(os.Environ(), "KEFU_URL="+p.url(), "KEFU_API_KEY="+apiKey)
+		return cmd
 	}
-	if n := len(wechat.Sent("oUser1")); n != 1 {
-		t.Errorf("%d messages arrived", n)
+	for name, command := range map[string][]string{
+		"curl":   {"sh", "curl/send.sh"},
+		"python": {"python3", "send/send.py"},
+		"node":   {"node", "send/send.mjs"},
+		"java":   {"java", "send/Send.java"},
+	} {
+		t.Run("send/"+name, func(t *testing.T) {
+			t.Parallel()
+			openid := "oSend" + name
+			s.act(openid, "text", nil)
+			const text = `您的"订单"已发货 \ & <ok>`
+			for n := range 2 {
+				if n == 1 && name == "java" { // it compiles anew each time
+					break
+				}
+				out, err := run(t, append(command, openid, text, "order-7-"+name)...).CombinedOutput()
+				if err != nil || !strings.Contains(string(out), "sent") {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			var m struct{ Text struct{ Content string } }
+			if got := s.raw(openid); len(got) != 1 || json.Unmarshal([]byte(got[0]), &m) != nil || m.Text.Content != text {
+				t.Errorf("arrived: %q", got)
+			}
+			if name == "java" {
+				return
+			}
+			if out, err := run(t, append(command, openid, "", "order-8")...).CombinedOutput(); err == nil || !strings.Contains(string(out), "invalid-message") {
+				t.Errorf("an empty text: %v %s", err, out)
+			}
+		})
 	}
+	for name, command := range map[string][]string{
+		"python": {"python3", "webhook/receive.py"},
+		"node":   {"node", "webhook/receive.mjs"},
+		"java":   {"java", "webhook/Receive.java"},
+		"go":     {filepath.Join(t.TempDir(), "receive")},
+	} {
+		t.Run("receive/"+name, func(t *testing.T) {
+			t.Parallel()
+			if name == "go" {
+				build := run(t, "go", "build", "-o", command[0], "./webhook/go")
+				if out, err := build.CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := l.Addr().String()
+			l.Close()
+			var hook gateway.Webhook
+			p.api2(t, "POST", "/v1/webhooks", gateway.WebhookRequest{
+				URL: "http://" + at + "/", Types: []string{"follower.message"}, Schedule: []gateway.Seconds{0, 1, 1, 1, 1, 1, 1, 1, 1, 1}, Name: name,
+			}, &hook)
+			defer call(t, "DELETE", p.url()+"/v1/webhooks/"+hook.ID, "", nil)
+			cmd := run(t, append(command, at[strings.LastIndexByte(at, ':')+1:])...)
+			cmd.Env = append(cmd.Env, "WEBHOOK_SECRET="+hook.Secret)
+			var errs bytes.Buffer
+			cmd.Stderr = &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Wait()
+			defer cmd.Process.Kill()
+			refused := 0
+			for end := time.Now().Add(time.Minute); refused == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+				req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+at+"/", strings.NewReader("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				now := time.Now()
+				signature, err := gateway.SignWebhook("wh_1_1", now, []byte("{}"), "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set(gateway.WebhookIDHeader, "wh_1_1")
+				req.Header.Set(gateway.WebhookTimeHeader, strconv.FormatInt(now.Unix(), 10))
+				req.Header.Set(gateway.WebhookSignatureHeader, signature)
+				if res, err := http.DefaultClient.Do(req); err == nil {
+					res.Body.Close()
+					refused = res.StatusCode
+				}
+			}
+			if refused != 401 {
+				t.Fatalf("signed by somebody else: HTTP %d\n%s", refused, &errs)
+			}
+			var tried gateway.WebhookAttempt
+			if call(t, "POST", p.url()+"/v1/webhooks/"+hook.ID+"/test", "", &tried); tried.Outcome != "delivered" {
+				t.Errorf("%+v\n%s", tried, &errs)
+			}
+			openid := "oReceive" + name
+			s.act(openid, "text", object{"content": "早上好"})
+			got := control[struct{ Items []struct{ Raw string } }](s, "GET", "/_sim/messages/wait?timeout=20s&count=1&to="+openid, nil)
+			if len(got.Items) != 1 || !strings.Contains(got.Items[0].Raw, "早上好") && !strings.Contains(got.Items[0].Raw, "收到") {
+				t.Errorf("%+v\n%s", got, &errs)
+			}
+		})
+	}
+	t.Run("receive/curl", func(t *testing.T) {
+		t.Parallel()
+		s.act("oCurl", "text", object{"content": "晚上好"})
+		out, err := run(t, "sh", "curl/receive.sh", "1", "0").Output() // ends with curl's time-out
+		if !strings.Contains(string(out), "晚上好") {
+			t.Errorf("%v %s", err, out)
+		}
+	})
+	t.Run("verify/curl", func(t *testing.T) {
+		t.Parallel()
+		const secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", `{"test": "你好"}`
+		now := time.Now()
+		signature, err := gateway.SignWebhook("wh_1", now, []byte(body), secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := strconv.FormatInt(now.Unix(), 10)
+		for _, tt := range []struct {
+			name, id, at, signature, body string
+			want                          bool
+		}{
+			{"right", "wh_1", at, signature, body, true},
+			{"one of two", "wh_1", at, "v1,AAAA " + signature, body, true},
+			{"another id", "wh_2", at, signature, body, false},
+			{"another body", "wh_1", at, signature, body + " ", false},
+			{"another time", "wh_1", strconv.FormatInt(now.Unix()+1, 10), signature, body, false},
+			{"no time", "wh_1", "", signature, body, false},
+			{"none", "wh_1", at, "", body, false},
+		} {
+			cmd := run(t, "sh", "curl/verify.sh", tt.id, tt.at, tt.signature)
+			cmd.Env = append(cmd.Env, "WEBHOOK_SECRET="+secret)
+			cmd.Stdin = strings.NewReader(tt.body)
+			if out, err := cmd.CombinedOutput(); (err == nil) != tt.want {
+				t.Errorf("%s: %v %s", tt.name, err, out)
+			}
+		}
+	})
 }
