@@ -26,11 +26,33 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"what was on its way at a crash is queued again", simulation, []edit{
 			{"internal/store/transition.go", "		State:   gateway.Unknown,\n", "		State:   gateway.Queued,\n"}}},
 		{"the window is not asked", simulation, []edit{
-			{"internal/dispatch/attempt.go", "if verdict.Act == ledger.Withhold {", "if false {"}}},
+			{"internal/dispatch/attempt.go", "	case verdict.Act == ledger.Withhold:", "	case false:"}}},
 		{"a lane is a stack", simulation, []edit{
-			{"internal/dispatch/lane.go", "return cmp.Compare(a.Number, b.Number) })", "return cmp.Compare(b.Number, a.Number) })"}}},
+			{"internal/dispatch/lane.go", "	return cmp.Compare(it.number, o.number)", "	return cmp.Compare(o.number, it.number)"}}},
 		{"a trigger is kept and not told to the ledger", simulation, []edit{
 			{"internal/dispatch/act.go", "	if t != \"\" {\n		f.Conversation, opened", "	if t != \"\" && t != kefu.Unfollow {\n		f.Conversation, opened"}}},
+		{"what is unknown is resent as often as it is", simulation, []edit{
+			{"internal/dispatch/policy.go", "c.OnUnknown == gateway.Resend && !c.Resent", "c.OnUnknown == gateway.Resend"}}},
+		{"every part asks for itself alone", simulation, []edit{
+			{"internal/dispatch/lane.go", "Slots: it.slots()}", "Slots: 1}"}}},
+		{"a long text is refused, and kept all the same", simulation, []edit{
+			{"internal/dispatch/accept.go", "				out[i].Err = p\n			}\n			continue\n		}\n		drafts", "				out[i].Err = p\n			}\n			if len(sub.Parts) == 0 {\n				continue\n			}\n		}\n		drafts"},
+			{"internal/dispatch/accept.go", "Err: problem(r.Err)}", "Err: cmp.Or(out[i].Err, problem(r.Err))}"},
+			{"internal/dispatch/accept.go", "import (\n", "import (\n	\"cmp\"\n"}}},
+		{"no text is too long", simulation, []edit{
+			{"internal/dispatch/accept.go", "if most := policy.Most(s.Priority); len(s.Parts) > most", "if most := policy.Most(s.Priority); len(s.Parts) > most+100"}}},
+		{"of a long text, the next one goes before the rest", simulation, []edit{
+			{"internal/dispatch/lane.go", "func (it *item) begun() bool { return it.sent > 0 }", "func (it *item) begun() bool { return it.sent > 9 }"},
+			{"internal/dispatch/attempt.go", "f.State = gateway.Queued, gateway.Queued // the next part", "f.State, it.number = gateway.Queued, gateway.Queued, it.number+1<<20"}}},
+		{"deadlines are not looked at", simulation, []edit{
+			{"internal/dispatch/lane.go", "			case it.expires.reached(now):\n", "			case it.expires.reached(now.Add(-time.Hour)):\n"}}},
+		{"not_before is a minute early", simulation, []edit{
+			{"internal/dispatch/lane.go", "l.scheduled[i].joined.reached(now)", "l.scheduled[i].joined.reached(now.Add(time.Minute))"}}},
+		{"45009 is taken for a passing refusal", simulation, []edit{
+			{"internal/dispatch/policy.go", "	case out.ErrCode == dailyQuota:\n", "	case out.ErrCode == -dailyQuota:\n"},
+			{"internal/dispatch/standing.go", "	case code == dailyQuota:\n", "	case code == -dailyQuota:\n"}}},
+		{"lost media are not renewed", simulation, []edit{
+			{"internal/dispatch/attempt.go", "CanRenew: d.Media != nil && !it.renewed", "CanRenew: false"}}},
 		{"acknowledged before the commit", killed, []edit{ // where several share one: the gateway's start reads what it has just written
 			{"internal/store/writer.go", "	failpoint.Here(\"commit.before\")\n", "	if len(batch) > 1 {\n		for _, o := range batch {\n			o.done.Done()\n		}\n		time.Sleep(20 * time.Millisecond)\n	}\n"},
 			{"internal/store/writer.go", "	\"github.com/kefu-go/kefu/internal/failpoint\"\n", ""},

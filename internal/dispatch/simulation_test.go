@@ -68,8 +68,11 @@ type world struct {
 	given  gateway.Account
 	seen   *sights
 
-	mu     sync.Mutex // guards firsts
+	mu     sync.Mutex // guards both
 	firsts []first
+	// spared are posts, by follower, while a bucket was about to close: the gateway
+	// does not take from it any more, and WeChat does.
+	spared map[string]int
 }
 
 // A template is what every history begins with: a migrated database that has a
@@ -119,7 +122,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// watch notes how many messages WeChat still takes when a long text begins to leave.
+// watch notes how many messages WeChat still takes when a long text begins to leave,
+// and posts for which it may use another bucket than the gateway does.
 func (w *world) watch(r *http.Request) {
 	again, err := r.GetBody()
 	if err != nil {
@@ -131,16 +135,19 @@ func (w *world) watch(r *http.Request) {
 		w.fail("%v", err)
 		return
 	}
+	var to struct{ ToUser string }
+	if err := json.Unmarshal(body, &to); err != nil {
+		w.fail("%v", err)
+		return
+	}
+	theirs := w.wechat.Window(to.ToUser)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if guarded(theirs) {
+		w.spared[to.ToUser]++
+	}
 	if text := textOf(body); strings.HasSuffix(text, ".1") {
-		var to struct{ ToUser string }
-		if err := json.Unmarshal(body, &to); err != nil {
-			w.fail("%v", err)
-			return
-		}
-		f := first{text, w.wechat.Window(to.ToUser).Remaining, time.Now()}
-		w.mu.Lock()
-		w.firsts = append(w.firsts, f)
-		w.mu.Unlock()
+		w.firsts = append(w.firsts, first{text, theirs.Remaining, time.Now()})
 	}
 }
 
@@ -197,7 +204,7 @@ const simulatedKey = "0123456789abcdef0123456789abcdef"
 func newWorld(t *testing.T, seed uint64, begin template, seen *sights) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewPCG(seed, 3)), path: filepath.Join(inMemory(t), "kefu.db"), images: begin.picture,
-		pieces: map[string]piece{}, known: map[string]*acquaintance{}, seen: seen,
+		pieces: map[string]piece{}, known: map[string]*acquaintance{}, spared: map[string]int{}, seen: seen,
 	}
 	w.wild, w.calm = seed%2 == 1, seed%4 == 0
 	w.profil = kefu.Profiles()[w.r.IntN(len(kefu.Profiles()))]
@@ -694,6 +701,11 @@ func (w *world) compare() {
 		}
 	}
 	unknown := w.unknown()
+	w.mu.Lock()
+	for openid, n := range w.spared {
+		unknown[openid] += n
+	}
+	w.mu.Unlock()
 	for openid, a := range w.known {
 		if a.missed || a.heard.IsZero() {
 			continue
@@ -714,7 +726,7 @@ func (w *world) compare() {
 			continue
 		}
 		if left > theirs.Remaining && !a.crossed || !guarded(theirs) && theirs.Remaining-left > unknown[openid] {
-			w.fail("%s has %d left, says the gateway, and %d, says WeChat; %d unknown\n%+v\n%+v", openid, left, theirs.Remaining, unknown[openid], ours, theirs)
+			w.fail("%s has %d left, says the gateway, and %d, says WeChat; %d perhaps\n%+v\n%+v", openid, left, theirs.Remaining, unknown[openid], ours, theirs)
 		}
 	}
 }
