@@ -393,60 +393,84 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 // The process dies exactly at each place of package failpoint. In what comes after,
 // nothing is lost either.
 func TestFailpoints(t *testing.T) {
+	bin := withFailpoints(t)
+	for _, place := range failpoint.Names {
+		for _, times := range timesOf(1 + rand.IntN(8)) {
+			t.Run(fmt.Sprintf("%s/%d", place, times), func(t *testing.T) { diesAt(besiege(t), bin, place, times) })
+		}
+	}
+}
+
+// timesOf says how often a place is passed until the process dies there: few, or often
+// with KEFU_LONG.
+func timesOf(few ...int) []int {
+	if os.Getenv("KEFU_LONG") != "" {
+		return []int{1, 2, 3, 5, 8, 13, 21, 34}
+	}
+	return few
+}
+
+// withFailpoints builds the gateway that can die.
+func withFailpoints(t *testing.T) string {
+	t.Helper()
 	bin := filepath.Join(workshop, "kefu-failpoint")
 	build := exec.Command("go", "build", "-tags", "failpoint", "-o", bin, "./cmd/kefu")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, place := range failpoint.Names {
-		for _, times := range map[bool][]int{false: {1 + rand.IntN(8)}, true: {1, 2, 3, 5, 8, 13, 21, 34}}[os.Getenv("KEFU_LONG") != ""] {
-			t.Run(fmt.Sprintf("%s/%d", place, times), func(t *testing.T) {
-				s := besiege(t)
-				s.p.kill()
-				s.p.bin, s.chance = bin, 5
-				kills := 1
-				if place == "recover.one" {
-					times, kills = 1, 2
-					s.wechat.Fail(kefutest.Fault{Delay: kefutest.Duration(2 * time.Second), Next: 1000})
-					s.p.start()
-					s.load()
-					s.asked.Store(40)
-					time.Sleep(300 * time.Millisecond)
-					s.p.kill()
-				}
-				plain := s.p.env
-				s.p.env = append(slices.Clone(plain), fmt.Sprintf("KEFU_FAILPOINT=%s:%d", place, times))
-				s.p.launch()
-				if s.stop == nil {
-					s.load()
-				}
-				for n := int64(40); ; n += 20 {
-					s.asked.Store(n)
-					for c := range siegeClients { // what is to them is parked, and let out
-						if n%40 == 0 {
-							s.wechat.Unfollows(s.stranger(c))
-						} else {
-							s.writes(s.stranger(c))
-						}
-					}
-					select {
-					case <-s.p.gone:
-					case <-time.After(200 * time.Millisecond):
-						if n < 2000 {
-							continue
-						}
-						t.Fatalf("it never comes to %s %d times", place, times)
-					}
-					break
-				}
-				s.p.env = plain
-				s.p.start()
-				time.Sleep(50 * time.Millisecond)
-				s.judge(kills)
-			})
+	return bin
+}
+
+// diesAt has the gateway die at a place, under load, when it comes there as often as
+// times says, and judges.
+func diesAt(s *siege, bin, place string, times int) {
+	s.t.Helper()
+	s.p.kill()
+	s.p.bin, s.chance = bin, 5
+	kills := 1
+	if place == "recover.one" {
+		times, kills = 1, 2
+		s.wechat.Fail(kefutest.Fault{Delay: kefutest.Duration(2 * time.Second), Next: 1000})
+		s.p.start()
+		s.load()
+		s.asked.Store(40)
+		for end := time.Now().Add(time.Minute); len(s.wechat.Sent()) == 0; time.Sleep(10 * time.Millisecond) { // there, and not answered
+			if time.Now().After(end) {
+				s.t.Fatal("nothing is on its way")
+			}
 		}
+		s.p.kill()
 	}
+	plain := s.p.env
+	s.p.env = append(slices.Clone(plain), fmt.Sprintf("KEFU_FAILPOINT=%s:%d", place, times))
+	s.p.launch()
+	if s.stop == nil {
+		s.load()
+	}
+	for n, end := int64(40), time.Now().Add(2*time.Minute); ; n += 20 {
+		s.asked.Store(n)
+		for c := range siegeClients { // what is to them is parked, and let out
+			if n%40 == 0 {
+				s.wechat.Unfollows(s.stranger(c))
+			} else {
+				s.writes(s.stranger(c))
+			}
+		}
+		select {
+		case <-s.p.gone:
+		case <-time.After(200 * time.Millisecond):
+			if time.Now().Before(end) && n < 10_000 {
+				continue
+			}
+			s.t.Fatalf("it never comes to %s %d times", place, times)
+		}
+		break
+	}
+	s.p.env = plain
+	s.p.start()
+	time.Sleep(50 * time.Millisecond)
+	s.judge(kills)
 }
 
 func get(t testing.TB, url string, into any) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/failpoint"
 	"github.com/kefu-go/kefu/internal/pgtest"
 )
 
@@ -88,6 +89,26 @@ func TestKilledGatewayOnPostgres(t *testing.T) {
 		s.p.start()
 	}
 	s.judge(kills)
+}
+
+// Row 1 on PostgreSQL, at each place of package failpoint with KEFU_LONG. The wait for
+// the lease of the dead is most of what each costs.
+func TestFailpointsOnPostgres(t *testing.T) {
+	bin, server := withFailpoints(t), pgtest.Start(t)
+	places := []string{"commit.after", "begin.kept"}
+	if os.Getenv("KEFU_LONG") != "" {
+		places = failpoint.Names
+	}
+	t.Run("places", func(t *testing.T) {
+		for _, place := range places {
+			for _, times := range timesOf(1 + rand.IntN(8)) {
+				t.Run(fmt.Sprintf("%s/%d", place, times), func(t *testing.T) {
+					t.Parallel()
+					diesAt(besiegeOn(t, server.Via(server.TCP(), server.Schema(t))), bin, place, times)
+				})
+			}
+		}
+	})
 }
 
 // A gateway with history is stopped, moved and started again: the same messages, the
