@@ -22,7 +22,7 @@ func (p *program) accountCommand() *cobra.Command {
 		Example: "  kefu account list", Args: p.subcommand, Run: func(*cobra.Command, []string) {},
 	}
 	e.flags(p, cmd.PersistentFlags())
-	cmd.AddCommand(p.accountAddCommand(e), p.accountListCommand(e), p.accountShowCommand(e), p.accountCheckCommand(e), p.accountRulesCommand(e),
+	cmd.AddCommand(p.accountAddCommand(e), p.accountListCommand(e), p.accountShowCommand(e), p.accountCheckCommand(e), p.accountRulesCommand(e), p.accountSetCommand(e),
 		p.accountPauseCommand(e), p.accountResumeCommand(e))
 	return cmd
 }

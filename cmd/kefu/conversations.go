@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,7 @@ func (p *program) conversationsCommand() *cobra.Command {
 		Example: "  kefu conversations list", Args: p.subcommand, Run: func(*cobra.Command, []string) {},
 	}
 	e.flags(p, cmd.PersistentFlags())
-	cmd.AddCommand(p.conversationsListCommand(e), p.conversationsShowCommand(e), p.conversationsExportCommand(e), p.conversationsEraseCommand(e))
+	cmd.AddCommand(p.conversationsListCommand(e), p.conversationsShowCommand(e), p.conversationsHandoverCommand(e), p.conversationsExportCommand(e), p.conversationsEraseCommand(e))
 	return cmd
 }
 
@@ -85,6 +86,48 @@ func (p *program) conversationsShowCommand(e *entrance) *cobra.Command {
 	}
 	g.flags(cmd.Flags())
 	cmd.Flags().StringVar(&account, "account", "", "appid (default: the only account)")
+	return cmd
+}
+
+func (p *program) conversationsHandoverCommand(e *entrance) *cobra.Command {
+	var account string
+	var h gateway.Handover
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "handover OPENID HANDLER", Short: "Say who answers a follower: bot, agent, kf or none · 指定由谁接待",
+		Long: "Say who answers a follower from now on: bot (webhooks that answer), agent (the console), kf (WeChat's own customer service), none.\n" +
+			"指定此后由谁接待：bot（能回复的 webhook）、agent（工作台）、kf（微信自己的客服）、none（无人）。",
+		Example: "  kefu conversations handover oUser1 bot\n  kefu conversations handover oUser1 kf --kf xiaowei@shop", Args: arguments("OPENID", "HANDLER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			h.Handler = gateway.Handler(args[1])
+			if !slices.Contains(gateway.Handlers(), h.Handler) {
+				return usagef("nobody is called %q", "没有 %q 这种接待方", args[1]).then("HANDLER is bot, agent, kf or none", "HANDLER 是 bot、agent、kf 或 none")
+			}
+			if h.KfAccount != "" && h.Handler != gateway.ByKf {
+				return usagef("--kf is for kf alone", "--kf 只用于 kf")
+			}
+			c, err := e.open(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			appid, err := c.theAccount(cmd.Context(), account)
+			if err != nil {
+				return err
+			}
+			now, err := c.Handover(cmd.Context(), appid, args[0], h)
+			if err != nil {
+				return c.explained(err)
+			}
+			if asJSON {
+				return p.json(now)
+			}
+			_, err = fmt.Fprintf(p.stdout, "%s: %s\n", inert(args[0]), now.Handler)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&account, "account", "", "appid (default: the only account)")
+	cmd.Flags().StringVar(&h.KfAccount, "kf", "", "of kf: for this worker alone, NAME@ACCOUNT")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
