@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,6 +90,14 @@ func TestScale(t *testing.T) {
 	began := time.Now()
 	full.start()
 	t.Logf("start: %v; %s", time.Since(began).Round(10*time.Millisecond), memory(full))
+	for {
+		var h gateway.Health
+		if get(t, full.url()+"/readyz", &h); !slices.ContainsFunc(h.Notes, func(n string) bool { return strings.Contains(n, "wait from before the start") }) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Logf("all taken up after %v; %s", time.Since(began).Round(10*time.Millisecond), memory(full))
 	if os.Getenv("KEFU_LONG") != "" {
 		time.Sleep(time.Minute) // the lanes of parked messages are looked into one by one
 	}

@@ -260,6 +260,9 @@ func (d *Dispatcher) Resume(ctx context.Context, appid string) error {
 
 // forgetMidnight lets the messages that met a used-up quota go before midnight.
 func (d *Dispatcher) forgetMidnight(ctx context.Context, appid string) error {
+	if err := d.untilUp(ctx); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	var lanes []*lane
 	for k, l := range d.lanes {

@@ -434,6 +434,7 @@ func (d *Dispatcher) setAccount(ctx context.Context, given gateway.Account) erro
 // taken.
 func (d *Dispatcher) Healthy(context.Context) (notes []string, err error) {
 	now := d.Now()
+	notes = d.taking()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, appid := range slices.Sorted(maps.Keys(d.accounts)) {

@@ -143,9 +143,10 @@ func (a *agenda) wakeTimer() {
 }
 
 // at has l poked at the given moment, or before.
-func (a *agenda) at(l *lane, t time.Time) {
+func (a *agenda) at(l *lane, p gateway.Priority, t time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	l.rank = rank(p)
 	if !l.wake.IsZero() && !t.Before(l.wake) {
 		return
 	}

@@ -483,7 +483,7 @@ func (d *Dispatcher) oldestParked(ctx context.Context, l *lane, now time.Time) *
 	v := l.talk.Foresee(d.policy(l.account), now, 0, ledger.Asking{Priority: it.Priority(), Parked: true})
 	if v.Act == ledger.Withhold {
 		if !v.Until.IsZero() {
-			d.agenda.at(l, v.Until)
+			d.agenda.at(l, l.priority(), v.Until)
 		}
 		return nil
 	}
@@ -511,7 +511,7 @@ func (d *Dispatcher) later(l *lane, doing string, err error) {
 	}
 	d.Log.Error("the store failed; trying again", "doing", doing, "account", l.account.appid, "error", err)
 	l.hold = d.Now().Add(time.Second)
-	d.agenda.at(l, l.hold)
+	d.agenda.at(l, l.priority(), l.hold)
 }
 
 // failed is later for a change of one message. If the store has it in another
@@ -542,6 +542,6 @@ func (d *Dispatcher) wakeAt(l *lane) {
 		next = l.hold
 	}
 	if !next.IsZero() {
-		d.agenda.at(l, next)
+		d.agenda.at(l, l.priority(), next)
 	}
 }

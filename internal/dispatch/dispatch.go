@@ -50,12 +50,14 @@ type Dispatcher struct {
 	changing sync.Mutex    // held while an account is changed, on disk and here
 	stop     chan struct{} // closed by Stop
 	once     sync.Once     // guards its closing
+	takenUp  chan struct{} // closed when every lane has what earlier processes left
 	fenced   chan struct{} // closed when another process has taken the database
 	fence    sync.Once     // guards its closing
 	jumps    bool          // Now is not the real time
 	clock    *clock        // WeChat's
 	readiers readiers
 	kept     atomic.Int64 // bytes of messages at hand for their turns; see mostKept
+	left     atomic.Int64 // messages of earlier processes that were read so far
 
 	mu       sync.Mutex // guards all below
 	accounts map[string]*account
@@ -124,12 +126,28 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Start takes up what an earlier process left and begins to deliver. What was on
-// its way then is unknown now.
+// Start begins to deliver. What was on its way when an earlier process ended is unknown
+// now; all else that it left is taken up by and by: see [Dispatcher.takeUp].
 func Start(ctx context.Context, c Config) (*Dispatcher, error) {
+	d, err := prepare(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for range d.Slots {
+		d.running.Go(d.work)
+	}
+	d.running.Go(d.takeUp)
+	d.running.Go(d.keepTime)
+	d.running.Go(d.beat)
+	d.running.Go(d.tidy)
+	return d, nil
+}
+
+// prepare is a dispatcher that knows its accounts and has nothing in its lanes.
+func prepare(ctx context.Context, c Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		Config: c.withDefaults(), stop: make(chan struct{}), fenced: make(chan struct{}), jumps: c.Now != nil,
-		accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[int64][]chan struct{}{},
+		takenUp: make(chan struct{}), accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[int64][]chan struct{}{},
 	}
 	d.agenda = newAgenda(d.Slots)
 	d.readiers.wait = &d.running
@@ -159,40 +177,8 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 	if len(lost) > 0 {
 		d.Log.Warn("messages were on their way when the last process ended; they are unknown now", "messages", len(lost))
 	}
-	for w, err := range d.Store.Unfinished(ctx) {
-		if err != nil {
-			return nil, fmt.Errorf("read what waits: %w", err)
-		}
-		if d.accounts[w.Account] == nil { // deleted: its messages fail at their turn
-			d.accounts[w.Account] = &account{appid: w.Account, kept: &d.kept, gone: true}
-		}
-		d.lane(w.Account, w.OpenID).add(newItem(w))
-	}
-	asleep := now
-	for _, l := range d.lanes {
-		l.rank = rank(l.priority())
-		switch {
-		case len(l.main)+len(l.bulk) > 0:
-			d.agenda.poke(l, l.priority())
-		case len(l.parked) > 0: // the ledger knows whether they wait rightly: no hurry
-			d.agenda.at(l, asleep)
-			asleep = asleep.Add(readAhead)
-		default:
-			d.agenda.at(l, l.nextMoment())
-		}
-	}
-	for range d.Slots {
-		d.running.Go(d.work)
-	}
-	d.running.Go(d.keepTime)
-	d.running.Go(d.beat)
-	d.running.Go(d.tidy)
 	return d, nil
 }
-
-// readAhead is the pause after a start between two looks into lanes in which
-// messages are parked, so that reading their ledgers does not hold up the others.
-const readAhead = 500 * time.Microsecond
 
 // Stop lets the posts under way end, keeps what came of them and returns. What
 // did not leave stays queued.
@@ -384,7 +370,7 @@ func (d *Dispatcher) enterAny(ctx context.Context, appid, openid string) (*lane,
 func (d *Dispatcher) leave(l *lane) {
 	if l.idle() {
 		d.mu.Lock()
-		if k := (laneKey{l.account.appid, l.openid}); len(d.lanes) > mostIdle && d.lanes[k] == l {
+		if k := (laneKey{l.account.appid, l.openid}); len(d.lanes) > mostIdle && d.lanes[k] == l && d.isUp() {
 			delete(d.lanes, k)
 			l.gone = true
 		}
@@ -410,11 +396,15 @@ func (d *Dispatcher) lane(appid, openid string) *lane {
 	return l
 }
 
-// load reads what the ledger knows of the follower, once. An earlier process may
+// load reads what the ledger knows of the follower, once, and before everything was
+// taken up also what waits for them. An earlier process may
 // have kept what the follower did and died before it let parked messages out.
 func (d *Dispatcher) load(ctx context.Context, l *lane) error {
 	if l.loaded {
 		return nil
+	}
+	if err := d.readOwn(ctx, l); err != nil {
+		return err
 	}
 	c, err := d.Store.Conversation(ctx, l.account.appid, l.openid)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {

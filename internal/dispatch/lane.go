@@ -21,8 +21,9 @@ type lane struct {
 	openid  string
 
 	mu        sync.Mutex // guards all below, held across commits
-	loaded    bool
-	gone      bool // forgotten; nobody may add to it
+	loaded    bool       // talk and handling are the store's
+	whole     bool       // it has read its own messages; see readOwn
+	gone      bool       // forgotten; nobody may add to it
 	talk      follower
 	handling  gateway.Handling
 	main      []*item // queued or to be resent, human and normal; in the order of compare

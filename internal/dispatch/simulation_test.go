@@ -192,6 +192,7 @@ type acquaintance struct {
 	// bucket before the act, WeChat perhaps from the one after. No order is to be
 	// known then, and WeChat's next refusal sets it right.
 	crossed bool
+	acted   time.Time // when they last did something: what that lets out may still be parked at that moment
 }
 
 // inProcess is a SQLite that no other process needs to see and nothing has to outlive:
@@ -521,6 +522,7 @@ func (w *world) act() {
 		}
 		w.knows(openid).crossed = true
 	}
+	w.knows(openid).acted = time.Now()
 	w.say("%s %s, fate %d", openid, action, fate)
 	if _, err := w.wechat.Does(openid, action, kefutest.Details{}); err != nil {
 		w.t.Fatal(err)
@@ -538,7 +540,9 @@ func (w *world) underWay(openid string) bool {
 		if m == nil || m.openid != openid {
 			continue
 		}
-		if now, err := w.life.store.Message(context.Background(), m.id); err != nil || now.State == gateway.Queued || now.State == gateway.Sending {
+		now, err := w.life.store.Message(context.Background(), m.id)
+		if err != nil || now.State == gateway.Queued || now.State == gateway.Sending ||
+			now.State == gateway.Parked && w.knows(openid).acted.Equal(time.Now()) {
 			return true
 		}
 	}

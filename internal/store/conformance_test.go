@@ -771,6 +771,14 @@ func unfinishedComeBackInOrder(t *testing.T, open func() *Store) {
 	}
 	ok(t, s.Close())
 	s = open()
+	own, err := s.UnfinishedOf(t.Context(), account, follower)
+	ok(t, err)
+	same(t, own, waiting)
+	for _, of := range [][2]string{{account, "somebody else"}, {"wxother", follower}} {
+		own, err := s.UnfinishedOf(t.Context(), of[0], of[1])
+		ok(t, err)
+		same(t, len(own), 0)
+	}
 	var got []Waiting
 	for m, err := range s.Unfinished(t.Context()) {
 		ok(t, err)

@@ -46,14 +46,32 @@ func (m Message) Waiting() Waiting {
 // Unfinished yields every message for which something can still happen by itself:
 // queued (scheduled and retrying ones too), parked, and unknown with a RetryAt for
 // its resend; first those in no lane yet (Number 0), then in order of Number.
-// Messages that are kept after the call began are not among them. Call it after
-// Recover.
+// Messages that are kept after the call began are not among them; what it yields of
+// one that changes meanwhile may be what it was. Call it after Recover.
 func (s *Store) Unfinished(ctx context.Context) iter.Seq2[Waiting, error] {
 	return func(yield func(Waiting, error) bool) {
 		if err := s.unfinished(ctx, yield); err != nil {
 			yield(Waiting{}, fmt.Errorf("read the unfinished: %w", err))
 		}
 	}
+}
+
+// UnfinishedOf returns what Unfinished yields of one follower, in the same order, as
+// long as none of their messages has changed since Recover.
+func (s *Store) UnfinishedOf(ctx context.Context, account, openid string) ([]Waiting, error) {
+	all, err := s.readWaiting(ctx, nil, ofFollowerQuery, account, openid)
+	if err != nil {
+		return nil, fmt.Errorf("read the unfinished: %w", err)
+	}
+	own := all[:0]
+	for _, w := range all {
+		if w, ok, err := s.asInLog(ctx, w); err != nil {
+			return nil, fmt.Errorf("read the unfinished: %w", err)
+		} else if ok {
+			own = append(own, w)
+		}
+	}
+	return own, nil
 }
 
 // waitingColumns are of the view alone and of what never changes of a message, and
@@ -64,12 +82,20 @@ const waitingColumns = `SELECT l.seq, l.number, m.account, m.openid, m.accepted_
 		+ CASE m.when_closed WHEN 'park' THEN 0 WHEN 'fail' THEN 100 ELSE 200 END
 		+ CASE m.on_unknown WHEN 'hold' THEN 0 ELSE 1000 END
 		+ 10000 * m.parts
-	FROM listing l JOIN messages m ON m.seq = l.seq WHERE l.state IN ('queued', 'parked', 'sending', 'unknown') AND `
+	FROM `
 
 // Numbers are unique but for 0, so that each page is found by one range of the index.
+// A follower's are found by what was said to them; CROSS JOIN has SQLite keep the order.
 const (
-	inNoLaneQuery = waitingColumns + `l.number = 0 AND l.seq > $1 AND l.seq <= $2 ORDER BY l.seq LIMIT $3`
-	inLanesQuery  = waitingColumns + `l.number > $1 AND l.number <= $2 ORDER BY l.number LIMIT $3`
+	unfinishedStates = `l.state IN ('queued', 'parked', 'sending', 'unknown')`
+
+	inNoLaneQuery = waitingColumns + `listing l JOIN messages m ON m.seq = l.seq
+		WHERE ` + unfinishedStates + ` AND l.number = 0 AND l.seq > $1 AND l.seq <= $2 ORDER BY l.seq LIMIT $3`
+	inLanesQuery = waitingColumns + `listing l JOIN messages m ON m.seq = l.seq
+		WHERE ` + unfinishedStates + ` AND l.number > $1 AND l.number <= $2 ORDER BY l.number LIMIT $3`
+	ofFollowerQuery = waitingColumns + `conversations c CROSS JOIN said s CROSS JOIN listing l CROSS JOIN messages m
+		WHERE c.account = $1 AND c.openid = $2 AND s.conversation = c.id AND l.seq = s.cursor AND m.seq = l.seq
+		AND ` + unfinishedStates + ` ORDER BY l.number, l.seq`
 )
 
 var (
@@ -89,28 +115,24 @@ func (s *Store) unfinished(ctx context.Context, yield func(Waiting, error) bool)
 	}
 	// One reads while the other one, who asked, puts in lanes.
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	pages, used := make(chan []Waiting, 2), make(chan []Waiting, 4)
 	var failure error
 	go func() {
 		defer close(pages)
 		failure = s.waitingPages(ctx, head, pages, used)
 	}()
+	defer func() { // it ends before this does
+		cancel()
+		for range pages {
+		}
+	}()
 	for page := range pages {
 		for _, w := range page {
-			if w.State == gateway.Unknown && w.OnUnknown != gateway.Resend {
-				continue
+			w, ok, err := s.asInLog(ctx, w)
+			if err != nil {
+				return err
 			}
-			if w.State == gateway.Unknown || w.Parts > 0 { // they are few: the log knows more
-				m, err := s.Load(ctx, w.Seq)
-				if err != nil {
-					return err
-				}
-				if w = m.Waiting(); w.State.Final() || w.State == gateway.Sending || w.State == gateway.Unknown && w.RetryAt.IsZero() {
-					continue
-				}
-			}
-			if !yield(w, nil) {
+			if ok && !yield(w, nil) {
 				return nil
 			}
 		}
@@ -120,6 +142,23 @@ func (s *Store) unfinished(ctx context.Context, yield func(Waiting, error) bool)
 		}
 	}
 	return failure
+}
+
+// asInLog is w as the log has it, of which the view does not know all; ok: something
+// can still happen to it by itself.
+func (s *Store) asInLog(ctx context.Context, w Waiting) (_ Waiting, ok bool, err error) {
+	switch {
+	case w.State == gateway.Unknown && w.OnUnknown != gateway.Resend:
+		return w, false, nil
+	case w.State != gateway.Unknown && w.Parts == 0:
+		return w, true, nil
+	}
+	m, err := s.Load(ctx, w.Seq) // they are few
+	if err != nil {
+		return w, false, err
+	}
+	w = m.Waiting()
+	return w, !w.State.Final() && w.State != gateway.Sending && (w.State != gateway.Unknown || !w.RetryAt.IsZero()), nil
 }
 
 // waitingPages sends all that wait, in pages, for which it uses up used ones.
@@ -132,7 +171,7 @@ func (s *Store) waitingPages(ctx context.Context, head int64, pages chan<- []Wai
 			default:
 				page = make([]Waiting, 0, largestPage)
 			}
-			page, err := s.waitingAfter(ctx, q, page, after, head)
+			page, err := s.readWaiting(ctx, page, q, after, head, largestPage)
 			if err != nil {
 				return err
 			}
@@ -152,9 +191,9 @@ func (s *Store) waitingPages(ctx context.Context, head int64, pages chan<- []Wai
 	return nil
 }
 
-// waitingAfter appends those after one to a page.
-func (s *Store) waitingAfter(ctx context.Context, q string, page []Waiting, after, head int64) ([]Waiting, error) {
-	rows, err := s.rows(ctx, q, after, head, largestPage)
+// readWaiting appends what a query of waitingColumns finds to a page.
+func (s *Store) readWaiting(ctx context.Context, page []Waiting, q string, args ...any) ([]Waiting, error) {
+	rows, err := s.rows(ctx, q, args...)
 	if err != nil {
 		return nil, err
 	}

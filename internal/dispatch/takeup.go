@@ -1,0 +1,160 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/store"
+)
+
+// takeUp puts what earlier processes left into its lanes while the gateway works
+// already: a start does not wait for a million messages. A lane that is needed before
+// its turn reads its own messages by itself ([Dispatcher.readOwn]), so that a follower's
+// order holds from the first moment. What is left is put in line when all of it is
+// here, so that human goes before normal before bulk.
+func (d *Dispatcher) takeUp() {
+	for {
+		err := d.readAll()
+		if d.stopping() || d.lost(err) {
+			return
+		}
+		if err == nil {
+			break
+		}
+		d.Log.Error("what waits from before can't be read; trying again in a second", "error", err)
+		t := time.NewTimer(time.Second)
+		select {
+		case <-d.stop:
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+	close(d.takenUp)
+	asleep := d.Now()
+	for _, l := range d.allLanes() {
+		l.mu.Lock()
+		switch {
+		case l.gone || l.idle():
+		case len(l.main)+len(l.bulk) > 0:
+			d.agenda.poke(l, l.priority())
+		case len(l.parked) > 0: // the ledger knows whether they wait rightly: no hurry
+			d.agenda.at(l, l.priority(), asleep)
+			asleep = asleep.Add(readAhead)
+		default:
+			d.wakeAt(l)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// readAhead is the pause after a start between two looks into lanes in which
+// messages are parked, so that reading their ledgers does not hold up the others.
+const readAhead = 500 * time.Microsecond
+
+// isUp reports whether every lane has what earlier processes left.
+func (d *Dispatcher) isUp() bool {
+	select {
+	case <-d.takenUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// readAll reads all that is unfinished into the lanes that have not read their own.
+func (d *Dispatcher) readAll() error {
+	for _, l := range d.allLanes() { // of a try before
+		l.mu.Lock()
+		if !l.whole {
+			l.empty()
+		}
+		l.mu.Unlock()
+	}
+	d.left.Store(0)
+	for w, err := range d.Store.Unfinished(context.Background()) {
+		if err != nil || d.stopping() {
+			return err
+		}
+		l := d.laneOf(w)
+		l.mu.Lock()
+		if !l.whole {
+			l.add(newItem(w))
+		}
+		l.mu.Unlock()
+		d.left.Add(1)
+	}
+	return nil
+}
+
+// laneOf is the lane of a message. That of an account which was deleted, too: its
+// messages fail at their turn.
+func (d *Dispatcher) laneOf(w store.Waiting) *lane {
+	for {
+		if l := d.lane(w.Account, w.OpenID); l != nil {
+			return l
+		}
+		d.mu.Lock()
+		if d.accounts[w.Account] == nil {
+			d.accounts[w.Account] = &account{appid: w.Account, kept: &d.kept, gone: true}
+		}
+		d.mu.Unlock()
+	}
+}
+
+// readOwn reads the lane's own messages, once, unless everything was taken up. The
+// caller holds l.mu.
+func (d *Dispatcher) readOwn(ctx context.Context, l *lane) error {
+	if l.whole || d.isUp() {
+		return nil
+	}
+	own, err := d.Store.UnfinishedOf(ctx, l.account.appid, l.openid)
+	if err != nil {
+		return err
+	}
+	l.empty()
+	for _, w := range own {
+		l.add(newItem(w))
+	}
+	l.whole = true
+	return nil
+}
+
+// empty takes out what was read and not looked at yet.
+func (l *lane) empty() {
+	for _, line := range l.lines() {
+		*line = nil
+	}
+	l.slots, l.waits, l.soonest = [2]int{}, [2]*item{}, 0
+}
+
+// allLanes are those that there are now.
+func (d *Dispatcher) allLanes() []*lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.lanes))
+}
+
+// untilUp waits until everything was taken up.
+func (d *Dispatcher) untilUp(ctx context.Context) error {
+	select {
+	case <-d.takenUp:
+		return nil
+	case <-d.stop:
+		return &gateway.Problem{Code: gateway.Overloaded}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// taking is what an operator should know while it lasts.
+func (d *Dispatcher) taking() []string {
+	if d.isUp() {
+		return nil
+	}
+	return []string{fmt.Sprintf("messages that wait from before the start are being read, %d so far; new ones are delivered already", d.left.Load())}
+}
