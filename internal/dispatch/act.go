@@ -98,11 +98,10 @@ func (d *Dispatcher) Resolve(ctx context.Context, id string, as gateway.State) (
 		if m.State != gateway.Unknown {
 			return &gateway.Problem{Code: gateway.NotResolvable, Message: &m.Message}
 		}
-		talk := l.talk
+		talk := l.talk.settled(m.Seq, true)
 		if as == gateway.Failed {
-			talk.Conversation = talk.GiveBack(talk.Slots[m.Seq])
+			talk = l.talk.notReceived(m.Seq)
 		}
-		talk = talk.settled(m.Seq)
 		move.Conversation = conversation(l, talk)
 		if err := d.Store.Move(ctx, now, move); err != nil {
 			return err

@@ -408,7 +408,7 @@ func effect(f follower, seq int64, r Ruling, now time.Time) (_ follower, release
 		f.Conversation = f.Conversation.Unreachable(slot, now)
 	}
 	if r.State != gateway.Unknown {
-		f = f.settled(seq)
+		f = f.settled(seq, r.State.Final() || r.Effect == Accepted)
 	}
 	return f, release
 }

@@ -49,26 +49,56 @@ type lane struct {
 // are being sent or of unknown outcome, by seq, so that they can be given back.
 type follower struct {
 	ledger.Conversation `json:"ledger"`
-	Slots               map[int64]ledger.Slot `json:"slots,omitempty"`
+	Slots               map[int64]ledger.Slot   `json:"slots,omitempty"`   // of the latest attempt
+	Earlier             map[int64][]ledger.Slot `json:"earlier,omitempty"` // of attempts before that are unknown, too
 }
 
-// holding is f with the slot of a message, and without those of buckets that a
-// trigger has replaced: there is nothing to give back to.
+// holding is f with the slot of a message's next attempt, and without those of buckets
+// that a trigger has replaced: there is nothing to give back to. One that the message
+// still has is of an attempt that ended unknown, and stays held besides.
 func (f follower) holding(seq int64, slot ledger.Slot) follower {
-	slots := map[int64]ledger.Slot{seq: slot}
-	for s, old := range f.Slots {
-		if slices.ContainsFunc(f.Buckets, func(b ledger.Bucket) bool { return b.Generation == old.Generation }) {
-			slots[s] = old
+	gone := func(s ledger.Slot) bool {
+		return !slices.ContainsFunc(f.Buckets, func(b ledger.Bucket) bool { return b.Generation == s.Generation })
+	}
+	held, earlier := map[int64]ledger.Slot{}, map[int64][]ledger.Slot{}
+	for s, of := range f.Earlier {
+		if left := slices.DeleteFunc(slices.Clone(of), gone); len(left) > 0 {
+			earlier[s] = left
 		}
 	}
-	f.Slots = slots
+	for s, old := range f.Slots {
+		switch {
+		case gone(old):
+		case s == seq:
+			earlier[s] = append(earlier[s], old)
+		default:
+			held[s] = old
+		}
+	}
+	held[seq] = slot
+	f.Slots, f.Earlier = held, earlier
 	return f
 }
 
-func (f follower) settled(seq int64) follower {
+// settled is f once the outcome of a message's latest attempt is known. What attempts
+// before hold stays held, to be given back perhaps, unless the message, or the part of a
+// long text that they were about, is over.
+func (f follower) settled(seq int64, over bool) follower {
 	f.Slots = maps.Clone(f.Slots)
 	delete(f.Slots, seq)
+	if over {
+		f.Earlier = maps.Clone(f.Earlier)
+		delete(f.Earlier, seq)
+	}
 	return f
+}
+
+// notReceived gives back what all attempts of a message hold.
+func (f follower) notReceived(seq int64) follower {
+	for _, slot := range append(slices.Clone(f.Earlier[seq]), f.Slots[seq]) {
+		f.Conversation = f.GiveBack(slot)
+	}
+	return f.settled(seq, true)
 }
 
 // An item is a message for which something can still happen by itself. There may

@@ -187,6 +187,51 @@ func TestResend(t *testing.T) {
 			r.wantReceived("twice, not three times", "oUser1", "lost lost")
 		})
 	})
+	unheard := kefutest.Fault{Drop: kefutest.DropReply, Next: 1}
+	for _, tt := range []struct {
+		name   string
+		second kefutest.Fault // what becomes of the second attempt
+		then   func(*rig)     // before it is resolved
+		as     gateway.State  // by hand; "": nobody resolves it
+		left   int            // of 5
+	}{
+		{"sent: both hold a slot", kefutest.Fault{}, nil, "", 3},
+		{"refused: the first holds one", kefutest.Fault{ErrCode: 40003, Next: 1}, nil, "", 4},
+		{"unknown: both hold one", unheard, nil, "", 3},
+		{"unknown, resolved as sent: both hold one", unheard, nil, gateway.Sent, 3},
+		{"unknown, resolved as not received: both give it back", unheard, nil, gateway.Failed, 5},
+		{"the same after a restart", unheard, func(r *rig) { r.stop(); r.start() }, gateway.Failed, 5},
+		{"the same after others have come and gone", unheard, func(r *rig) { r.accept("oUser1", "more"); settle() }, gateway.Failed, 4},
+		{"the follower wrote meanwhile: nothing to give back to", unheard, func(r *rig) {
+			r.wechat.UserSends("oUser1")
+			r.accept("oUser1", "more")
+			settle()
+		}, gateway.Failed, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(r *rig) {
+				id := lost(r)
+				if tt.second.Next > 0 {
+					r.wechat.Fail(tt.second)
+				}
+				time.Sleep(2 * time.Minute)
+				if m := r.message(id); m.Attempts != 2 {
+					t.Fatalf("%+v", m.Message)
+				}
+				if tt.then != nil {
+					tt.then(r)
+				}
+				if tt.as != "" {
+					if m, err := r.d.Resolve(r.t.Context(), id, tt.as); err != nil || m.State != tt.as {
+						t.Errorf("%+v, %v", m, err)
+					}
+				}
+				if w, err := r.d.Window(r.t.Context(), appid, "oUser1"); err != nil || *w.Remaining != tt.left {
+					t.Errorf("%+v, %v: want %d", *w.Remaining, err, tt.left)
+				}
+			})
+		})
+	}
 	t.Run("survives a restart", func(t *testing.T) {
 		bubble(t, nil, func(r *rig) {
 			id := lost(r)

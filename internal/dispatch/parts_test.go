@@ -264,6 +264,9 @@ func TestAPartThatFails(t *testing.T) {
 			settle()
 			r.wantParts("it goes on with that part", id, gateway.Sent, 3, 3)
 			r.wantReceived("it alone arrives twice", "oUser1", "p1 p2 p2 p3 behind")
+			if w, err := r.d.Window(r.t.Context(), appid, "oUser1"); err != nil || *w.Remaining != 0 {
+				t.Errorf("%v left, %v: each attempt holds its slot", *w.Remaining, err)
+			}
 		})
 	})
 	t.Run("withheld in the middle: the rest is parked, and comes later", func(t *testing.T) {
