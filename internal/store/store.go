@@ -109,6 +109,7 @@ type Store struct {
 	*writer
 	reader     *sql.DB
 	reads      statements
+	reading    reading
 	seals      sealer
 	lease      *lease // nil: nobody else can open the database at the same time
 	lastCommit time.Time
@@ -130,7 +131,7 @@ func Open(ctx context.Context, dsn string, o Options) (_ *Store, err error) {
 		changed: make(chan struct{}), seen: make(chan struct{}),
 		lines: map[int64]line{}, company: cmp.Or(o.Gather, gather),
 	}
-	s := &Store{writer: w}
+	s := &Store{writer: w, reading: reading{ended: make(chan struct{})}}
 	if w.db, err = d.writer(); err != nil {
 		return nil, err
 	}
@@ -268,13 +269,19 @@ func (s *Store) Close() error {
 	if s.lease != nil {
 		s.lease.release()
 	}
+	s.reading.close()
 	s.reads.close()
 	return errors.Join(s.reader.Close(), s.writer.db.Close())
 }
 
-// Healthy returns nil if the last commit worked, else why it did not. After a
-// failure the store tries by itself once a second.
-func (s *Store) Healthy() error { return s.healthy() }
+// Healthy returns nil if the last commit and the last read worked, else why one did
+// not. After a failure the store tries by itself once a second.
+func (s *Store) Healthy() error {
+	if err := s.healthy(); err != nil {
+		return err
+	}
+	return s.reading.healthy()
+}
 
 // Changed returns a channel that is closed when the feed has grown. Take it before
 // reading the feed, then nothing is missed.
@@ -303,31 +310,6 @@ func (s *Store) write(ctx context.Context, now time.Time, run func(*tx) error) e
 	s.submit(false, o)
 	return o.err
 }
-
-// row reads one row, as of now.
-func (s *Store) row(ctx context.Context, q string, args ...any) scanner {
-	st, err := s.reads.get(ctx, q)
-	if err != nil {
-		return failed{err}
-	}
-	return st.QueryRowContext(ctx, args...)
-}
-
-// rows reads rows, as of now.
-func (s *Store) rows(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	st, err := s.reads.get(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return st.QueryContext(ctx, args...)
-}
-
-// A scanner is a row.
-type scanner interface{ Scan(...any) error }
-
-type failed struct{ err error }
-
-func (f failed) Scan(...any) error { return f.err }
 
 // ms is how times are stored: milliseconds, UTC.
 func ms(t time.Time) int64 { return t.UnixMilli() }
