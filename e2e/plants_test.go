@@ -45,7 +45,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			{"internal/dispatch/lane.go", "func (it *item) begun() bool { return it.sent > 0 }", "func (it *item) begun() bool { return it.sent > 9 }"},
 			{"internal/dispatch/attempt.go", "f.State = gateway.Queued, gateway.Queued // the next part", "f.State, it.number = gateway.Queued, gateway.Queued, it.number+1<<20"}}},
 		{"deadlines are not looked at", simulation, []edit{
-			{"internal/dispatch/lane.go", "			case it.expires.reached(now):\n", "			case it.expires.reached(now.Add(-time.Hour)):\n"}}},
+			{"internal/dispatch/lane.go", "return it.State() != gateway.Unknown }", "return it.State() == gateway.Parked }"}}},
 		{"not_before is a minute early", simulation, []edit{
 			{"internal/dispatch/lane.go", "l.scheduled[i].joined.reached(now)", "l.scheduled[i].joined.reached(now.Add(time.Minute))"}}},
 		{"45009 is taken for a passing refusal", simulation, []edit{
