@@ -360,8 +360,11 @@ func (s *siege) judge(kills int) {
 		kills, len(s.box.kept), len(parked), states, missing, doubled, inversions, heard, lost)
 }
 
-// rounds is few, or many with KEFU_LONG.
+// rounds is few, many with KEFU_LONG, or what KEFU_ROUNDS says.
 func rounds(few, many int) int {
+	if n, err := strconv.Atoi(os.Getenv("KEFU_ROUNDS")); err == nil {
+		return n
+	}
 	if os.Getenv("KEFU_LONG") != "" {
 		return many
 	}

@@ -111,6 +111,15 @@ func TestFailpointsOnPostgres(t *testing.T) {
 	})
 }
 
+// Row 5 on PostgreSQL.
+func TestTokenStormOnPostgres(t *testing.T) {
+	if os.Getenv("KEFU_LONG") == "" {
+		t.Skip("the short form is on SQLite; KEFU_LONG=1")
+	}
+	server := pgtest.Start(t)
+	tokenStorm(besiegeOn(t, server.Via(server.TCP(), server.Schema(t))))
+}
+
 // A gateway with history is stopped, moved and started again: the same messages, the
 // same key, and it goes on.
 func TestMovedToPostgres(t *testing.T) {

@@ -37,8 +37,12 @@ var binary = sync.OnceValues(func() (string, error) {
 var workshop string
 
 func TestMain(m *testing.M) {
-	if os.Getenv("KEFU_E2E_STUB") != "" {
+	switch {
+	case os.Getenv("KEFU_E2E_STUB") != "":
 		stub()
+		return
+	case os.Getenv(programDoor) != "":
+		beProgram()
 		return
 	}
 	var err error
