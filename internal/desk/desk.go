@@ -104,7 +104,11 @@ func (d *Desk) SignIn(ctx context.Context, in gateway.SignIn, from string) (text
 	}
 	if !right {
 		d.limits.failed(in.Name, from)
-		if err := d.Store.AddAudit(ctx, now, gateway.AuditEntry{Who: stored.ID, What: "session.refused", Target: clip(in.Name)}); err != nil {
+		name := ""
+		if stored.ID != "" { // else it may be a password, typed into the wrong field
+			name = clip(in.Name)
+		}
+		if err := d.Store.AddAudit(ctx, now, gateway.AuditEntry{Who: stored.ID, What: "session.refused", Target: name}); err != nil {
 			return "", a, err
 		}
 		return "", a, problem(gateway.LoginFailed)

@@ -136,6 +136,9 @@ func (s swap) trip(req *http.Request, tok kefu.Token) (*http.Response, error) {
 	if err != nil && strings.Contains(err.Error(), "access_token") {
 		err = errors.New("the transport failed; its error is withheld, since it repeats the request's URL")
 	}
+	if err == nil {
+		hide(res, tok.Value.Reveal())
+	}
 	return res, err
 }
 
