@@ -1,6 +1,10 @@
 package gateway
 
-import "github.com/kefu-go/kefu"
+import (
+	"encoding/json"
+
+	"github.com/kefu-go/kefu"
+)
 
 // A Batch is up to 1,000 requests at once. The gateway takes the bare array too.
 type Batch struct {
@@ -43,6 +47,36 @@ type Triggered struct {
 // A TypingRequest shows "typing…" to a follower, or ends it.
 type TypingRequest struct {
 	On *bool `json:"on,omitempty"` // default true
+}
+
+// Where a [RawCall] goes.
+const (
+	ToWeChat    = "wechat"
+	ToSimulator = "simulator" // within the gateway; nothing reaches anybody
+)
+
+// A RawCall is one call of WeChat's API that the gateway has no call of its own for. It
+// goes with the account's access token, and is not kept or repeated.
+type RawCall struct {
+	Target string            `json:"target,omitempty"` // [ToWeChat] (default) or [ToSimulator]
+	Method string            `json:"method,omitempty"` // GET or POST (default)
+	Path   string            `json:"path"`             // such as /cgi-bin/menu/get
+	Query  map[string]string `json:"query,omitempty"`  // without the token
+	Body   json.RawMessage   `json:"body,omitempty"`
+	Asset  string            `json:"asset,omitempty"` // id of a file that goes as the form's part "media", in place of a body
+}
+
+// A RawAnswer is what WeChat answered.
+type RawAnswer struct {
+	Status      int             `json:"status"` // of HTTP
+	ContentType string          `json:"content_type"`
+	Body        json.RawMessage `json:"body,omitempty"` // JSON, as it came
+	Data        string          `json:"data,omitempty"` // what is no JSON, in base64
+	Cut         bool            `json:"cut,omitempty"`  // it has more than 1 MiB and is not shown
+	ErrCode     int             `json:"errcode"`
+	Meaning     string          `json:"meaning,omitempty"` // of the errcode, in the caller's language
+	Advice      string          `json:"advice,omitempty"`  // what to do next
+	TookMS      int64           `json:"took_ms"`
 }
 
 // An AccountCheck is what WeChat says to an account's appid and secret.

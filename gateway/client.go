@@ -177,6 +177,12 @@ func (c *Client) Typing(ctx context.Context, account, openid string, on bool) er
 	return err
 }
 
+// CallWeChat makes one call of WeChat's API with the account's access token, or has a
+// simulated WeChat answer it.
+func (c *Client) CallWeChat(ctx context.Context, account string, r RawCall) (RawAnswer, error) {
+	return call[RawAnswer](ctx, c, request{method: "POST", path: path("accounts", account, "wechat"), in: r})
+}
+
 // Conversations returns a page of conversations, the latest first; no accounts: of
 // all that the key is for.
 func (c *Client) Conversations(ctx context.Context, accounts []string, cursor string, limit int) (Page[Conversation], error) {

@@ -177,6 +177,7 @@ type runningGateway struct {
 	desk             *desk.Desk
 	server           *server.Server
 	door             *door.Door
+	sandbox          sandbox
 	endAssets        func() // ends what goes on with them by itself
 	servers          []*http.Server
 }
@@ -309,9 +310,21 @@ func (g *runningGateway) openDoor(c gatewayConfig, center *tokens.Center, now fu
 		Secret: secret, BaseURL: c.apiBase, Now: now, Log: log,
 	})
 	if err == nil {
-		g.server.Door = g.door
+		g.server.Door, g.server.Raw = g.door, g.raw
 	}
 	return err
+}
+
+// raw is the way of a call that a person makes by hand: a message or typing only to the
+// simulator, since the gateway has its own calls for them.
+func (g *runningGateway) raw(appid, path string, all, simulated bool) http.RoundTripper {
+	switch {
+	case simulated && (door.Passable(path, true) || strings.HasPrefix(path, "/cgi-bin/message/custom/")):
+		return g.sandbox.way(appid)
+	case !simulated && door.Passable(path, all):
+		return g.door.Way(appid)
+	}
+	return nil
 }
 
 // atDoor is the store as the door needs it.
@@ -354,6 +367,7 @@ func (g *runningGateway) stop() error {
 	if g.webhooks != nil {
 		g.webhooks.Stop()
 	}
+	g.sandbox.Close()
 	if g.door != nil {
 		g.door.Close()
 	}

@@ -344,6 +344,11 @@ func (d *Desk) SetSettings(ctx context.Context, id string, settings json.RawMess
 	return d.Store.SetSettings(ctx, d.now(), id, settings)
 }
 
+// Record puts on record that somebody did something.
+func (d *Desk) Record(ctx context.Context, e gateway.AuditEntry) error {
+	return d.Store.AddAudit(ctx, d.now(), e)
+}
+
 // Audit lists who did what.
 func (d *Desk) Audit(ctx context.Context, cursor string, limit int) (gateway.Page[gateway.AuditEntry], error) {
 	return d.Store.Audit(ctx, cursor, limit)

@@ -91,6 +91,7 @@ func TestForeignObjects(t *testing.T) {
 		"POST /v1/webhooks/{id}/replay":  `{"cursor":"1"}`,
 
 		"POST /v1/conversations/{account}/{openid}/handover": `{"handler":"agent"}`,
+		"POST /v1/accounts/{account}/wechat":                 `{"path":"/cgi-bin/media/get"}`,
 		"PUT /v1/accounts/{account}/token":                   `{"access_token":"T","expires_in":7200}`,
 	}
 	for _, rt := range routes() {
@@ -240,6 +241,8 @@ func (d signedIn) Agent(context.Context, string) (gateway.Agent, error) {
 	}
 	return gateway.Agent{ID: "agent_1", Display: "小满", Role: d.role}, nil
 }
+
+func (d signedIn) Record(context.Context, gateway.AuditEntry) error { return nil }
 
 // What a page of another site sends is refused, cookie or not.
 func TestForeignSitesAreRefused(t *testing.T) {

@@ -155,6 +155,10 @@ func routes() []route {
 		{"GET", "/v1/accounts/{account}/token/events", admins, (*Server).listTokenEvents, doc{
 			says: "List who did what to an account's access token, newest first", params: "cursor limit", out: out{200: gateway.Page[gateway.TokenEvent]{}}, codes: "unknown-account invalid-request"}},
 
+		{"POST", "/v1/accounts/{account}/wechat", leaders, (*Server).postRaw, doc{
+			says: "Make one call of WeChat's API with the account's token, or have a simulated WeChat answer it; leads: of messages, media and workers alone", in: gateway.RawCall{}, out: out{200: gateway.RawAnswer{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account not-found no-token wechat-refused wechat-unreachable"}},
+
 		{"GET", "/v1/keys", admins, (*Server).listKeys, doc{says: "List keys, without their text", out: out{200: gateway.Page[key]{}}}},
 		{"POST", "/v1/keys", admins, (*Server).postKey, doc{
 			says: "Make a key; its text is shown this once", in: gateway.KeyRequest{}, out: out{201: key{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},

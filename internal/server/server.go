@@ -35,6 +35,10 @@ type Server struct {
 	// Door serves WeChat's own paths (/cgi-bin/, /customservice/) beside the API; it
 	// authorises by itself. Default: none.
 	Door http.Handler
+	// Raw is the way of one call of WeChat's API with the account's token, to WeChat or to
+	// a simulated one; nil for a path that may not be called so. all is for an admin.
+	// Default: none may.
+	Raw func(appid, path string, all, simulated bool) http.RoundTripper
 	// Forward hands pushes on to the callbacks that accounts name; it must refuse
 	// addresses that may not be called and follow no redirect. Default: none is handed on.
 	Forward *http.Client

@@ -30,6 +30,8 @@ type Desk interface {
 	PutAgent(ctx context.Context, id string, r gateway.AgentRequest, by string) (gateway.Agent, error)
 	DeleteAgent(ctx context.Context, id, by string) error
 	Link(ctx context.Context, id, by string) (gateway.AgentLink, error)
+	// Record puts on record that somebody did something.
+	Record(ctx context.Context, e gateway.AuditEntry) error
 	Audit(ctx context.Context, cursor string, limit int) (gateway.Page[gateway.AuditEntry], error)
 
 	// Assign gives a conversation to an agent, or with "" to nobody; expect, if not

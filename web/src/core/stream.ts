@@ -102,11 +102,14 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
     }
   }
   const now = () => wake();
+  const leave = () => abort.abort(); // a page that is kept for the Back button would hold one of six connections
   addEventListener('online', now);
+  addEventListener('pagehide', leave);
   void run();
   return () => {
     ended = true;
     removeEventListener('online', now);
+    removeEventListener('pagehide', leave);
     abort.abort();
     wake();
   };
