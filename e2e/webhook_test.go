@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -330,5 +331,68 @@ func TestWebhooksGoNowhereElse(t *testing.T) {
 		if _, ok := touched.Load(path); ok {
 			t.Errorf("%s was called", path)
 		}
+	}
+}
+
+// A name that leads to this machine is never connected to, whoever gives it: as a webhook,
+// as the callback that pushes are handed on to, or as media in a message. With
+// --allow-private the same three are. (That a name which changes between a look-up and the
+// dial gains nothing is seen in package egress, with a resolver of the test's.)
+func TestPrivateNamesGetNoConnection(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		want bool
+	}{{"strict", nil, false}, {"with --allow-private", []string{"--allow-private"}, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			var mu sync.Mutex
+			conns, paths := 0, map[string]bool{}
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				paths[r.URL.Path] = true
+				mu.Unlock()
+				if r.URL.Path == "/media.jpg" {
+					w.Header().Set("Content-Type", "image/jpeg")
+					w.Write(photo())
+				}
+			}))
+			server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+				if s == http.StateNew {
+					mu.Lock()
+					conns++
+					mu.Unlock()
+				}
+			}
+			server.Start()
+			defer server.Close()
+			named := "http://localhost" + server.URL[strings.LastIndexByte(server.URL, ':'):]
+
+			p := newProcess(t, "")
+			s := startSim(t, "--callback", p.url()+"/callback/{appid}", "--mode", "secure")
+			p.env, p.args = append(p.env, "KEFU_API_BASE="+s.URL), tt.args
+			p.start()
+			defer p.kill()
+			var hook gateway.Webhook
+			p.api2(t, "POST", "/v1/webhooks", object{"url": named + "/hook", "schedule": []int{0}}, &hook)
+			p.api2(t, "PUT", "/v1/accounts/"+kefutest.DefaultAccount.AppID, object{"callback_forward": named + "/relay", "mode": "secure"}, nil)
+			s.act("oUser1", "text", object{"content": "hi"})
+			var m gateway.Message
+			p.api2(t, "POST", "/v1/messages?wait=20s", object{"message": object{"touser": "oUser1", "msgtype": "image", "image": object{"media_id": named + "/media.jpg"}}}, &m)
+			if got := m.State == gateway.Sent; got != tt.want {
+				t.Errorf("%s %+v", m.State, m.Outcome)
+			}
+			var tries gateway.Page[gateway.WebhookAttempt]
+			for end := time.Now().Add(20 * time.Second); len(tries.Items) == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+				get(t, p.url()+"/v1/webhooks/"+hook.ID+"/attempts", &tries)
+			}
+			if len(tries.Items) == 0 || (tries.Items[0].Outcome == "delivered") != tt.want {
+				t.Errorf("%+v", tries.Items)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if (conns > 0) != tt.want || tt.want && len(paths) != 3 {
+				t.Errorf("%d connections, for %v", conns, paths)
+			}
+		})
 	}
 }
