@@ -69,6 +69,7 @@ type Hub struct {
 	stop    chan struct{} // closed by Stop: nothing new is begun
 	once    sync.Once     // guards its closing
 	running sync.WaitGroup
+	feed    reader
 
 	mu    sync.Mutex // guards lines
 	lines map[string]*line
@@ -76,7 +77,7 @@ type Hub struct {
 
 // Start begins to call the endpoints that the store has.
 func Start(ctx context.Context, c Config) (*Hub, error) {
-	h := &Hub{Config: c, jumps: c.Now != nil, stop: make(chan struct{}), lines: map[string]*line{}}
+	h := &Hub{Config: c, jumps: c.Now != nil, stop: make(chan struct{}), lines: map[string]*line{}, feed: reader{store: c.Store}}
 	if h.Now == nil {
 		h.Now = time.Now
 	}

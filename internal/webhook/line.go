@@ -15,7 +15,7 @@ import (
 const (
 	mostAhead  = 1024                 // entries
 	bytesAhead = 4 << 20              // of their data
-	slice      = 256                  // entries read at once
+	slice      = 256                  // entries read at once, see reader
 	readEvery  = 5 * time.Millisecond // under load many entries are read at once
 	saveEvery  = time.Second
 	retryStore = time.Second // after the store failed
@@ -217,7 +217,7 @@ func (l *line) wants(e gateway.FeedEntry) bool {
 func (l *line) fill() error {
 	l.readAt = time.Now()
 	for !l.full() {
-		entries, next, err := l.hub.Store.Feed(l.hub.ctx, l.read, slice, nil)
+		entries, next, err := l.hub.feed.after(l.hub.ctx, l.read)
 		if errors.Is(err, store.ErrCursorGone) {
 			head, err := l.hub.Store.Head(l.hub.ctx)
 			if err != nil {
