@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -33,10 +37,15 @@ type spoil struct {
 	every  int64
 	delay  time.Duration // before each answer, and a random part of it more
 	refuse bool          // closed before anything is read
+	upload bool          // closed in the middle of a long request
 	reset  bool          // RST after the request went through
 	cut    bool          // the request goes through, the answer does not come
 	half   bool          // nothing goes through, and nobody says so
 }
+
+// piece is how much of requests goes through until something can happen to an upload:
+// all that is sent and asked on one connection is less.
+const piece = 64 << 10
 
 func newBadWire(t *testing.T, to string) *badWire {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -61,10 +70,29 @@ func (w *badWire) accept() {
 	}
 }
 
+// A moment is one at which something can happen to a connection.
+type moment int
+
+const (
+	onConnect moment = iota
+	onUpload
+	onAnswer
+)
+
+func (s *spoil) at() moment {
+	switch {
+	case s.refuse:
+		return onConnect
+	case s.upload:
+		return onUpload
+	}
+	return onAnswer
+}
+
 // strikes returns what happens now.
-func (w *badWire) strikes(refuse bool) spoil {
+func (w *badWire) strikes(at moment) spoil {
 	s := w.spoilt.Load()
-	if s == nil || s.refuse != refuse || w.passed.Add(1)%s.every != 0 {
+	if s == nil || s.at() != at || w.passed.Add(1)%s.every != 0 {
 		return spoil{}
 	}
 	w.struck.Add(1)
@@ -76,7 +104,7 @@ func (w *badWire) carry(c net.Conn) {
 	defer c.Close()
 	end := time.Now().Add(20 * time.Second)
 	c.SetDeadline(end)
-	if w.strikes(true).refuse {
+	if w.strikes(onConnect).refuse {
 		return
 	}
 	there, err := net.Dial("tcp", w.to)
@@ -86,8 +114,16 @@ func (w *badWire) carry(c net.Conn) {
 	defer there.Close()
 	there.SetDeadline(end)
 	go func() {
-		io.Copy(there, c)
-		there.(*net.TCPConn).CloseWrite()
+		for {
+			if _, err := io.CopyN(there, c, piece); err != nil {
+				there.(*net.TCPConn).CloseWrite()
+				return
+			}
+			if w.strikes(onUpload).upload {
+				there.Close()
+				return
+			}
+		}
 	}()
 	buf := make([]byte, 32<<10)
 	for {
@@ -95,7 +131,7 @@ func (w *badWire) carry(c net.Conn) {
 		if err != nil {
 			return
 		}
-		switch s := w.strikes(false); {
+		switch s := w.strikes(onAnswer); {
 		case s.cut:
 			return
 		case s.half:
@@ -113,14 +149,50 @@ func (w *badWire) carry(c net.Conn) {
 	}
 }
 
-// Reliability, row 4: whatever the network does to sends and tokens, what the gateway
-// says in the end agrees with what the followers have: nothing that is "sent" is
+// noise is a picture of over 64 KiB, another for each seed.
+func noise(t *testing.T, seed uint64) []byte {
+	t.Helper()
+	r, img := rand.New(rand.NewPCG(seed, 8)), image.NewNRGBA(image.Rect(0, 0, 200, 200))
+	for i := range img.Pix {
+		img.Pix[i] = byte(r.Uint32())
+	}
+	var file bytes.Buffer
+	if err := png.Encode(&file, img); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// keep makes an asset of a file.
+func keep(t *testing.T, p *process, file []byte) (a gateway.Asset) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", p.url()+"/v1/assets", bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+apiKey)
+	req.Header.Set("Content-Type", "application/octet-stream")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&a); err != nil || res.StatusCode != http.StatusCreated {
+		t.Fatalf("%s %v", res.Status, err)
+	}
+	return a
+}
+
+// Reliability, row 4: whatever the network does to sends, uploads and tokens, what the
+// gateway says in the end agrees with what the followers have: nothing that is "sent" is
 // missing, nothing that is "failed" has arrived, nobody has anything twice, each
-// follower's messages are in order, and no window has more left than WeChat says.
+// follower's messages are in order, no picture is another's, none is uploaded again
+// without need, and no window has more left than WeChat says.
 func TestBadNetwork(t *testing.T) {
 	for _, s := range []spoil{
 		{name: "latency and jitter", every: 1, delay: 100 * time.Millisecond},
 		{name: "refused", every: 2, refuse: true},
+		{name: "cut in an upload", every: 5, upload: true},
 		{name: "reset", every: 3, reset: true},
 		{name: "answer dropped", every: 3, cut: true},
 		{name: "half-open", every: 7, half: true},
@@ -143,7 +215,8 @@ func TestBadNetwork(t *testing.T) {
 				t.Fatal(err)
 			}
 			ids := map[string]string{} // by text
-			const followers, each = 8, 5
+			const followers, each, picture = 8, 5, 3
+			pictures := map[string][]byte{} // by text
 			for f := range followers {
 				openid := fmt.Sprintf("oUser%d", f)
 				wechat.UserSends(openid)
@@ -152,7 +225,12 @@ func TestBadNetwork(t *testing.T) {
 			for i := range each {
 				for f := range followers {
 					text := fmt.Sprintf("%d/%d", f, i)
-					status, m, problem := send(t, p, fmt.Appendf(nil, `{"touser":"oUser%d","msgtype":"text","text":{"content":%q}}`, f, text), "")
+					message := fmt.Appendf(nil, `{"touser":"oUser%d","msgtype":"text","text":{"content":%q}}`, f, text)
+					if i == picture {
+						pictures[text] = noise(t, uint64(f))
+						message = fmt.Appendf(nil, `{"touser":"oUser%d","msgtype":"image","image":{"media_id":%q}}`, f, keep(t, p, pictures[text]).ID)
+					}
+					status, m, problem := send(t, p, message, "")
 					if status != http.StatusAccepted {
 						t.Fatalf("%d %+v", status, problem)
 					}
@@ -183,7 +261,15 @@ func TestBadNetwork(t *testing.T) {
 			}
 			times, last, unknown := map[string]int{}, map[string]string{}, map[string]int{}
 			for _, sent := range wechat.Sent() {
-				text := sent.Message.Body.(kefu.Text).Content
+				text := fmt.Sprintf("%s/%d", strings.TrimPrefix(sent.OpenID, "oUser"), picture)
+				switch b := sent.Message.Body.(type) {
+				case kefu.Text:
+					text = b.Content
+				case kefu.Image:
+					if !bytes.Equal(download(t, wechat, b.MediaID), pictures[text]) {
+						t.Errorf("%s has another's picture", text)
+					}
+				}
 				if times[text]++; text < last[sent.OpenID] {
 					t.Errorf("%s came after %s", text, last[sent.OpenID])
 				}
@@ -211,10 +297,34 @@ func TestBadNetwork(t *testing.T) {
 					t.Errorf("%s: %+v; WeChat has %d left, %d unknown", openid, c, theirs, unknown[openid])
 				}
 			}
+			uploaded := int64(0)
+			for _, q := range wechat.Requests() {
+				if strings.HasSuffix(q.Path, "/media/upload") && q.Status == http.StatusOK && q.ErrCode == 0 {
+					uploaded++
+				}
+			}
+			if uploaded < followers || uploaded > followers+w.struck.Load() {
+				t.Errorf("%d uploads of %d pictures", uploaded, followers)
+			}
 			if w.struck.Load() == 0 {
 				t.Error("the network was never bad")
 			}
-			t.Logf("struck %d times: %v", w.struck.Load(), states)
+			t.Logf("struck %d times: %v; %d uploads of %d pictures", w.struck.Load(), states, uploaded, followers)
 		})
 	}
+}
+
+// download is a file that WeChat has.
+func download(t *testing.T, wechat *kefutest.WeChat, id kefu.MediaID) []byte {
+	t.Helper()
+	d, err := wechat.Client().Download(t.Context(), kefu.TemporaryID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Body.Close()
+	b, err := io.ReadAll(d.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

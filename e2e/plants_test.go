@@ -65,11 +65,16 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			{"internal/store/writer.go", "		if err != nil {\n			o.err = err\n		}\n		o.done.Done()\n", "		o.done.Done()\n"}}},
 		{"what was on its way at a kill is queued again", killed, []edit{
 			{"internal/store/transition.go", "		State:   gateway.Unknown,\n", "		State:   gateway.Queued,\n"}}},
-		{"a COMMIT that was never answered counts as kept", restarted, []edit{
+		{"a COMMIT that was never answered counts as kept", "store TestConnectionLostAtEveryRoundTrip", []edit{
 			{"internal/store/writer.go", "		err = w.resolve(d)\n", "		w.publish(d.grew, d.head)\n		err = nil\n"}}},
-		{"whoever met the dead token has another fetched", storm, []edit{
-			{"internal/tokens/keeper.go", "	if k.usable(now) && !same(stale.Value, k.tok.Value) {", "	if false {"},
-			{"internal/tokens/decide.go", "refusedGap  = 30 * time.Second", "refusedGap  = 0 * time.Second"}}},
+		{"a COMMIT that was never answered counts as not kept", "store TestCommitInDoubt", []edit{
+			{"internal/store/writer.go", "		err = w.resolve(d)\n", "		err = d.err\n"}}},
+		{"the fence is not looked at", "store TestPostgreSQL", []edit{
+			{"internal/store/writer.go", "	if err == nil && t.epoch != w.epoch {", "	if false {"}}},
+		{"what a database that ends did not keep is acknowledged", restarted, []edit{
+			{"internal/store/writer.go", "		if err != nil {\n			o.err = err\n		}\n		o.done.Done()\n", "		o.done.Done()\n"}}},
+		{"the token that the store has is not taken", storm, []edit{
+			{"internal/tokens/decide.go", "	if w.why != forced && !same(u.Token.Value, w.stale) && ", "	if false && "}}},
 		{"an upload without an answer is for good", network, []edit{
 			{"internal/dispatch/media.go", "	return class != kefu.ErrMediaInvalid && class != kefu.ErrBadRequest\n", "	return class == kefu.ErrToken\n"}}},
 	} {
@@ -80,12 +85,17 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		}
 		t.Run(tt.fault, func(t *testing.T) {
 			var run *exec.Cmd
-			switch tt.harness {
-			case simulation:
+			name, ofStore := strings.CutPrefix(tt.harness, "store ")
+			switch {
+			case ofStore:
+				run = exec.Command("go", "test", "-overlay", overlay, "-run", "^"+name+"$", "-count=1", "./internal/store")
+				run.Dir = ".."
+				run.Env = append(os.Environ(), "KEFU_LONG=")
+			case tt.harness == simulation:
 				run = exec.Command("go", "test", "-overlay", overlay, "-run", "TestSimulation", "-count=1", "./internal/dispatch")
 				run.Dir = ".."
 				run.Env = append(os.Environ(), "KEFU_LONG=", "KEFU_SEEDS=400")
-			case disk:
+			case tt.harness == disk:
 				run = exec.Command("go", "test", "-overlay", overlay, "-run", "TestDiskBreaks", "-count=1", ".")
 				run.Env = append(os.Environ(), "KEFU_LONG=")
 			default:

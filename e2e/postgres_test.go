@@ -26,8 +26,11 @@ func TestPostgresRestarted(t *testing.T) {
 	s := besiegeOn(t, server.Via(server.TCP(), "public"))
 	s.load()
 	for round := range rounds(3, 50) {
-		s.asked.Store(int64(100 * (round + 1)))
-		time.Sleep(time.Duration(50+rand.IntN(300)) * time.Millisecond)
+		before := s.given.Load()
+		s.asked.Store(int64(150 * (round + 1)))
+		for s.given.Load() < before+20+rand.Int64N(100) { // in the middle of it
+			time.Sleep(time.Millisecond)
+		}
 		server.Stop()
 		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
 		if err := server.Start(); err != nil {
