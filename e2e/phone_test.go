@@ -696,9 +696,10 @@ func TestPhoneReplay(t *testing.T) {
 	if text := eval[string](p, `document.body.textContent`); strings.Contains(text, "access_token=") && !strings.Contains(text, "[secret]") {
 		t.Error("a token is shown")
 	}
+	before := eval[int](p, `document.querySelectorAll("#requests tr").length`)
 	p.click("request", "Replay")
 	p.until(`[...document.querySelectorAll("#chat .pb")].filter((b) => b.textContent === "您好 <b>").length === 2`)
-	p.until(`document.querySelector("#requests tr.on") === document.querySelector("#requests tr")`) // the new one is shown
+	p.until(fmt.Sprintf(`document.querySelectorAll("#requests tr").length > %d && document.querySelector("#requests tr.on") === document.querySelector("#requests tr")`, before)) // the new one is shown
 	p.click("request", "Edit and send")
 	p.js(`{ const b = document.querySelector("#request textarea"); b.value = b.value.replace("您好 <b>", "改过了") }`)
 	p.click("request", "Send")

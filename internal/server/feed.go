@@ -37,11 +37,11 @@ func (c *call) reading() (reading, error) {
 	}
 	r.beat = c.s.Heartbeat
 	if v := q.Get("beat"); v != "" {
-		n, err3 := strconv.Atoi(v)
-		if err3 != nil || n < 1 || n > 60 {
-			return r, invalid(gateway.InvalidRequest, wrong("query.beat", "must-range", 1, 60))
+		n, err3 := strconv.ParseFloat(v, 64)
+		if err3 != nil || !(n >= 0.5 && n <= 60) {
+			return r, invalid(gateway.InvalidRequest, wrong("query.beat", "must-range", 0.5, 60))
 		}
-		r.beat = time.Duration(n) * time.Second
+		r.beat = time.Duration(n * float64(time.Second))
 	}
 	return r, errors.Join(err, err2)
 }

@@ -147,6 +147,9 @@ func TestStreamRefusals(t *testing.T) {
 		{"", "Last-Event-ID: x", 422},
 		{"?account=wxnone", "Accept: text/event-stream", 404},
 		{"?since=1", "Accept: text/event-stream", 422},
+		{"?beat=0.4", "Accept: text/event-stream", 422},
+		{"?beat=61", "Accept: text/event-stream", 422},
+		{"?beat=NaN", "Accept: text/event-stream", 422},
 	} {
 		if a := w.do(readKey, "GET", "/v1/events"+tt.query, "", tt.headers); a.StatusCode != tt.status {
 			t.Errorf("%s: %d %s", tt.query, a.StatusCode, a.body)

@@ -224,7 +224,7 @@ var params = []param{
 	{"as", "query", "url: answer with a picture's address, which never ends; it is uploaded the first time", ""},
 	{"meta", "query", "1: answer with what is known of it", ""},
 	{"type", "query", "of the entry; may be repeated", ""},
-	{"beat", "query", "seconds between the signs of life of a stream, 1 to 60; default 15", 0},
+	{"beat", "query", "seconds between the signs of life of a stream, 0.5 to 60; default 15", 0.5},
 	{"hours", "query", "how far back, 1 to 168; default 24", 0},
 	{"q", "query", "a text of 2 to 100 characters", ""},
 	{"Last-Event-ID", "header", "the id of the last entry of the stream that was seen; counts before cursor", ""},

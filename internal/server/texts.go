@@ -157,7 +157,7 @@ var details = map[string]text{
 	"raw-body":       {"does not go with an asset", "不能与 asset 一起给出"},
 	"door-alone":     {"is for keys of the role door alone", "仅用于 door 角色的钥匙"},
 	"must-one-of":    {"must be one of %s", "应为以下之一：%s"},
-	"must-range":     {"must be from %d to %d", "应在 %d 到 %d 之间"},
+	"must-range":     {"must be from %v to %v", "应在 %v 到 %v 之间"},
 	"required":       {"is missing", "缺少"},
 	"max-bytes":      {"has %d bytes, at most %d go", "有 %d 字节，最多 %d"},
 	"which-account":  {"is missing, and the key is for %d accounts", "缺少，而该密钥对应 %d 个公众号"},

@@ -1107,7 +1107,10 @@ const advance = (by) => tell(ask("POST", "clock", { advance: by }));
 const loads = {
   async accounts() {
     sim.accounts = (await ask("GET", "accounts")).items;
-    if (!sim.accounts.some((a) => a.appid === sim.appid)) sim.appid = sim.accounts[0].appid;
+    if (!sim.accounts.some((a) => a.appid === sim.appid)) {
+      sim.appid = sim.accounts[0].appid;
+      refresh("chat");
+    }
     const select = byId("account");
     select.replaceChildren(...sim.accounts.map((a) => el("option", { value: a.appid, selected: a.appid === sim.appid }, a.name === a.appid ? a.appid : `${a.name} · ${short(a.appid)}`)));
     select.hidden = sim.accounts.length < 2;
@@ -1130,9 +1133,9 @@ const loads = {
     if (sim.followers.some((f) => f.typing)) typingEnds = setTimeout(() => refresh("followers"), 2 * second);
   },
   async chat() {
-    const openid = sim.openid;
-    const lines = openid ? (await ask("GET", "chat", undefined, { to: openid })).items : [];
-    if (openid !== sim.openid) return;
+    const { openid, appid } = sim;
+    const lines = openid && appid ? (await ask("GET", "chat", undefined, { to: openid })).items : [];
+    if (openid !== sim.openid || appid !== sim.appid) return;
     sim.chat = lines;
     drawChat();
   },
@@ -1153,28 +1156,38 @@ const changes = {
   request: ["requests", "followers"], fault: ["faults"], account: ["accounts"], state: Object.keys(loads),
 };
 
-// refresh loads parts again, one round at a time, however many events ask for it, and
-// leaves pauses that grow with the work.
-const stale = new Set();
-let loading = false;
-async function refresh(...parts) {
-  parts.forEach((p) => stale.add(p));
-  if (loading) return;
-  loading = true;
-  try {
-    while (stale.size) {
-      const round = Object.keys(loads).filter((p) => stale.has(p));
-      stale.clear();
-      const began = performance.now();
-      for (const p of round) await loads[p]();
-      await new Promise((go) => setTimeout(go, Math.max(80, 2 * (performance.now() - began))));
+// rounds makes a function that loads parts again, one round at a time, however many
+// events ask for it, and leaves pauses that grow with the work.
+function rounds(least, share) {
+  const stale = new Set();
+  let loading = false;
+  return async (parts) => {
+    parts.forEach((p) => stale.add(p));
+    if (loading || !stale.size) return;
+    loading = true;
+    try {
+      while (stale.size) {
+        const round = Object.keys(loads).filter((p) => stale.has(p));
+        stale.clear();
+        const began = performance.now();
+        for (const p of round) await loads[p]();
+        await new Promise((go) => setTimeout(go, Math.max(least, share * (performance.now() - began))));
+      }
+      cut("");
+    } catch (err) {
+      cut(t("failed", { why: err.message }));
+      setTimeout(() => refresh(...Object.keys(loads)), 2 * second);
     }
-    cut("");
-  } catch (err) {
-    cut(t("failed", { why: err.message }));
-    setTimeout(() => refresh(...Object.keys(loads)), 2 * second);
-  }
-  loading = false;
+    loading = false;
+  };
+}
+
+// What is said does not wait for the rest.
+const refreshChat = rounds(0, 0.5), refreshRest = rounds(80, 2);
+
+function refresh(...parts) {
+  refreshChat(parts.filter((p) => p === "chat"));
+  refreshRest(parts.filter((p) => p !== "chat"));
 }
 
 function cut(why) {

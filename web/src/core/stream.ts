@@ -8,8 +8,9 @@ export interface Entry { cursor: string; at: string; account: string; openid?: s
 /** How the line is: cut, with the time of the next try. */
 export const line = signal<{ up: boolean; retryAt: number }>({ up: true, retryAt: 0 });
 
-/** No sign of life for this long is a cut: the server beats each second. */
-const SILENCE = 1800;
+/** No sign of life for this long, in ms, is a cut: the server beats twice a second, and
+ * people are to know of it within two seconds. */
+const SILENCE = 1200;
 
 /**
  * Follows the feed from cursor on; each entry goes to take, exactly once. reset is
@@ -33,7 +34,7 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
     };
     alive();
     try {
-      const res = await fetch(`/v1/events?beat=1${at ? `&cursor=${encodeURIComponent(at)}` : ''}`, {
+      const res = await fetch(`/v1/events?beat=0.5${at ? `&cursor=${encodeURIComponent(at)}` : ''}`, {
         headers: { Accept: 'text/event-stream' }, credentials: 'same-origin', signal: abort.signal,
       });
       if (res.status === 401) {
