@@ -15,7 +15,7 @@ import (
 //
 // All of them take minutes: KEFU_LONG=1. Without it the first is searched for.
 func TestPlantedFaultsAreFound(t *testing.T) {
-	const simulation, disk, killed, synced = "simulation", "disk", "TestKilledGatewayLosesNothing", "TestSyncedBeforeTheAnswer"
+	const simulation, jumps, disk, killed, synced = "TestSimulation", "TestClockJumps", "TestDiskBreaks", "TestKilledGatewayLosesNothing", "TestSyncedBeforeTheAnswer"
 	const restarted, storm, network = "TestPostgresRestarted", "TestTokenStorm", "TestBadNetwork"
 	for i, tt := range []struct {
 		fault   string
@@ -54,6 +54,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			{"internal/dispatch/standing.go", "	case code == dailyQuota:\n", "	case code == -dailyQuota:\n"}}},
 		{"lost media are not renewed", simulation, []edit{
 			{"internal/dispatch/attempt.go", "CanRenew: d.Media != nil && !it.renewed", "CanRenew: false"}}},
+		{"a lane goes by the clock", jumps, []edit{
+			{"internal/dispatch/lane.go", "	return cmp.Compare(it.number, o.number)", "	return cmp.Or(cmp.Compare(it.joined, o.joined), cmp.Compare(it.number, o.number))"}}},
 		{"acknowledged before the commit", killed, []edit{ // where several share one: the gateway's start reads what it has just written
 			{"internal/store/writer.go", "	failpoint.Here(\"commit.before\")\n", "	if len(batch) > 1 {\n		for _, o := range batch {\n			o.done.Done()\n		}\n		time.Sleep(20 * time.Millisecond)\n	}\n"},
 			{"internal/store/writer.go", "	\"github.com/kefu-go/kefu/internal/failpoint\"\n", ""},
@@ -63,6 +65,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			{"internal/store/sqlite.go", `{"synchronous", "full"}`, `{"synchronous", "normal"}`}}},
 		{"a commit that failed is acknowledged", disk, []edit{
 			{"internal/store/writer.go", "		if err != nil {\n			o.err = err\n		}\n		o.done.Done()\n", "		o.done.Done()\n"}}},
+		{"a read that fails is not noted", disk, []edit{
+			{"internal/store/reading.go", "!s.reading.over && s.reading.failed", "false && s.reading.failed"}}},
 		{"what was on its way at a kill is queued again", killed, []edit{
 			{"internal/store/transition.go", "		State:   gateway.Unknown,\n", "		State:   gateway.Queued,\n"}}},
 		{"a COMMIT that was never answered counts as kept", "store TestConnectionLostAtEveryRoundTrip", []edit{
@@ -91,12 +95,12 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 				run = exec.Command("go", "test", "-overlay", overlay, "-run", "^"+name+"$", "-count=1", "./internal/store")
 				run.Dir = ".."
 				run.Env = append(os.Environ(), "KEFU_LONG=")
-			case tt.harness == simulation:
-				run = exec.Command("go", "test", "-overlay", overlay, "-run", "TestSimulation", "-count=1", "./internal/dispatch")
+			case tt.harness == simulation || tt.harness == jumps:
+				run = exec.Command("go", "test", "-overlay", overlay, "-run", tt.harness, "-count=1", "./internal/dispatch")
 				run.Dir = ".."
 				run.Env = append(os.Environ(), "KEFU_LONG=", "KEFU_SEEDS=400")
 			case tt.harness == disk:
-				run = exec.Command("go", "test", "-overlay", overlay, "-run", "TestDiskBreaks", "-count=1", ".")
+				run = exec.Command("go", "test", "-overlay", overlay, "-run", tt.harness, "-count=1", ".")
 				run.Env = append(os.Environ(), "KEFU_LONG=")
 			default:
 				bin := filepath.Join(t.TempDir(), "kefu")

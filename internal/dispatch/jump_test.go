@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -93,11 +94,53 @@ func jump(t *testing.T, seed uint64) {
 	for _, sent := range g.wechat.Sent() {
 		arrived[sent.Message.Body.(kefu.Text).Content]++
 	}
+	parked, number := wereParked(t, g.store), map[string]int64{}
 	for text, id := range ids {
 		m, err := g.store.Message(context.Background(), id)
 		if err != nil || m.State != gateway.Sent || arrived[text] != 1 {
 			t.Errorf("%s is %s (%+v, %v) and arrived %d times", text, m.State, m.Outcome, err, arrived[text])
 		}
+		number[text] = m.Number
+	}
+	// In the order of their numbers: those that were never parked, and those that were.
+	last := map[string]string{}
+	for _, sent := range g.wechat.Sent() {
+		text := sent.Message.Body.(kefu.Text).Content
+		line := fmt.Sprint(sent.OpenID, parked[ids[text]])
+		if before := last[line]; before != "" && number[before] > number[text] {
+			t.Errorf("%s: %s (%d) came after %s (%d); parked: %v", sent.OpenID, text, number[text], before, number[before], parked[ids[text]])
+		}
+		last[line] = text
+	}
+	if len(last) < 6 {
+		t.Errorf("too little was parked, or too much: %v", last)
+	}
+}
+
+// wereParked are the ids of the messages that ever were.
+func wereParked(t *testing.T, s *store.Store) map[string]bool {
+	t.Helper()
+	parked := map[string]bool{}
+	for cursor := ""; ; {
+		entries, next, err := s.Feed(context.Background(), cursor, 1000, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Type == "message.parked" {
+				var data struct {
+					ID string `json:"id"`
+				}
+				if err := json.Unmarshal(e.Data, &data); err != nil {
+					t.Fatal(err)
+				}
+				parked[data.ID] = true
+			}
+		}
+		if len(entries) == 0 {
+			return parked
+		}
+		cursor = next
 	}
 }
 
