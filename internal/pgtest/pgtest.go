@@ -360,13 +360,15 @@ func Shared(t testing.TB) *Server {
 	return shared
 }
 
-// Main runs the tests of a package that uses [Shared].
-func Main(m *testing.M) {
-	code := m.Run()
+// Main runs the tests of a package that uses [Shared], and ends it.
+type Main struct{ *testing.M }
+
+func (m Main) Run() int {
+	code := m.M.Run()
 	if shared != nil {
 		shared.Remove()
 	}
-	os.Exit(code)
+	return code
 }
 
 // postgresUser is who PostgreSQL runs as where the tests run as root.

@@ -13,10 +13,13 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"go.uber.org/goleak"
+
 	"github.com/kefu-go/kefu/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// No goroutine is left when the tests are done.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main{M: m}) }
 
 // TestPostgreSQL holds PostgreSQL to every promise, each in a schema of its own.
 func TestPostgreSQL(t *testing.T) {
@@ -317,6 +320,7 @@ func TestServerThatMayLoseIsRefused(t *testing.T) {
 	sql(`SELECT pg_reload_conf()`)
 	settles("full_page_writes", "on")
 	s := open(t, server.At(schema), pgOptions)
+	ok(t, s.Heartbeat(t.Context(), noon)) // it has its session: the lease's may be busy when it is wanted
 
 	refused("synchronous_commit", server.At(schema)+"&synchronous_commit=off")
 	sql(`CREATE ROLE hasty LOGIN SUPERUSER; ALTER ROLE hasty SET synchronous_commit = off`)
