@@ -28,18 +28,19 @@ import (
 
 // A process is the gateway's binary, started again and again on one database.
 type process struct {
-	t    testing.TB
-	bin  string
-	db   string // sqlite:FILE or postgres://…
-	addr string
-	api  string // WeChat's address
-	env  []string
-	args []string      // of serve, besides
-	dir  string        // where it works; "": here
-	slow time.Duration // that a start may take besides
-	cmd  *exec.Cmd
-	gone chan struct{} // closed when it has ended
-	errs bytes.Buffer
+	t      testing.TB
+	bin    string
+	db     string // sqlite:FILE or postgres://…
+	addr   string
+	api    string // WeChat's address
+	env    []string
+	args   []string      // of serve, besides
+	dir    string        // where it works; "": here
+	slow   time.Duration // that a start may take besides
+	cmd    *exec.Cmd
+	gone   chan struct{} // closed when it has ended
+	errs   bytes.Buffer
+	memory int // KiB of memory that the system gives it, not a byte more; 0: as much as there is
 }
 
 const apiKey = "kf_0123456789abcdef0123456789abcdef"
@@ -72,7 +73,11 @@ func (p *process) url() string { return "http://" + p.addr }
 // launch starts the gateway and does not wait for it.
 func (p *process) launch() {
 	p.t.Helper()
-	p.cmd = exec.Command(p.bin, append([]string{"serve", "--addr", p.addr, "--db", p.db}, p.args...)...)
+	args := append([]string{"serve", "--addr", p.addr, "--db", p.db}, p.args...)
+	p.cmd = exec.Command(p.bin, args...)
+	if p.memory > 0 {
+		p.cmd = exec.Command("sh", append([]string{"-c", fmt.Sprintf(`ulimit -d %d && exec "$0" "$@"`, p.memory), p.bin}, args...)...)
+	}
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Dir = p.dir
 	p.cmd.Stderr = &p.errs

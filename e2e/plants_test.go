@@ -16,7 +16,7 @@ import (
 // All of them take minutes: KEFU_LONG=1. Without it the first is searched for.
 func TestPlantedFaultsAreFound(t *testing.T) {
 	const simulation, jumps, disk, killed, synced = "TestSimulation", "TestClockJumps", "TestDiskBreaks", "TestKilledGatewayLosesNothing", "TestSyncedBeforeTheAnswer"
-	const restarted, storm, network = "TestPostgresRestarted", "TestTokenStorm", "TestBadNetwork"
+	const restarted, storm, network, memory = "TestPostgresRestarted", "TestTokenStorm", "TestBadNetwork", "TestMemoryLimit"
 	for i, tt := range []struct {
 		fault   string
 		harness string
@@ -63,6 +63,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			{"internal/store/writer.go", "		o.done.Done()\n	}\n}\n", "		if len(batch) < 2 {\n			o.done.Done()\n		}\n	}\n}\n"}}},
 		{"the log is not synced", synced, []edit{
 			{"internal/store/sqlite.go", `{"synchronous", "full"}`, `{"synchronous", "normal"}`}}},
+		{"bodies are read, however many there are", memory, []edit{
+			{"internal/server/call.go", "maxHeld   = 64 << 20", "maxHeld   = 64 << 40"}}},
 		{"a commit that failed is acknowledged", disk, []edit{
 			{"internal/store/writer.go", "		if err != nil {\n			o.err = err\n		}\n		o.done.Done()\n", "		o.done.Done()\n"}}},
 		{"a read that fails is not noted", disk, []edit{
