@@ -290,7 +290,7 @@ function take(e: Entry) {
           e.type === 'message.accepted' ? e.cursor : undefined);
       } else if (t.busy.value) t.early.set(d.id, e);
     }
-  } else if (t && (e.type === 'follower.message' || e.type === 'follower.event' || e.type === 'conversation.note' || e.type === 'conversation.changed')) {
+  } else if (t && (e.type === 'follower.message' || e.type === 'follower.event' || e.type === 'conversation.note' || e.type === 'conversation.changed' || e.type === 'conversation.answered')) {
     if (!t.lines.value.some((l) => l.cursor === e.cursor)) t.lines.value = [...t.lines.value, { cursor: e.cursor, at: e.at, type: e.type, data: e.data }];
   }
   if (t && e.type === 'follower.media' && e.data.asset) {

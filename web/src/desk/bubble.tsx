@@ -206,6 +206,17 @@ function Attempts({ id }: { id: string }) {
   );
 }
 
+/** What the business's own callback answered a push with; WeChat has it, as far as anybody knows. */
+function Passive({ d, at, account }: { d: any; at: number; account: string }) {
+  const m = { msgtype: d.msgtype, [d.msgtype]: { content: d.content, title: d.title, articles: [{ title: d.title, url: d.url }] } };
+  return (
+    <div class="m out" data-state="passive" role="group" aria-label={[t('by.passive'), clockTime(at), sayMessage(m)].join(t('comma'))}>
+      <span class="av sm c0" aria-hidden="true"><Icon name="bolt" size="s" /></span>
+      <div class="mb"><Body m={m} account={account} /><p class="st"><span class="by">{t('by.passive')}</span> · <span class="num">{clockTime(at)}</span></p></div>
+    </div>
+  );
+}
+
 const eventIcons: Record<string, IconName> = { subscribe: 'user', unsubscribe: 'close', scan: 'qr', click: 'tap', view: 'link', location: 'pin', kf_create_session: 'swap', kf_close_session: 'swap' };
 
 /** One line of the thread. before: the line above it. */
@@ -228,6 +239,7 @@ export function ThreadLine({ line, before, account, c, tapped }: { line: Line; b
     const words = sayChange(line.data);
     return words ? <p class="ev"><Icon name="swap" size="xs" /><span><span class="num">{clockTime(at)}</span> {words}</span></p> : null;
   }
+  if (line.type === 'conversation.answered') return <Passive d={line.data} at={at} account={account} />;
   if (line.type !== 'follower.message') return null;
   const name = c?.remark || shortName(c?.openid ?? '');
   const same = before?.type === 'follower.message' && at - Date.parse(before.at) < 120_000;
