@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
+	"image"
+	"image/draw"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,7 +189,7 @@ func (p *phone) violations(script string) []string {
 
 // The console in both languages, both colour schemes and two widths: nothing is wider
 // than the window, and nothing is against WCAG 2.2 AA. KEFU_SHOTS names a folder for
-// pictures, for people to look at, and has all of them made instead of twelve.
+// pictures, for people to look at, and has all of them made instead of thirteen.
 func TestDeskShots(t *testing.T) {
 	folder := os.Getenv("KEFU_SHOTS")
 	if folder != "" {
@@ -204,8 +208,9 @@ func TestDeskShots(t *testing.T) {
 		{"parked", "/console/c/APP/oSpent", ".m[data-state=parked]"},
 		{"unknown", "/console/c/APP/oUnknown", ".m[data-state=unknown]"},
 		{"me", "/console/me", ".settings"},
-		{"board", "/console/board", "main"},
-		{"messages", "/console/messages", "main"},
+		{"board", "/console/board", ".kpi"},
+		{"messages", "/console/messages", "tbody tr"},
+		{"explorer", "/console/explorer?call=send&kind=news", "#x-title"},
 	}
 	for _, lang := range []string{"zh", "en"} {
 		for _, scheme := range []string{"light", "dark"} {
@@ -220,10 +225,14 @@ func TestDeskShots(t *testing.T) {
 					s.t = t
 					for i, page := range pages {
 						if folder == "" && (i+shown)%4 != 0 {
-							continue // two of each, and the sign-in: twelve
+							continue // two or three of each, and the sign-in: thirteen
 						}
 						path := strings.Replace(page.path, "APP", kefutest.DefaultAccount.AppID, 1)
-						s.do(chromedp.Navigate(s.at + path + "?lang=" + lang))
+						sep := "?"
+						if strings.Contains(path, "?") {
+							sep = "&"
+						}
+						s.do(chromedp.Navigate(s.at + path + sep + "lang=" + lang))
 						s.until(`!!document.querySelector('` + page.ready + `')`)
 						s.allIfListed()
 						s.until(`[...document.querySelectorAll('img')].every((i) => i.complete)`)
@@ -235,6 +244,47 @@ func TestDeskShots(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// The picture in the README: a conversation in the console, and the same on the phone.
+func TestTogetherShots(t *testing.T) {
+	folder := os.Getenv("KEFU_SHOTS")
+	if folder == "" {
+		t.Skip("KEFU_SHOTS names no folder for pictures")
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := openOffice(t)
+	o.furnish()
+	s := o.sitAt(o.p.addr, "小满", "zh", chromedp.EmulateViewport(1080, 724), colours("light"))
+	s.open("oMei")
+	p := openPhone(t, o.wechat.URL+"/?lang=zh&openid=oMei", chromedp.EmulateViewport(1280, 776), colours("light"))
+	p.shows("有的，今年的新茶")
+	both := image.NewRGBA(image.Rect(0, 0, 1080+400, 724))
+	for _, from := range []struct {
+		tab  *phone
+		at   image.Point // in its own picture
+		into image.Rectangle
+	}{{s.phone, image.Point{}, image.Rect(0, 0, 1080, 724)}, {p, image.Pt(257, 52), image.Rect(1080, 0, 1480, 724)}} {
+		from.tab.pictures()
+		shot, err := chromedp.Run(from.tab.ctx, chromedp.CaptureScreenshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := png.Decode(bytes.NewReader(shot))
+		if err != nil {
+			t.Fatal(err)
+		}
+		draw.Draw(both, from.into, img, from.at, draw.Src)
+	}
+	var b bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, both); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "together.png"), b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -122,7 +122,7 @@ function Unknown({ kind, raw }: { kind: string; raw: unknown }) {
 
 // --- what became of it
 
-const adviceFor: Record<number, string> = { 45015: 'errcode.45015', 45047: 'errcode.45047', 45009: 'errcode.45009', 45011: 'errcode.45011', 40001: 'errcode.40001', 40164: 'errcode.40164', 40007: 'errcode.40007', 43004: 'errcode.43004', [-1]: 'errcode.-1' };
+const adviceFor: Record<number, string> = { 45015: 'errcode.45015', 45047: 'errcode.45047', 45009: 'errcode.45009', 45011: 'errcode.45011', 40001: 'errcode.40001', 40164: 'errcode.40164', 40007: 'errcode.40007', 43004: 'errcode.43004', 45002: 'errcode.45002', 45008: 'errcode.45008', 40003: 'errcode.40003', 48001: 'errcode.48001', [-1]: 'errcode.-1' };
 
 function whoOf(by: By | undefined, source: string): { name: string; icon?: IconName } {
   switch (by?.kind ?? source) {

@@ -129,7 +129,7 @@ export function Drawer({ title, sub, children, onClose }: { title: string; sub?:
 
 export const Json = ({ value, label }: { value: unknown; label: string }) => <pre tabIndex={0} role="group" aria-label={label}>{JSON.stringify(value, null, 1)}</pre>;
 
-const known = ['45015', '45047', '45009', '45011', '40001', '40164', '40007', '43004', '-1'];
+const known = ['45015', '45047', '45009', '45011', '40001', '40164', '40007', '43004', '45002', '45008', '40003', '48001', '-1'];
 /** What an errcode means and what to do, in words. */
 export const explain = (code: number | undefined) => (code !== undefined && known.includes(String(code)) ? t(`errcode.${code}` as Key) : '');
 
