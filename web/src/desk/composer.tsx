@@ -118,7 +118,9 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
         pendingKey.current = null;
         later.value = '';
       }
-      setDraft(c.account, c.openid, '');
+      // What was typed meanwhile stays.
+      const typed = draftOf(c.account, c.openid).value;
+      setDraft(c.account, c.openid, typed.startsWith(value) ? typed.slice(value.length) : typed);
       lastTyping.current = 0;
       void act.presence(c, 'viewing');
     } catch (e) {
