@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,7 +38,7 @@ type process struct {
 	slow   time.Duration // that a start may take besides
 	cmd    *exec.Cmd
 	gone   chan struct{} // closed when it has ended
-	errs   bytes.Buffer
+	errs   journal
 	memory int // KiB of memory that the system gives it, not a byte more; 0: as much as there is
 }
 

@@ -6,11 +6,14 @@ import (
 	"image"
 	"image/draw"
 	"image/png"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -92,7 +95,6 @@ func TestDeskHostileStrings(t *testing.T) {
 	}
 	o.wechat.UserSends(who, "完了")
 	s.heard("完了")
-	s.until(`document.querySelectorAll('.log .m:not(.out)').length >= ` + fmt.Sprint(len(all)))
 	look := func() {
 		t.Helper()
 		if got := eval[[]string](s.phone, `[...document.querySelectorAll('#app *')].flatMap((n) => [
@@ -104,10 +106,28 @@ func TestDeskHostileStrings(t *testing.T) {
 			t.Errorf("strange strings became more than text:\n%s", strings.Join(got, "\n"))
 		}
 	}
-	look()
-	// The words are there as they were written.
-	for _, text := range []string{all[0], all[1], all[40], all[80], all[150]} {
-		s.until(`[...document.querySelectorAll('.log .m:not(.out) .bub')].some((b) => b.textContent.includes(` + quote(text) + `)) || ` + fmt.Sprint(strings.Contains(text, "<a ")))
+	// All of the thread, from its end to its beginning, a screen at a time: the document
+	// has a part of it alone. The words are there as they were written, but for characters
+	// that nobody could see.
+	drawn := map[string]bool{}
+	for end := time.Now().Add(2 * patience); ; {
+		look()
+		for _, words := range eval[[]string](s.phone, `[...document.querySelectorAll('.log .m:not(.out) .bub')].map((b) => b.textContent)`) {
+			drawn[words] = true
+		}
+		if eval[bool](s.phone, `{ const l = document.querySelector('.scroll'); const top = l.scrollHeight - l.clientHeight + l.scrollTop < 2, more = document.querySelector('.log > .day'); if (top) more?.querySelector('.lnk')?.click(); l.scrollTop -= l.clientHeight / 2; top && !more?.querySelector('.lnk') && !more?.textContent.match(/Loading|…/) }`) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the thread has no beginning: %s", eval[string](s.phone, `{ const l = document.querySelector('.scroll'); [l.scrollHeight, l.clientHeight, l.scrollTop, document.querySelectorAll('.log .m').length, document.querySelector('.log > .day')?.outerHTML].join(' ') }`))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	missing := slices.DeleteFunc(slices.Clone(all), func(text string) bool {
+		return strings.Contains(text, "<a ") || strings.Map(printable, text) != text || slices.ContainsFunc(slices.Collect(maps.Keys(drawn)), func(words string) bool { return strings.Contains(words, text) })
+	})
+	if len(missing) > 0 {
+		t.Errorf("not drawn as they were written: %q", missing)
 	}
 	s.js(`[...document.querySelectorAll('.log summary, .log .st button')].forEach((b) => b.click())`)
 	// The same by the list and the search, and after all of it is loaded anew.

@@ -354,7 +354,7 @@ func (d *demo) signInLink(ctx context.Context) (string, error) {
 }
 
 // answer follows the feed and answers each text, until ctx ends. Once there is a
-// webhook, that answers instead.
+// webhook, that answers instead, and where a person answers, nobody else does.
 func (d *demo) answer(ctx context.Context) error {
 	for e, err := range d.behind.gateway.Events(ctx, gateway.EventOptions{Types: []string{"follower.message"}}) {
 		if err != nil {
@@ -368,6 +368,9 @@ func (d *demo) answer(ctx context.Context) error {
 			continue
 		}
 		if hooks, err := d.behind.gateway.Webhooks(ctx); err == nil && slices.ContainsFunc(hooks, func(w gateway.Webhook) bool { return w.Enabled && w.Answers }) {
+			continue
+		}
+		if c, err := d.behind.gateway.Conversation(ctx, e.Account, e.OpenID); err == nil && (c.Handler == gateway.ByAgent || c.Handler == gateway.ByKf) {
 			continue
 		}
 		if err := d.behind.entrust(ctx, kefu.Message{To: e.OpenID, Body: kefu.Text{Content: "收到：" + push.Push.Content}}); err != nil {

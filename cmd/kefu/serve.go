@@ -425,6 +425,12 @@ func (p *program) firstAccount(ctx context.Context, g *runningGateway, log *slog
 	if err != nil {
 		return err
 	}
+	if a.AESKey != "" {
+		if _, err := callback.NewCrypt(a.AppID, a.Token, a.AESKey); err != nil {
+			return usagef("KEFU_ACCOUNT can't get callbacks: %v", "KEFU_ACCOUNT 无法接收回调：%v", err).
+				then("export KEFU_ACCOUNT=APPID:SECRET:TOKEN:AESKEY with the token and the 43 characters that the account's console shows", "export KEFU_ACCOUNT=APPID:SECRET:TOKEN:AESKEY，token 与 43 位 EncodingAESKey 见公众平台后台")
+		}
+	}
 	stored, err := g.store.Account(ctx, a.AppID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):

@@ -86,24 +86,26 @@ func (d *Desk) SignIn(ctx context.Context, in gateway.SignIn, from string) (text
 		}
 		return d.begin(ctx, now, stored, "by link")
 	}
-	if !d.limits.may(in.Name, from) {
+	if !d.limits.try(in.Name, from) {
 		return "", a, problem(gateway.LoginLimited)
 	}
 	stored, err := d.Store.AgentNamed(ctx, in.Name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		d.limits.unmade(in.Name, from)
 		return "", a, err
 	}
 	right := verify(stored.Password, in.Password) && !stored.Disabled
 	if right && stored.Secret != "" {
 		if in.Code == "" {
+			d.limits.unmade(in.Name, from)
 			return "", a, problem(gateway.CodeRequired)
 		}
 		if right, err = d.code(ctx, now, stored, in.Code); err != nil {
+			d.limits.unmade(in.Name, from)
 			return "", a, err
 		}
 	}
 	if !right {
-		d.limits.failed(in.Name, from)
 		name := ""
 		if stored.ID != "" { // else it may be a password, typed into the wrong field
 			name = clip(in.Name)
@@ -275,28 +277,42 @@ func (d *Desk) Link(ctx context.Context, id, by string) (gateway.AgentLink, erro
 	return gateway.AgentLink{Link: text, ExpiresAt: gateway.At(ends)}, err
 }
 
-// SetPassword replaces the agent's own password and ends all sessions. Problem:
-// login-failed if old is wrong.
-func (d *Desk) SetPassword(ctx context.Context, id string, c gateway.PasswordChange) error {
+// SetPassword replaces the agent's own password, ends all sessions and begins the one
+// that it returns. Problems: login-failed if old is wrong, login-limited.
+func (d *Desk) SetPassword(ctx context.Context, id string, c gateway.PasswordChange) (session string, err error) {
+	if !d.limits.try(id, "") {
+		return "", problem(gateway.LoginLimited)
+	}
 	a, err := d.Store.Agent(ctx, id)
 	if err != nil {
-		return err
+		d.limits.unmade(id, "")
+		return "", err
 	}
 	if a.Password != "" && !verify(a.Password, c.Old) {
-		return problem(gateway.LoginFailed)
+		return "", problem(gateway.LoginFailed)
 	}
+	d.limits.succeeded(id, "")
+	now := time.Now()
 	a.Password = hashed(c.New)
-	err = d.Store.PutAgent(ctx, d.now(), a, false, gateway.AuditEntry{Who: id, What: "agent.password", Target: id})
+	err = d.Store.PutAgent(ctx, now, a, true, gateway.AuditEntry{Who: id, What: "agent.password", Target: id})
 	d.forget()
-	return err
+	if err != nil {
+		return "", err
+	}
+	session, _, err = d.begin(ctx, now, a, "by new password")
+	return session, err
 }
 
 // OfferTOTP makes the secret of a second factor; it is asked for once [Desk.SetTOTP]
-// has seen a code of it. Nothing is kept before: the page sends the secret back.
+// has seen a code of it. Nothing is kept before. Problem: conflict if there is a second
+// factor; it is turned off first, by a code of it.
 func (d *Desk) OfferTOTP(ctx context.Context, id string) (gateway.TOTPOffer, error) {
 	a, err := d.Store.Agent(ctx, id)
 	if err != nil {
 		return gateway.TOTPOffer{}, err
+	}
+	if a.Secret != "" {
+		return gateway.TOTPOffer{}, problem(gateway.Conflict) // a session alone does not replace it
 	}
 	var b [20]byte
 	rand.Read(b[:])
@@ -310,25 +326,30 @@ func (d *Desk) OfferTOTP(ctx context.Context, id string) (gateway.TOTPOffer, err
 // off, by a code of the present one. Problem: login-failed.
 func (d *Desk) SetTOTP(ctx context.Context, id, code string, on bool) error {
 	now := time.Now()
-	if !d.limits.may(id, "") {
+	if !d.limits.try(id, "") {
 		return problem(gateway.LoginLimited)
 	}
 	a, err := d.Store.Agent(ctx, id)
 	if err != nil {
+		d.limits.unmade(id, "")
 		return err
 	}
 	what := "totp.off"
 	if on {
 		what = "totp.on"
+		if a.Secret != "" {
+			d.limits.unmade(id, "")
+			return problem(gateway.Conflict)
+		}
 		if a.Secret = d.limits.offered(id); a.Secret == "" {
 			return problem(gateway.LoginFailed)
 		}
 	}
 	step, ok := stepOf(a.Secret, code, now)
 	if !ok || !on && step <= a.TOTPUsed {
-		d.limits.failed(id, "")
 		return problem(gateway.LoginFailed)
 	}
+	d.limits.succeeded(id, "")
 	a.TOTPUsed = step
 	if !on {
 		a.Secret = ""

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +114,56 @@ func TestGuessesAreLimited(t *testing.T) {
 	})
 }
 
+// Many guesses at once are no more than many in turn.
+func TestGuessesAtOnceAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := team(t)
+		defer d.Store.Close()
+		var checked atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 * mostFailures {
+			wg.Go(func() {
+				_, _, err := d.SignIn(t.Context(), gateway.SignIn{Name: "man", Password: "wrong"}, "192.0.2.1")
+				var p *gateway.Problem
+				if errors.As(err, &p) && p.Code == gateway.LoginFailed {
+					checked.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := checked.Load(); n != mostFailures {
+			t.Errorf("%d guesses were checked, want %d", n, mostFailures)
+		}
+	})
+}
+
+// A new password ends every session but the one that it begins.
+func TestNewPasswordEndsSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, a := team(t)
+		defer d.Store.Close()
+		old, _, err := d.SignIn(t.Context(), gateway.SignIn{Name: "man", Password: "correct horse"}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.SetPassword(t.Context(), a.ID, gateway.PasswordChange{Old: "wrong", New: "battery staple"})
+		wants(t, "a wrong old one", err, gateway.LoginFailed)
+		fresh, err := d.SetPassword(t.Context(), a.ID, gateway.PasswordChange{Old: "correct horse", New: "battery staple"})
+		wants(t, "the right one", err, "")
+		if _, err := d.Agent(t.Context(), old); err == nil {
+			t.Error("a session outlives the password it was begun with")
+		}
+		if _, err := d.Agent(t.Context(), fresh); err != nil {
+			t.Errorf("the session of the new password: %v", err)
+		}
+		for range mostFailures {
+			_, err = d.SetPassword(t.Context(), a.ID, gateway.PasswordChange{Old: "guess", New: "battery staple"})
+		}
+		_, err = d.SetPassword(t.Context(), a.ID, gateway.PasswordChange{Old: "battery staple", New: "correct horse"})
+		wants(t, "after many guesses", err, gateway.LoginLimited)
+	})
+}
+
 // RFC 6238, appendix B, in its last six digits.
 func TestTOTPVectors(t *testing.T) {
 	const secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" // 12345678901234567890
@@ -133,6 +185,8 @@ func TestSecondFactor(t *testing.T) {
 		present := func() string { return totp(kefu.Secret(o.Secret), time.Now().Unix()/30) }
 		wants(t, "a wrong code", d.SetTOTP(t.Context(), a.ID, "000000", true), gateway.LoginFailed)
 		wants(t, "on", d.SetTOTP(t.Context(), a.ID, present(), true), "")
+		_, err = d.OfferTOTP(t.Context(), a.ID)
+		wants(t, "another one, by a session alone", err, gateway.Conflict)
 		in := gateway.SignIn{Name: "man", Password: "correct horse"}
 		_, _, err = d.SignIn(t.Context(), in, "")
 		wants(t, "without a code", err, gateway.CodeRequired)

@@ -43,7 +43,9 @@ func keys(name, from string) map[string]int {
 	return of
 }
 
-func (l *limits) may(name, from string) bool {
+// try reports whether one more try may be made, and counts it as failed before anything
+// is checked: of many at once no more get through than of many in turn.
+func (l *limits) try(name, from string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for k, most := range keys(name, from) {
@@ -51,12 +53,6 @@ func (l *limits) may(name, from string) bool {
 			return false
 		}
 	}
-	return true
-}
-
-func (l *limits) failed(name, from string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.failures == nil || len(l.failures) >= mostTracked {
 		l.failures = map[string]tally{} // a flood of names: its addresses are counted anew, too
 	}
@@ -67,9 +63,23 @@ func (l *limits) failed(name, from string) {
 		}
 		l.failures[k] = tally{t.n + 1, time.Now()}
 	}
+	return true
 }
 
+// unmade takes a try back that was neither right nor wrong.
+func (l *limits) unmade(name, from string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range keys(name, from) {
+		if t := l.failures[k]; t.n > 0 {
+			l.failures[k] = tally{t.n - 1, t.last}
+		}
+	}
+}
+
+// succeeded takes a try back that was right, and with it what the name had failed before.
 func (l *limits) succeeded(name, from string) {
+	l.unmade(name, from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.failures, "name "+name)

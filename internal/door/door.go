@@ -24,6 +24,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -177,9 +178,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.answer(w, r, path, no)
 }
 
-// read returns a body, counted in d.held until release is called.
-func (d *Door) read(w http.ResponseWriter, r *http.Request) (body []byte, release func(), no *words) {
-	size := int64(maxBody)
+// read returns a body of at most so many bytes, counted in d.held until release is called.
+func (d *Door) read(w http.ResponseWriter, r *http.Request, most int64) (body []byte, release func(), no *words) {
+	size := most
 	if r.ContentLength >= 0 {
 		size = min(size, r.ContentLength)
 	}
@@ -187,9 +188,9 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request) (body []byte, releas
 	if d.held.Add(size) > maxHeld {
 		return nil, release, refuse(busy, "")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err != nil {
-		return nil, release, refuse(notJSON, "the body broke off or has more than 1 MiB")
+		return nil, release, refuse(notJSON, fmt.Sprintf("the body broke off or has more than %d KiB", most>>10))
 	}
 	return body, release, nil
 }

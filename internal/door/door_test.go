@@ -560,6 +560,7 @@ func TestPaths(t *testing.T) {
 			{allKey, "GET", "/cgi-bin/customservice/getkflist", 0},
 			{allKey, "GET", "/cgi-bin/get_api_domain_ip", 0},
 			{allKey, "POST", "/cgi-bin/clear_quota/v2", 48001},
+			{allKey, "GET", "/cgi-bin/../_sim/state", 48001}, // a simulator's own affairs
 			{allKey, "GET", "/sns/userinfo", 48001},
 			{allKey, "POST", "/cgi-bin/media/../stable_token", 40002}, // the door's own
 		} {

@@ -16,7 +16,7 @@ import (
 
 // send entrusts a message to the outbox and answers with what became of it.
 func (d *Door) send(w http.ResponseWriter, r *http.Request, who caller) {
-	body, release, no := d.read(w, r)
+	body, release, no := d.read(w, r, maxBody)
 	defer release()
 	if no == nil {
 		no = check(body, who.account)
@@ -140,7 +140,7 @@ func (d *Door) submission(ctx context.Context, who caller, settings gateway.Door
 
 // typing shows a follower "typing…", or ends it.
 func (d *Door) typing(w http.ResponseWriter, r *http.Request, who caller) {
-	body, release, no := d.read(w, r)
+	body, release, no := d.read(w, r, maxBody)
 	defer release()
 	var in struct {
 		ToUser  string `json:"touser"`

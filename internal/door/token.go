@@ -43,7 +43,7 @@ func (d *Door) giveStableToken(w http.ResponseWriter, r *http.Request, path stri
 		d.answer(w, r, path, refuse(postWanted, ""))
 		return
 	}
-	body, release, no := d.read(w, r)
+	body, release, no := d.read(w, r, 4<<10) // of strangers
 	defer release()
 	var in credentials // force_refresh is the real token's, which is not for the asker to end
 	if no == nil && json.Unmarshal(body, &in) != nil {

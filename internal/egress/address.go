@@ -15,7 +15,7 @@ const (
 // 2025-10-09; the metadata addresses from the clouds' manuals.
 var (
 	// Not to be reached even in development: here clouds hand out credentials.
-	metadata = prefixes("169.254.0.0/16", "100.100.100.200/32", "fd00:ec2::254/128", "fd20:ce::254/128")
+	metadata = prefixes("169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "fd00:ec2::254/128", "fd20:ce::254/128")
 
 	privateNets = prefixes(
 		"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // RFC 1918

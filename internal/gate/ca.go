@@ -98,7 +98,7 @@ func Make(file string, now time.Time) (*CA, error) {
 	_, v6, _ := net.ParseCIDR("::/0")
 	der, err := sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "Kefu local CA for " + Host}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(Life),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		PermittedDNSDomainsCritical: true, PermittedDNSDomains: []string{Host}, ExcludedIPRanges: []*net.IPNet{v4, v6},
 	}, nil, key, key)
 	if err != nil {

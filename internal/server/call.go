@@ -26,6 +26,7 @@ import (
 // What a request may cost.
 const (
 	maxBody   = 1 << 20  // of a body
+	maxSignIn = 4 << 10  // of the body of a sign-in
 	maxBatch  = 8 << 20  // of a batch
 	maxHeld   = 64 << 20 // of all bodies that are in memory at once
 	maxDepth  = 64       // of objects and arrays in each other

@@ -20,7 +20,7 @@ type Desk interface {
 	// unauthorized.
 	Agent(ctx context.Context, text string) (gateway.Agent, error)
 	SignOut(ctx context.Context, text string) error
-	SetPassword(ctx context.Context, agent string, c gateway.PasswordChange) error
+	SetPassword(ctx context.Context, agent string, c gateway.PasswordChange) (session string, err error)
 	OfferTOTP(ctx context.Context, agent string) (gateway.TOTPOffer, error)
 	SetTOTP(ctx context.Context, agent, code string, on bool) error
 	SetSettings(ctx context.Context, agent string, settings json.RawMessage) error
@@ -108,7 +108,11 @@ func (s *Server) postSession(c *call) (int, any, error) {
 		return 0, nil, refuse(gateway.NotFound)
 	}
 	var in gateway.SignIn
-	if err := c.body(&in); err != nil {
+	b, err := c.read(maxSignIn) // of strangers
+	if err == nil {
+		err = invalid(gateway.InvalidRequest, decode(b, "", &in)...)
+	}
+	if err != nil {
 		return 0, nil, err
 	}
 	from, _, _ := net.SplitHostPort(c.RemoteAddr)
@@ -192,7 +196,10 @@ func (s *Server) putPassword(c *call) (int, any, error) {
 		err = invalid(gateway.InvalidRequest, checkPassword("new", r.New)...)
 	}
 	if err == nil {
-		err = s.Desk.SetPassword(c.Context(), a.ID, r)
+		var session string
+		if session, err = s.Desk.SetPassword(c.Context(), a.ID, r); err == nil {
+			c.setCookie(session, 0)
+		}
 	}
 	return http.StatusNoContent, nil, err
 }
