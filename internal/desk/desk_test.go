@@ -158,6 +158,7 @@ func TestNewPasswordEndsSessions(t *testing.T) {
 		}
 		for range mostFailures {
 			_, err = d.SetPassword(t.Context(), a.ID, gateway.PasswordChange{Old: "guess", New: "battery staple"})
+			wants(t, "a guess", err, gateway.LoginFailed)
 		}
 		_, err = d.SetPassword(t.Context(), a.ID, gateway.PasswordChange{Old: "battery staple", New: "correct horse"})
 		wants(t, "after many guesses", err, gateway.LoginLimited)
