@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func TestBotBesideTheDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, says := io.Pipe()
-	var errs bytes.Buffer
+	var errs journal
 	p := &program{stdin: strings.NewReader(""), stdout: says, stderr: &errs, env: map[string]string{"KEFU_URL": d.gate.url, "KEFU_API_KEY": d.key.Reveal()}}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -110,4 +111,22 @@ func TestBotUsage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A journal takes what several goroutines write, as a terminal does.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
 }
