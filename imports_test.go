@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"kefu/internal/tokens":   {"kefu", "kefu/gateway", "kefu/internal/store"},
 	"kefu/internal/store":    {"kefu", "kefu/gateway", "kefu/internal/failpoint", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/stdlib"},
 	"kefu/internal/pgtest":   {},
+	"kefu/internal/journal":  {},
 	"kefu/internal/dispatch": {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/failpoint", "kefu/internal/ledger", "kefu/internal/store", "golang.org/x/time/rate"},
 	"kefu/internal/server":   {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/longtext"},
 	"kefu/internal/webhook":  {"kefu", "kefu/gateway", "kefu/internal/store"},

@@ -22,6 +22,7 @@ import (
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/failpoint"
+	"github.com/kefu-go/kefu/internal/journal"
 	"github.com/kefu-go/kefu/kefutest"
 )
 
@@ -38,7 +39,7 @@ type process struct {
 	slow   time.Duration // that a start may take besides
 	cmd    *exec.Cmd
 	gone   chan struct{} // closed when it has ended
-	errs   journal
+	errs   journal.Journal
 	memory int // KiB of memory that the system gives it, not a byte more; 0: as much as there is
 }
 

@@ -421,7 +421,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	if names := files("secret in a URL"); len(names) > 0 {
 		t.Errorf("the database's files show %q", names)
 	}
-	t.Logf("%d secrets, %d bytes of log", len(v.secrets), p.errs.Len())
+	t.Logf("%d secrets, %d bytes of log", len(v.secrets), len(p.errs.Bytes()))
 
 	// A secret that somebody writes to a follower is in all of these: the search finds it.
 	planted := v.add("planted", "canary that is planted, not sealed")

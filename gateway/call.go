@@ -56,14 +56,16 @@ const (
 )
 
 // A RawCall is one call of WeChat's API that the gateway has no call of its own for. It
-// goes with the account's access token, and is not kept or repeated.
+// goes with the account's access token, and is not kept or repeated. Its errors are those of
+// the call itself: forbidden path or member (invalid-request, nothing was called),
+// no-token, unreachable; whatever WeChat answered is a [RawAnswer].
 type RawCall struct {
 	Target string            `json:"target,omitempty"` // [ToWeChat] (default) or [ToSimulator]
 	Method string            `json:"method,omitempty"` // GET or POST (default)
-	Path   string            `json:"path"`             // such as /cgi-bin/menu/get
-	Query  map[string]string `json:"query,omitempty"`  // without the token
-	Body   json.RawMessage   `json:"body,omitempty"`
-	Asset  string            `json:"asset,omitempty"` // id of a file that goes as the form's part "media", in place of a body
+	Path   string            `json:"path"`             // such as /cgi-bin/menu/get; of /cgi-bin/, /customservice/ or /card/
+	Query  map[string]string `json:"query,omitempty"`  // without the token; up to 20 members of 1,024 bytes
+	Body   json.RawMessage   `json:"body,omitempty"`   // up to 1 MiB with all else
+	Asset  string            `json:"asset,omitempty"`  // id of a file that goes as the form's part "media", in place of a body
 }
 
 // A RawAnswer is what WeChat answered.
@@ -76,7 +78,7 @@ type RawAnswer struct {
 	ErrCode     int             `json:"errcode"`
 	Meaning     string          `json:"meaning,omitempty"` // of the errcode, in the caller's language
 	Advice      string          `json:"advice,omitempty"`  // what to do next
-	TookMS      int64           `json:"took_ms"`
+	TookMS      int64           `json:"took_ms"`           // milliseconds; up to 20,000
 }
 
 // An AccountCheck is what WeChat says to an account's appid and secret.

@@ -8,7 +8,10 @@ import (
 )
 
 // A Button is a part of the menu at the foot of the chat: one that does something
-// when it is tapped, or one that opens Sub. Its JSON is WeChat's.
+// when it is tapped, or one that opens Sub. Its JSON is WeChat's, and so are its limits:
+// 3 buttons, 5 under each; a Name of 16 bytes, of 60 under another; a Key of 128 bytes, a
+// URL of 1,024. Source:
+// https://developers.weixin.qq.com/doc/offiaccount/Custom_Menus/Creating_Custom-Defined_Menu.html
 type Button struct {
 	Name string `json:"name"`
 	// Type is "click", "view", "scancode_push", "scancode_waitmsg", "miniprogram" or
@@ -30,7 +33,7 @@ func ButtonTypes() []string {
 		"pic_weixin", "location_select", "media_id", "view_limited", "article_id", "article_view_limited"}
 }
 
-// What a menu may have: WeChat's page on creating one.
+// What a menu may have; lengths in bytes. See [Button].
 const (
 	mostButtons     = 3
 	mostSubButtons  = 5

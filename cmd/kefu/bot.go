@@ -81,8 +81,8 @@ func (o *botOptions) check(p *program, b *bot.Bot) error {
 		return usagef("--think is %v; it is from 1s to 29s", "--think 是 %v；应为 1s 至 29s", b.Think)
 	case b.HandTo != gateway.ByAgent && b.HandTo != gateway.ByKf:
 		return usagef("--hand-to is %q; it is agent or kf", "--hand-to 是 %q；应为 agent 或 kf", string(b.HandTo))
-	case b.Low < -1 || b.Low > 100:
-		return usagef("--low is %d; it is from -1 to 100", "--low 是 %d；应为 -1 至 100", b.Low)
+	case b.Low == 0 || b.Low < -1 || b.Low > 100:
+		return usagef("--low is %d; it is from 1 to 100, or -1", "--low 是 %d；应为 1 至 100，或 -1", b.Low)
 	case o.url != "" && !isAddress(o.url):
 		return usagef("--url %q is not an address", "--url %q 不是地址", hostOf(o.url))
 	}

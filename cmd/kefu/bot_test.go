@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/journal"
 )
 
 // A bot beside the demo, whose clock jumps: it finds the gateway by itself, the follower is
@@ -36,7 +36,7 @@ func TestBotBesideTheDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, says := io.Pipe()
-	var errs journal
+	var errs journal.Journal
 	p := &program{stdin: strings.NewReader(""), stdout: says, stderr: &errs, env: map[string]string{"KEFU_URL": d.gate.url, "KEFU_API_KEY": d.key.Reveal()}}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -87,7 +87,8 @@ func TestBotUsage(t *testing.T) {
 		{"no model", "--openai-base " + base, nil, exitUsage, "no model"},
 		{"too long", "--openai-base " + base + " --model m --think 30s", nil, exitUsage, "1s to 29s"},
 		{"to nobody", "--openai-base " + base + " --model m --hand-to me", nil, exitUsage, "agent or kf"},
-		{"low", "--openai-base " + base + " --model m --low -2", nil, exitUsage, "from -1 to 100"},
+		{"low", "--openai-base " + base + " --model m --low -2", nil, exitUsage, "from 1 to 100, or -1"},
+		{"no low", "--openai-base " + base + " --model m --low 0", nil, exitUsage, "from 1 to 100, or -1"},
 		{"no prompt", "--openai-base " + base + " --model m --prompt-file none", nil, exitFailed, "can't be read"},
 		{"a large prompt", "--openai-base " + base + " --model m --prompt-file " + large, nil, exitFailed, "larger than 65536"},
 		{"no key file", "--openai-base " + base + " --model m", map[string]string{"KEFU_OPENAI_KEY_FILE": "none"}, exitFailed, "can't be read"},
@@ -111,22 +112,4 @@ func TestBotUsage(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A journal takes what several goroutines write, as a terminal does.
-type journal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.String()
 }

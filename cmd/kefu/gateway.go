@@ -128,6 +128,9 @@ func (c *caller) explained(err error) error {
 		lines = append(lines, e.Location+": "+e.Message)
 	}
 	lines = append(lines, problem.Advice)
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, ".。")
+	}
 	f.cause = errors.New(inert(strings.Join(nonEmpty(lines), "; ")))
 	switch problem.Code {
 	case gateway.Unauthorized:
@@ -156,7 +159,13 @@ func nonEmpty(all []string) (some []string) {
 }
 
 // stamp is a moment as people read it: in UTC, to the second.
-func stamp(t gateway.Time) string { return t.UTC().Format(time.RFC3339) }
+// stamp is a time as lists show it; nothing for none.
+func stamp(t gateway.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
 
 // A moment is a flag of the form RFC 3339, or a duration from now: 90s, -2h.
 type moment struct{ time.Time }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kefu-go/kefu/gateway"
 )
@@ -75,9 +76,9 @@ func TestInert(t *testing.T) {
 
 // A line of the feed is one line, whatever a follower has written.
 func TestFeedLine(t *testing.T) {
-	e := gateway.FeedEntry{Type: "follower.message", Account: "wx1", OpenID: "o1\x1b[2J"}
+	e := gateway.FeedEntry{Type: "follower.message", Account: "wx1", OpenID: "o1\x1b[2J", At: gateway.At(time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC))}
 	e.Data = []byte(`{"msgtype":"text","push":{"MsgType":"text","Content":"hi\u001b]0;title\u0007\nsecond\u202e"}}`)
-	want := `0001-01-01T00:00:00Z follower.message wx1 o1\x1b[2J hi\x1b]0;title\a\nsecond\u202e`
+	want := `2026-01-02T15:04:05Z follower.message wx1 o1\x1b[2J hi\x1b]0;title\a\nsecond\u202e`
 	if got := feedLine(e); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

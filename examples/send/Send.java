@@ -27,6 +27,10 @@ public class Send {
     }
 
     public static void main(String[] args) throws Exception {
+        if (args.length != 3 || System.getenv("KEFU_API_KEY") == null) {
+            System.err.println("KEFU_API_KEY=kf_… java Send.java OPENID TEXT KEY");
+            System.exit(2);
+        }
         String base = System.getenv().getOrDefault("KEFU_URL", "http://127.0.0.1:7600");
         String message = "{\"touser\":" + json(args[0]) + ",\"msgtype\":\"text\",\"text\":{\"content\":" + json(args[1]) + "}}";
         HttpRequest request = HttpRequest.newBuilder(URI.create(base + "/v1/messages?wait=10s"))

@@ -3,6 +3,10 @@
 //
 //	KEFU_URL=http://127.0.0.1:7600 KEFU_API_KEY=kf_… node send.mjs oUser1 "您的订单已发货" order-7
 const [openid, text, key] = process.argv.slice(2)
+if (!key || !process.env.KEFU_API_KEY) {
+  console.error('KEFU_API_KEY=kf_… node send.mjs OPENID TEXT KEY')
+  process.exit(2)
+}
 const answer = await fetch((process.env.KEFU_URL ?? 'http://127.0.0.1:7600') + '/v1/messages?wait=10s', {
   method: 'POST',
   headers: {

@@ -7,6 +7,8 @@ The key makes repeats safe: run it twice with the same one, and the follower get
 """
 import json, os, sys, urllib.error, urllib.request
 
+if len(sys.argv) != 4 or "KEFU_API_KEY" not in os.environ:
+    sys.exit(__doc__)
 openid, text, key = sys.argv[1:]
 request = urllib.request.Request(
     os.environ.get("KEFU_URL", "http://127.0.0.1:7600") + "/v1/messages?wait=10s",

@@ -22,6 +22,7 @@ import (
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/dispatch"
 	"github.com/kefu-go/kefu/internal/door"
+	"github.com/kefu-go/kefu/internal/journal"
 	"github.com/kefu-go/kefu/internal/store"
 	"github.com/kefu-go/kefu/internal/tokens"
 	"github.com/kefu-go/kefu/kefutest"
@@ -44,19 +45,8 @@ type rig struct {
 	store  *store.Store
 	d      *dispatch.Dispatcher
 	door   *door.Door
-	logged *locked
+	logged *journal.Journal
 	ids    map[string]string // of keys, by text
-}
-
-type locked struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
 }
 
 type shelf struct{ *store.Store }
@@ -64,7 +54,7 @@ type shelf struct{ *store.Store }
 func (shelf) Missing(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
 func newRig(t *testing.T, change func(*gateway.Account)) *rig {
-	r := &rig{t: t, logged: new(locked), ids: map[string]string{}}
+	r := &rig{t: t, logged: new(journal.Journal), ids: map[string]string{}}
 	a := kefutest.DefaultAccount
 	a.CallbackHandler = &callback.Handler{
 		AppID: a.AppID, Token: a.Token, AESKey: a.AESKey, Log: slog.New(slog.DiscardHandler),
@@ -125,7 +115,7 @@ func (r *rig) close() {
 	}
 	r.wechat.Close()
 	for _, secret := range []string{doorKey, allKey, sendKey, kefutest.DefaultAccount.Secret.Reveal(), "access_token=", "gt_"} {
-		if strings.Contains(r.logged.b.String(), secret) {
+		if strings.Contains(r.logged.String(), secret) {
 			r.t.Errorf("the log has a secret: %s…", secret[:3])
 		}
 	}

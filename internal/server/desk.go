@@ -38,8 +38,8 @@ func deskRoutes() []route {
 		{"GET", "/v1/session", people, (*Server).getSession, doc{says: "Show who is signed in", out: out{200: gateway.Session{}}}},
 		{"DELETE", "/v1/session", public, (*Server).deleteSession, doc{says: "Sign out", out: out{204: nil}}},
 		{"PUT", "/v1/session/password", people, (*Server).putPassword, doc{says: "Change one's password", in: gateway.PasswordChange{}, out: out{204: nil}, codes: write + "not-found login-failed login-limited"}},
-		{"POST", "/v1/session/totp", people, (*Server).postTOTP, doc{says: "Offer a second factor", out: out{200: gateway.TOTPOffer{}}, codes: "not-found"}},
-		{"PUT", "/v1/session/totp", people, (*Server).putTOTP, doc{says: "Turn the second factor on by its first code", in: gateway.TOTPCode{}, out: out{204: nil}, codes: write + "not-found login-failed login-limited"}},
+		{"POST", "/v1/session/totp", people, (*Server).postTOTP, doc{says: "Offer a second factor", out: out{200: gateway.TOTPOffer{}}, codes: "not-found conflict"}},
+		{"PUT", "/v1/session/totp", people, (*Server).putTOTP, doc{says: "Turn the second factor on by its first code", in: gateway.TOTPCode{}, out: out{204: nil}, codes: write + "not-found login-failed login-limited conflict"}},
 		{"DELETE", "/v1/session/totp", people, (*Server).deleteTOTP, doc{says: "Turn the second factor off", in: gateway.TOTPCode{}, out: out{204: nil}, codes: write + "not-found login-failed login-limited"}},
 		{"PUT", "/v1/session/settings", people, (*Server).putSettings, doc{says: "Keep the page's settings", in: map[string]any{}, out: out{204: nil}, codes: write + "not-found"}},
 

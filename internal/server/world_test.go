@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/journal"
 )
 
 // The accounts and keys of every world.
@@ -50,7 +50,7 @@ var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 type world struct {
 	t testing.TB
 	*Server
-	logged bytes.Buffer
+	logged journal.Journal
 
 	mu       sync.Mutex // guards all below
 	accounts map[string]gateway.Account
@@ -100,20 +100,9 @@ func newWorld(t testing.TB) *world {
 	}
 	w.Server = &Server{
 		Engine: w, Store: (*shelf)(w), Tokens: (*purse)(w), Webhooks: w, Assets: &depot{files: map[string]map[string]string{shop: {gateway.AssetID(sha256.Sum256([]byte(shopFile))): shopFile}}}, Now: func() time.Time { return start },
-		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: &w.logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log: slog.New(slog.NewTextHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return w
-}
-
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(b)
 }
 
 func fault(code string) error { return &gateway.Problem{Code: code} }

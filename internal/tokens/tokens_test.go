@@ -1,7 +1,6 @@
 package tokens
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/journal"
 	"github.com/kefu-go/kefu/internal/store"
 	"github.com/kefu-go/kefu/kefutest"
 )
@@ -34,7 +34,7 @@ type rig struct {
 	path   string
 	shelf  *shelf
 	given  gateway.Account
-	logged *bytes.Buffer
+	logged *journal.Journal
 
 	mu      sync.Mutex // guards all below
 	fetches []time.Time
@@ -78,7 +78,7 @@ func (s *shelf) RecordToken(ctx context.Context, now time.Time, events ...gatewa
 }
 
 func newRig(t *testing.T, wechat *kefutest.WeChat) *rig {
-	r := &rig{t: t, wechat: wechat, path: filepath.Join(t.TempDir(), "kefu.db"), shelf: &shelf{}, logged: new(bytes.Buffer)}
+	r := &rig{t: t, wechat: wechat, path: filepath.Join(t.TempDir(), "kefu.db"), shelf: &shelf{}, logged: new(journal.Journal)}
 	if r.way = wechat.Transport(); wechat.URL != kefu.DefaultBaseURL { // it listens: real HTTP
 		way := &http.Transport{MaxIdleConnsPerHost: 64}
 		t.Cleanup(way.CloseIdleConnections)
@@ -123,20 +123,9 @@ func (r *rig) fetched() int {
 
 // center is that of another process.
 func (r *rig) center() *Center {
-	c := &Center{Store: r.shelf, BaseURL: r.wechat.URL, HTTP: &http.Client{Transport: r}, Now: r.wechat.Now, Log: slog.New(slog.NewTextHandler(&locked{b: r.logged}, nil))}
+	c := &Center{Store: r.shelf, BaseURL: r.wechat.URL, HTTP: &http.Client{Transport: r}, Now: r.wechat.Now, Log: slog.New(slog.NewTextHandler(r.logged, nil))}
 	c.Source(r.given)
 	return c
-}
-
-type locked struct {
-	mu sync.Mutex
-	b  *bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
 }
 
 func (r *rig) token(c *Center) kefu.Token {
