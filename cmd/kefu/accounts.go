@@ -91,11 +91,7 @@ func (p *program) accountListCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List accounts, without their secrets · 列出公众号（不含密钥）",
 		Example: "  kefu account list --json", Args: arguments(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, _ []string) error {
 			all, err := c.Accounts(cmd.Context())
 			if err != nil {
 				return c.explained(err)
@@ -106,7 +102,7 @@ func (p *program) accountListCommand(e *entrance) *cobra.Command {
 					row(a.AppID, a.Profile, a.Mode, standingOf(a), a.Callbacks, inert(a.Name))
 				}
 			})
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -119,11 +115,7 @@ func (p *program) accountCheckCommand(e *entrance) *cobra.Command {
 		Long: "Ask WeChat whether appid and secret are right. An account that was paused because WeChat refused it is resumed if they are.\n" +
 			"向微信核对 appid 与密钥。因微信拒绝而暂停的公众号，核对通过后自动恢复。",
 		Example: "  kefu account check", Args: oneOrNone("APPID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			appid, err := c.theAccount(cmd.Context(), strings.Join(args, ""))
 			if err != nil {
 				return err
@@ -147,7 +139,7 @@ func (p *program) accountCheckCommand(e *entrance) *cobra.Command {
 				return c.explained(check.Problem)
 			}
 			return failf("the gateway does not say why", "网关没有说明原因")
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -76,11 +76,7 @@ func (p *program) agentListCommand(e *entrance) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List agents · 列出客服", Example: "  kefu agent list --json", Args: arguments(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, _ []string) error {
 			all, err := c.Agents(cmd.Context())
 			if err != nil {
 				return c.explained(err)
@@ -91,7 +87,7 @@ func (p *program) agentListCommand(e *entrance) *cobra.Command {
 					row(a.ID, inert(a.Name), a.Role, cmp.Or(strings.Join(a.Accounts, ","), "all"), a.TOTP, inert(a.Display))
 				}
 			})
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -100,29 +96,21 @@ func (p *program) agentListCommand(e *entrance) *cobra.Command {
 func (p *program) agentLinkCommand(e *entrance) *cobra.Command {
 	return &cobra.Command{
 		Use: "link ID", Short: "Make a link that signs an agent in once · 生成一次性登录链接", Example: "  kefu agent link agent_…", Args: arguments("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			return p.printLink(cmd, c, args[0])
-		},
+		}),
 	}
 }
 
 func (p *program) agentRemoveCommand(e *entrance) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove ID", Short: "Forget an agent; their conversations are nobody's · 删除客服，其会话回到待认领", Example: "  kefu agent remove agent_…", Args: arguments("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			if err := c.DeleteAgent(cmd.Context(), args[0]); err != nil {
 				return c.explained(err)
 			}
 			p.say("%s is gone", "%s 已删除", args[0])
 			return nil
-		},
+		}),
 	}
 }

@@ -27,11 +27,7 @@ func (p *program) conversationsListCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List conversations, the latest first · 列出会话，最近的在前",
 		Example: "  kefu conversations list --json", Args: arguments(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, _ []string) error {
 			page, err := c.Conversations(cmd.Context(), accounts, g.cursor, g.limit)
 			if err != nil {
 				return c.explained(err)
@@ -46,7 +42,7 @@ func (p *program) conversationsListCommand(e *entrance) *cobra.Command {
 					row(inert(v.OpenID), v.Account, stamp(v.LastAt), w)
 				}
 			})
-		},
+		}),
 	}
 	g.flags(cmd.Flags())
 	cmd.Flags().StringArrayVar(&accounts, "account", nil, "appid; may be repeated")
@@ -59,11 +55,7 @@ func (p *program) conversationsShowCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show OPENID", Short: "Show what was said, newest first · 查看往来，最新的在前",
 		Example: "  kefu conversations show oUser1", Args: arguments("OPENID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			appid, err := c.theAccount(cmd.Context(), account)
 			if err != nil {
 				return err
@@ -82,7 +74,7 @@ func (p *program) conversationsShowCommand(e *entrance) *cobra.Command {
 					row(stamp(v.At), "follower", "-", v.Type, inert(said(v.Data)))
 				}
 			})
-		},
+		}),
 	}
 	g.flags(cmd.Flags())
 	cmd.Flags().StringVar(&account, "account", "", "appid (default: the only account)")
@@ -138,11 +130,7 @@ func (p *program) conversationsExportCommand(e *entrance) *cobra.Command {
 		Long: "Print all that is kept of a follower, oldest first, a line of JSON each: what is known of the windows, our messages with their attempts, what the follower did. Needs an admin key.\n" +
 			"导出与某个粉丝有关的全部数据，最早的在前，每行一个 JSON：窗口台账、我方消息与每次投递、粉丝的操作。需要 admin 钥匙。",
 		Example: "  kefu conversations export oUser1", Args: arguments("OPENID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			appid, err := c.theAccount(cmd.Context(), account)
 			if err != nil {
 				return err
@@ -151,7 +139,7 @@ func (p *program) conversationsExportCommand(e *entrance) *cobra.Command {
 				return c.explained(err)
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&account, "account", "", "appid, also of an account that is gone (default: the only account)")
 	return cmd

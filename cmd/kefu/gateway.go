@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/kefu-go/kefu"
@@ -62,6 +63,17 @@ func (e *entrance) open(ctx context.Context, p *program) (*caller, error) {
 			then("start one here with kefu serve or kefu demo, or: export KEFU_API_KEY=kf_…", "在这里启动 kefu serve 或 kefu demo，或 export KEFU_API_KEY=kf_…")
 	}
 	return c, nil
+}
+
+// opened is a command's run once the gateway is open.
+func (e *entrance) opened(p *program, run func(*cobra.Command, *caller, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := e.open(cmd.Context(), p)
+		if err != nil {
+			return err
+		}
+		return run(cmd, c, args)
+	}
 }
 
 // keyFiles are where a gateway on this machine may have left its key, the likeliest

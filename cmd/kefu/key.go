@@ -62,11 +62,7 @@ func (p *program) keyListCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List keys, without their text · 列出钥匙（不含内容）",
 		Example: "  kefu key list --json", Args: arguments(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, _ []string) error {
 			all, err := c.Keys(cmd.Context())
 			if err != nil {
 				return c.explained(err)
@@ -77,7 +73,7 @@ func (p *program) keyListCommand(e *entrance) *cobra.Command {
 					row(k.ID, k.Role, cmp.Or(strings.Join(k.Accounts, ","), "all"), stamp(k.CreatedAt), inert(k.Name))
 				}
 			})
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -86,16 +82,12 @@ func (p *program) keyListCommand(e *entrance) *cobra.Command {
 func (p *program) keyRevokeCommand(e *entrance) *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke ID", Short: "End a key · 吊销钥匙", Example: "  kefu key revoke key_0123456789abcdef", Args: arguments("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			if err := c.RevokeKey(cmd.Context(), args[0]); err != nil {
 				return c.explained(err)
 			}
 			p.say("%s opens nothing any more", "%s 已失效", args[0])
 			return nil
-		},
+		}),
 	}
 }

@@ -151,11 +151,7 @@ func (p *program) messagesShowCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show ID", Short: "Show a message and its attempts · 查看一条消息和每次尝试",
 		Example: "  kefu messages show msg_01a20a3c-2508-7249-a857-a3e114310cae", Args: arguments("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			m, err := c.Message(cmd.Context(), args[0])
 			if err != nil {
 				return c.explained(err)
@@ -205,7 +201,7 @@ func (p *program) messagesShowCommand(e *entrance) *cobra.Command {
 					row("window", windowLine(*m.Window))
 				}
 			})
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -241,17 +237,13 @@ func (p *program) acting(e *entrance, use, en, zh string, args []string, do func
 	}
 	cmd := &cobra.Command{
 		Use: use, Short: en + " · " + zh, Example: example, Args: arguments(args...),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			m, err := do(cmd, c, args)
 			if err != nil {
 				return c.explained(err)
 			}
 			return p.reportMessage(m, false, asJSON)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the message as JSON")
 	return cmd

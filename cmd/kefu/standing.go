@@ -78,11 +78,7 @@ func (p *program) accountShowCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show [APPID]", Short: "Show how an account stands, and what becomes of failures · 查看公众号的状态与重试策略",
 		Example: "  kefu account show", Args: oneOrNone("APPID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			appid, err := c.theAccount(cmd.Context(), strings.Join(args, ""))
 			if err != nil {
 				return err
@@ -95,7 +91,7 @@ func (p *program) accountShowCommand(e *entrance) *cobra.Command {
 				return p.json(a)
 			}
 			return p.printStanding(a)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the account as JSON")
 	return cmd

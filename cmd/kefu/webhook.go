@@ -30,11 +30,7 @@ func (p *program) webhookAddCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "add URL", Short: "Add a webhook; its secret is printed this once · 添加 webhook，密钥只显示这一次",
 		Example: "  kefu webhook add https://shop.example/kefu\n  kefu webhook add https://bot.example/ --type follower.message --typing", Args: arguments("URL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			r.URL = args[0]
 			r.Timeout = gateway.Seconds(timeout / time.Second)
 			if noAnswers {
@@ -53,7 +49,7 @@ func (p *program) webhookAddCommand(e *entrance) *cobra.Command {
 			p.say("%s; this is its secret, which the gateway can't show again", "%s；以下是它的密钥，网关无法再次显示", w.ID)
 			_, err = fmt.Fprintln(p.stdout, w.Secret)
 			return err
-		},
+		}),
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&r.Name, "name", "", "for people")
@@ -70,11 +66,7 @@ func (p *program) webhookListCommand(e *entrance) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List webhooks · 列出 webhook", Example: "  kefu webhook list --json", Args: arguments(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, _ []string) error {
 			all, err := c.Webhooks(cmd.Context())
 			if err != nil {
 				return c.explained(err)
@@ -85,7 +77,7 @@ func (p *program) webhookListCommand(e *entrance) *cobra.Command {
 					row(w.ID, webhookState(w), strings.Join(w.Types, ","), cmp.Or(strings.Join(w.Accounts, ","), "all"), hostOf(w.URL))
 				}
 			})
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the whole URLs")
 	return cmd
@@ -107,11 +99,7 @@ func (p *program) webhookShowCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show ID", Short: "Show a webhook's tries, newest first · 查看 webhook 的投递记录，最新的在前",
 		Example: "  kefu webhook show wh_0123456789abcdef", Args: arguments("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			w, err := c.Webhook(cmd.Context(), args[0])
 			if err != nil {
 				return c.explained(err)
@@ -129,7 +117,7 @@ func (p *program) webhookShowCommand(e *entrance) *cobra.Command {
 					row(stamp(a.At), a.WebhookID, a.Type, a.N, a.Outcome, fmt.Sprintf("%d ms", a.TookMS), tryLine(a))
 				}
 			})
-		},
+		}),
 	}
 	g.flags(cmd.Flags())
 	return cmd
@@ -163,11 +151,7 @@ func (p *program) webhookTestCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "test ID", Short: "Post a test event and tell what came of it · 推送一个测试事件",
 		Example: "  kefu webhook test wh_0123456789abcdef", Args: arguments("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			a, err := c.TestWebhook(cmd.Context(), args[0])
 			if err != nil {
 				return c.explained(err)
@@ -182,7 +166,7 @@ func (p *program) webhookTestCommand(e *entrance) *cobra.Command {
 					then("it must answer with a status from 200 to 299 within its time-out", "对方须在超时前以 200 至 299 的状态码应答")
 			}
 			return err
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -227,11 +211,7 @@ func (p *program) webhookRotateCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rotate ID", Short: "Make a new secret; it is printed this once · 更换密钥，只显示这一次",
 		Example: "  kefu webhook rotate wh_0123456789abcdef --overlap 1h", Args: arguments("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			seconds := gateway.Seconds(overlap / time.Second)
 			w, err := c.RotateWebhook(cmd.Context(), args[0], gateway.RotateRequest{Overlap: &seconds})
 			if err != nil {
@@ -243,7 +223,7 @@ func (p *program) webhookRotateCommand(e *entrance) *cobra.Command {
 			p.say("the old secret signs besides this one for %v", "旧密钥在 %v 内仍与新密钥同时签名", overlap)
 			_, err = fmt.Fprintln(p.stdout, w.Secret)
 			return err
-		},
+		}),
 	}
 	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old secret signs besides, up to 168h")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -253,16 +233,12 @@ func (p *program) webhookRotateCommand(e *entrance) *cobra.Command {
 func (p *program) webhookDeleteCommand(e *entrance) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "End a webhook · 删除 webhook", Example: "  kefu webhook delete wh_0123456789abcdef", Args: arguments("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.open(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			if err := c.DeleteWebhook(cmd.Context(), args[0]); err != nil {
 				return c.explained(err)
 			}
 			p.say("%s is not called any more", "不再调用 %s", args[0])
 			return nil
-		},
+		}),
 	}
 }
