@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -71,7 +72,11 @@ func (p *program) conversationsShowCommand(e *entrance) *cobra.Command {
 						row(stamp(v.At), "account", m.State, m.MsgType, inert(said(m.Message)))
 						continue
 					}
-					row(stamp(v.At), "follower", "-", v.Type, inert(said(v.Data)))
+					who := "follower"
+					if !strings.HasPrefix(v.Type, "follower.") { // a note, a hand-over
+						who = "-"
+					}
+					row(stamp(v.At), who, "-", v.Type, inert(said(v.Data)))
 				}
 			})
 		}),

@@ -1259,7 +1259,15 @@ function start() {
   const screen = document.querySelector(".scr");
   screen.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
   screen.addEventListener("drop", (event) => { if (takeFiles(event.dataTransfer.files)) event.preventDefault(); });
-  byId("log").addEventListener("scroll", ({ target: log }) => { atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40; });
+  // Only who scrolls up leaves the end: what is drawn late, a picture, only makes more of it.
+  let before = 0;
+  byId("log").addEventListener("scroll", ({ target: log }) => {
+    const near = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    if (near || log.scrollTop < before) atEnd = near;
+    before = log.scrollTop;
+  });
+  const grows = new ResizeObserver(stick);
+  for (const id of ["log", "chat"]) grows.observe(byId(id));
   byId("jumps").append(...Object.entries(jumps).map(([name, by]) =>
     el("button", { type: "button", class: "btn", click: () => advance(by) }, t(name))));
   byId("to-end").textContent = t("to_end");
