@@ -231,8 +231,8 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 
 // message returns what the store has of a message whose turn it is.
 func (d *Dispatcher) message(ctx context.Context, l *lane, it *item) (store.Message, error) {
-	if it.kept != nil {
-		return *it.kept, nil
+	if m := l.kept[it.seq]; m != nil {
+		return *m, nil
 	}
 	m, err := d.Store.Load(ctx, it.seq)
 	if err != nil {
@@ -363,8 +363,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 			}
 			if r.Renew { // the store has the old content
 				m.Outcome, m.PossibleDuplicate = f.Outcome, f.PossibleDuplicate
-				it.kept = &m
-				a.kept.Add(size(m))
+				l.keepAnyway(it, m)
 			}
 			d.changed(it.seq)
 			l.letOut = l.letOut || release

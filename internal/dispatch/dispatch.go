@@ -58,10 +58,12 @@ type Dispatcher struct {
 	readiers readiers
 	kept     atomic.Int64 // bytes of messages at hand for their turns; see mostKept
 	left     atomic.Int64 // messages of earlier processes that were read so far
+	mostIdle int          // lanes in which nothing waits that are remembered
 
 	mu       sync.Mutex // guards all below
 	accounts map[string]*account
 	lanes    map[laneKey]*lane
+	idle     int                       // of lanes, those in which nothing waits
 	watchers map[int64][]chan struct{} // by seq of a message; closed at its next change
 	missed   time.Time                 // see [ledger.Policy]
 }
@@ -147,7 +149,7 @@ func Start(ctx context.Context, c Config) (*Dispatcher, error) {
 func prepare(ctx context.Context, c Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		Config: c.withDefaults(), stop: make(chan struct{}), fenced: make(chan struct{}), jumps: c.Now != nil,
-		takenUp: make(chan struct{}), accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[int64][]chan struct{}{},
+		takenUp: make(chan struct{}), mostIdle: mostIdle, accounts: map[string]*account{}, lanes: map[laneKey]*lane{}, watchers: map[int64][]chan struct{}{},
 	}
 	d.agenda = newAgenda(d.Slots)
 	d.readiers.wait = &d.running
@@ -331,8 +333,9 @@ func (d *Dispatcher) stopping() bool {
 	}
 }
 
-// mostIdle is how many followers' lanes stay in memory when nothing waits in them.
-const mostIdle = 100_000
+// mostIdle is how many followers' lanes stay in memory though nothing waits in them:
+// one of a few hundred bytes saves reading the follower's ledger.
+const mostIdle = 50_000
 
 // enter returns the follower's lane, locked and with what the store knows of them;
 // leave it with [Dispatcher.leave]. Without such an account the error is a Problem.
@@ -366,17 +369,54 @@ func (d *Dispatcher) enterAny(ctx context.Context, appid, openid string) (*lane,
 	}
 }
 
-// leave unlocks a lane, and forgets it if nothing waits in it and there are many.
+// leave unlocks a lane, and has one forgotten if nothing waits in too many.
 func (d *Dispatcher) leave(l *lane) {
-	if l.idle() {
+	if idle := l.idle(); idle != l.idles {
 		d.mu.Lock()
-		if k := (laneKey{l.account.appid, l.openid}); len(d.lanes) > mostIdle && d.lanes[k] == l && d.isUp() {
-			delete(d.lanes, k)
-			l.gone = true
+		if l.idles = idle; idle {
+			d.idle++
+		} else {
+			d.idle--
+		}
+		if d.idle > d.mostIdle && d.isUp() {
+			d.forgetOne(l)
 		}
 		d.mu.Unlock()
 	}
 	l.mu.Unlock()
+}
+
+// forgetOne forgets an idle lane: one that comes to hand, so that those of followers
+// who were here once don't stay for ever while those of today go; or else l, if it is
+// idle. The caller holds d.mu and l.mu.
+func (d *Dispatcher) forgetOne(l *lane) {
+	looks := 0
+	for _, other := range d.lanes { // begins anywhere
+		if looks++; looks > 8 {
+			break
+		}
+		if other == l || !other.mu.TryLock() {
+			continue
+		}
+		idle := other.idles && other.idle()
+		if idle {
+			d.forget(other)
+		}
+		other.mu.Unlock()
+		if idle {
+			return
+		}
+	}
+	if l.idles {
+		d.forget(l)
+	}
+}
+
+// forget takes out a lane; the caller holds d.mu and its lock.
+func (d *Dispatcher) forget(l *lane) {
+	delete(d.lanes, laneKey{l.account.appid, l.openid})
+	d.idle--
+	l.gone = true
 }
 
 // lane returns the follower's lane, or nil for an account that there is not.

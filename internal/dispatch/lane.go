@@ -31,12 +31,14 @@ type lane struct {
 	parked    []*item // by number
 	scheduled []*item // in no lane yet, by not_before
 	sending   *item
-	slots     [2]int           // that the items of main and of bulk take
-	waits     [2]*item         // of main and of bulk, the one whose retry or resend is not due, or was the last to be
-	soonest   moment           // no item expires before; it may be too early. 0: none expires
-	letOut    bool             // parked ones are to be let out, as many as the ledger allows
-	hold      time.Time        // after the store failed: nothing is done before
-	files     map[int64]*files // of items whose turn it was, by seq; nil: none
+	slots     [2]int                   // that the items of main and of bulk take
+	waits     [2]*item                 // of main and of bulk, the one whose retry or resend is not due, or was the last to be
+	soonest   moment                   // no item expires before; it may be too early. 0: none expires
+	letOut    bool                     // parked ones are to be let out, as many as the ledger allows
+	hold      time.Time                // after the store failed: nothing is done before
+	kept      map[int64]*store.Message // as they were accepted, by seq, of those that are still at hand; nil: none
+	files     map[int64]*files         // of items whose turn it was, by seq; nil: none
+	idles     bool                     // it counts as idle; changed with the dispatcher's lock, too
 
 	// The agenda's own, guarded by its lock.
 	inLine, looking, again bool
@@ -102,16 +104,16 @@ func (f follower) notReceived(seq int64) follower {
 }
 
 // An item is a message for which something can still happen by itself. There may
-// be a million: it is what the message's place depends on, in 64 bytes. The rest
-// is read from the store at its turn.
+// be a million: it is what the message's place depends on, in 64 bytes without a
+// pointer, which the garbage collector need not look into. The rest is read from the
+// store at its turn.
 type item struct {
 	seq     int64
 	number  int64  // place in the lane; 0: in none yet
 	joined  moment // when it joined the lane; of one in no lane yet: when it is to
 	expires moment
 	retryAt moment
-	kept    *store.Message // as it was accepted, if that is still at hand
-	tries   int32          // attempts by this process that ended in the class of the last one; -1: none yet
+	tries   int32 // attempts by this process that ended in the class of the last one; -1: none yet
 
 	state      uint8 // these four are places in the lists of words below
 	priority   uint8
@@ -250,7 +252,7 @@ func (l *lane) line(it *item) *[]*item {
 	return &l.main
 }
 
-// mostKept is how many bytes of messages that were just accepted stay in memory
+// mostKept is about how many bytes of messages that were just accepted stay in memory
 // until their turn, which is soon as a rule. All others are read again.
 const mostKept = 16 << 20
 
@@ -259,11 +261,18 @@ func (l *lane) keep(it *item, m store.Message) {
 	if it.number == 0 || it.State() != gateway.Queued {
 		return // it may wait for days
 	}
-	if l.account.kept.Add(size(m)) > mostKept {
-		l.account.kept.Add(-size(m))
-		return
+	if l.account.kept.Load()+size(m) <= mostKept {
+		l.keepAnyway(it, m)
 	}
-	it.kept = &m
+}
+
+// keepAnyway has m at hand for the turn of an item.
+func (l *lane) keepAnyway(it *item, m store.Message) {
+	l.account.kept.Add(size(m))
+	if l.kept == nil {
+		l.kept = map[int64]*store.Message{}
+	}
+	l.kept[it.seq] = &m
 }
 
 // size is about what m takes in memory.
@@ -271,9 +280,11 @@ func size(m store.Message) int64 { return int64(1024 + len(m.Message.Message) + 
 
 // remove takes an item out of its line; what was kept of it goes too.
 func (l *lane) remove(it *item) {
-	if it.kept != nil {
-		l.account.kept.Add(-size(*it.kept))
-		it.kept = nil
+	if m := l.kept[it.seq]; m != nil {
+		l.account.kept.Add(-size(*m))
+		if delete(l.kept, it.seq); len(l.kept) == 0 {
+			l.kept = nil
+		}
 	}
 	delete(l.files, it.seq)
 	line := l.line(it)

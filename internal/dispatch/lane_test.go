@@ -116,7 +116,7 @@ func TestLittleIsKeptAtHand(t *testing.T) {
 	for seq := int64(1); seq <= 20; seq++ {
 		it := newItem(store.Waiting{Seq: seq, Number: seq, State: gateway.Queued})
 		l.add(it)
-		if l.keep(it, m); it.kept != nil {
+		if l.keep(it, m); l.kept[seq] != nil {
 			have++
 		}
 	}
@@ -125,7 +125,7 @@ func TestLittleIsKeptAtHand(t *testing.T) {
 	}
 	parked := newItem(store.Waiting{Seq: 99, Number: 99, State: gateway.Parked})
 	l.remove(l.main[0])
-	if l.keep(parked, m); parked.kept != nil {
+	if l.keep(parked, m); l.kept[99] != nil {
 		t.Error("a parked message is kept at hand")
 	}
 }

@@ -145,6 +145,80 @@ func TestLanesAreTheSameWhoeverComesFirst(t *testing.T) {
 	}
 }
 
+// Lanes in which nothing waits are forgotten when there are many, whichever were here
+// first, and never one in which something waits.
+func TestIdleLanesAreForgotten(t *testing.T) {
+	ctx := t.Context()
+	s, err := store.Open(ctx, filepath.Join(t.TempDir(), "kefu.db"), store.Options{SecretKey: "0123456789abcdef0123456789abcdef", Gather: -1, Params: "_pragma=synchronous(off)"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	now := time.Now()
+	if err := s.PutAccount(ctx, now, gateway.Account{AppID: "wx1", Secret: "x"}.WithDefaults()); err != nil {
+		t.Fatal(err)
+	}
+	waits := func(i int) laneKey { return laneKey{"wx1", fmt.Sprint("oWaits", i)} }
+	for i := range 30 {
+		m := gateway.Message{Account: "wx1", OpenID: waits(i).openid, MsgType: "text", State: gateway.Queued, Priority: gateway.Normal, WhenClosed: gateway.Park,
+			OnUnknown: gateway.Hold, Source: gateway.FromAPI, Message: json.RawMessage(`{}`), ExpiresAt: gateway.At(now.Add(time.Hour))}
+		if err := s.Enqueue(ctx, now, store.Draft{Message: m})[0].Err; err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := prepare(ctx, Config{Store: s, Log: slog.New(slog.DiscardHandler), Tokens: func(gateway.Account) kefu.TokenSource { return kefu.StaticToken("T") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.readAll(); err != nil {
+		t.Fatal(err)
+	}
+	close(d.takenUp)
+	d.mostIdle = 10
+	enter := func(k laneKey) {
+		l, err := d.enter(ctx, k.appid, k.openid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.gone || d.lanes[k] != l {
+			t.Fatalf("the lane of %s is forgotten while it is used", k.openid)
+		}
+		d.leave(l)
+		idle := 0
+		for _, l := range d.lanes {
+			if l.idle() {
+				idle++
+			}
+		}
+		if idle != d.idle || idle > 10 {
+			t.Fatalf("%d lanes are idle, the dispatcher counts %d; 10 may be", idle, d.idle)
+		}
+	}
+	today, remembered := laneKey{"wx1", "oToday"}, 0
+	for i := range 500 {
+		enter(laneKey{"wx1", fmt.Sprint("o", i)})
+		enter(waits(i % 30))
+		if i < 20 { // others were here first
+			continue
+		}
+		if d.lanes[today] != nil {
+			remembered++
+		}
+		enter(today)
+	}
+	if len(d.lanes) != 40 {
+		t.Errorf("%d lanes, want the 30 in which something waits and 10", len(d.lanes))
+	}
+	for i := range 30 {
+		if l := d.lanes[waits(i)]; l == nil || l.idle() {
+			t.Errorf("what waits for follower %d is forgotten", i)
+		}
+	}
+	if remembered < 300 {
+		t.Errorf("one who comes again and again was remembered %d times of 500: those who were here first stay", remembered)
+	}
+}
+
 // contents is all of a lane that depends on the store.
 func contents(l *lane) (out struct {
 	Lines   [4][]item
