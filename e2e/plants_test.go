@@ -17,6 +17,7 @@ import (
 func TestPlantedFaultsAreFound(t *testing.T) {
 	const simulation, jumps, disk, killed, synced = "TestSimulation", "TestClockJumps", "TestDiskBreaks", "TestKilledGatewayLosesNothing", "TestSyncedBeforeTheAnswer"
 	const restarted, storm, network, memory = "TestPostgresRestarted", "TestTokenStorm", "TestBadNetwork", "TestMemoryLimit"
+	const promoted = "TestStandbyPromoted"
 	for i, tt := range []struct {
 		fault   string
 		harness string
@@ -79,6 +80,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			{"internal/store/writer.go", "	if err == nil && t.epoch != w.epoch {", "	if false {"}}},
 		{"what a database that ends did not keep is acknowledged", restarted, []edit{
 			{"internal/store/writer.go", "		if err != nil {\n			o.err = err\n		}\n		o.done.Done()\n", "		o.done.Done()\n"}}},
+		{"a commit does not wait for the standby", promoted, []edit{
+			{"internal/store/postgres.go", "current_setting('synchronous_commit'), false)", "'local', false)"}}},
 		{"the token that the store has is not taken", storm, []edit{
 			{"internal/tokens/decide.go", "	if w.why != forced && !same(u.Token.Value, w.stale) && ", "	if false && "}}},
 		{"an upload without an answer is for good", network, []edit{

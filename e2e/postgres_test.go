@@ -42,7 +42,8 @@ func TestPostgresRestarted(t *testing.T) {
 }
 
 // Reliability, row 6: the primary dies (-9, all its processes) under load, and its
-// synchronous standby is promoted. The address has both hosts.
+// synchronous standby, which has just heard nothing for a while, is promoted. The
+// address has both hosts.
 func TestStandbyPromoted(t *testing.T) {
 	primary := pgtest.Start(t)
 	standby, err := primary.Standby(0)
@@ -56,7 +57,10 @@ func TestStandbyPromoted(t *testing.T) {
 	for round, last := 0, rounds(1, 20)-1; ; round++ {
 		s.asked.Store(int64(100 * (round + 1)))
 		time.Sleep(time.Duration(50+rand.IntN(300)) * time.Millisecond)
+		thaw := standby.Freeze()
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond) // what the primary alone keeps is not to be acknowledged
 		primary.Kill()
+		thaw()
 		if err := standby.Promote(); err != nil {
 			t.Fatal(err)
 		}

@@ -230,6 +230,23 @@ func (s *Server) end(how syscall.Signal) {
 	s.cmd = nil
 }
 
+// Freeze has the server and all its processes stand still until thaw is called.
+func (s *Server) Freeze() (thaw func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pids := []int{s.cmd.Process.Pid}
+	_ = syscall.Kill(pids[0], syscall.SIGSTOP)
+	for _, child := range children(pids[0]) {
+		_ = syscall.Kill(child, syscall.SIGSTOP)
+		pids = append(pids, child)
+	}
+	return func() {
+		for _, pid := range slices.Backward(pids) {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}
+}
+
 // children are the processes that one has started, where the kernel tells.
 func children(of int) (pids []int) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", of, of))
