@@ -27,6 +27,7 @@ type office struct {
 	p      *process
 	boss   *gateway.Client // with the admin's key
 	agents map[string]string
+	hooks  []string // of webhooks, their ids
 }
 
 func openOffice(t *testing.T) *office {
@@ -192,10 +193,11 @@ func (o *office) arrives(openid string, texts ...string) {
 	}
 }
 
+// colours has the page in light or dark, and nothing on it moves.
 func colours(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 		return err
 	})
 }

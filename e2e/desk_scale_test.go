@@ -35,16 +35,22 @@ const (
 
 // crowd puts conversations of five messages each into the database of a stopped
 // gateway, and one of long.
-func crowd(t *testing.T, path string, followers, long int) {
+func crowd(t *testing.T, p *process, followers, long int) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=synchronous(off)&_pragma=temp_store(memory)")
+	p.write(t, deskScaleSQL, "$followers", strconv.Itoa(followers), "$long", strconv.Itoa(long))
+}
+
+// write runs statements on the database of a stopped gateway; names in them are replaced,
+// $account and $now (ms) among them.
+func (p *process) write(t *testing.T, statements string, names ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(p.db, "sqlite:")+"?_pragma=synchronous(off)&_pragma=temp_store(memory)")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	text := strings.NewReplacer("$followers", strconv.Itoa(followers), "$long", strconv.Itoa(long),
-		"$account", kefutest.DefaultAccount.AppID, "$now", strconv.FormatInt(time.Now().UnixMilli(), 10)).Replace(deskScaleSQL)
+	text := strings.NewReplacer(append(names, "$account", kefutest.DefaultAccount.AppID, "$now", strconv.FormatInt(time.Now().UnixMilli(), 10))...).Replace(statements)
 	for _, q := range strings.Split(text, ";\n") {
 		if _, err := db.Exec(q); err != nil {
 			t.Fatalf("%.80s: %v", q, err)
@@ -62,7 +68,7 @@ func TestDeskScale(t *testing.T) {
 	followers, long := figures(1_000, 10_000), figures(120, 2_000)
 	o := openOffice(t)
 	o.p.kill()
-	crowd(t, strings.TrimPrefix(o.p.db, "sqlite:"), followers, long)
+	crowd(t, o.p, followers, long)
 	o.p.start()
 	s := o.sit("ann")
 	s.until(fmt.Sprintf(`document.querySelector('.rows [role=listitem]')?.ariaSetSize === "%d"`, followers+1))

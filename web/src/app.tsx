@@ -8,6 +8,7 @@ import { t, type Key } from './core/words';
 import { Desk } from './desk/desk';
 import { Keys, onKey } from './desk/keys';
 import { opsPages, OpsPage } from './ops/pages';
+import { signOf } from './parts/avatar';
 import { Icon } from './parts/icon';
 import type { IconName } from './parts/icons';
 import { Announcer, Toasts } from './parts/overlay';
@@ -77,7 +78,7 @@ function Rail({ page }: { page: string }) {
       {opsPages.filter((p) => (p.admin ? isAdmin.value : p.lead ? mayLead.value : true)).map((p) => item(`/console/${p.path}`, t(p.name as Key), p.icon, 0, !p.narrow))}
       <span class="sp" />
       <button type="button" class="wide" aria-label={t('keys.title')} title={`${t('keys.title')} (?)`} onClick={() => document.dispatchEvent(new CustomEvent('kefu:keys'))}><Icon name="keys" /></button>
-      <a href="/console/me" aria-current={page === 'me' ? 'page' : undefined} aria-label={`${me.value!.display}${t('comma')}${t('online')}`} onClick={(e) => (e.preventDefault(), go('/console/me'))}><span class="av sm c1" aria-hidden="true">{me.value!.display.slice(0, 1)}<span class="pres" /></span></a>
+      <a href="/console/me" aria-current={page === 'me' ? 'page' : undefined} aria-label={`${me.value!.display}${t('comma')}${t('online')}`} onClick={(e) => (e.preventDefault(), go('/console/me'))}><span class="av sm c1" aria-hidden="true">{signOf(me.value!.display)}<span class="pres" /></span></a>
     </nav>
   );
 }

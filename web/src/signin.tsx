@@ -20,7 +20,7 @@ export function SignIn() {
       if (err instanceof Problem && err.code === 'code-required') {
         code.value = true;
         requestAnimationFrame(() => document.getElementById('code')?.focus());
-      } else trouble.value = err instanceof Error ? err.message : String(err);
+      } else trouble.value = err instanceof Problem ? [err.body['title'], err.body['detail']].filter(Boolean).join(t('sentence')) : err instanceof Error ? err.message : String(err);
     } finally {
       busy.value = false;
     }

@@ -58,7 +58,7 @@ export function dayName(ms: number, now = serverNow()): string {
     case 0: return t('day.today');
     case -1: return t('day.yesterday');
     case 1: return t('day.tomorrow');
-    case 2: return t('day.after');
+    case 2: if (t('day.after')) return t('day.after'); // Chinese has a word for it
   }
   if (Math.abs(days) < 7) return weekday(ms);
   return new Date(ms).getFullYear() === new Date(now).getFullYear() ? dayOfYear(ms) : dayOfAnyYear(ms);

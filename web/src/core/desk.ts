@@ -28,16 +28,18 @@ export const wanted = signal('');
 /** While the pointer is over the list, nothing in it moves. */
 export const held = signal(false);
 
-function put(c: Conversation): Signal<Conversation> {
+/** What WeChat tells of a job of the account comes in the name of nobody who can be answered. */
+const ofJob = (c: Conversation) => c.last?.type === 'follower.event' && /^(publish|masssend)jobfinish$/i.test(c.last.data?.event ?? '');
+
+function put(c: Conversation) {
+  if (ofJob(c)) return;
   const key = keyOf(c.account, c.openid);
   const known = conversations.get(key);
   if (known) {
     known.value = c;
-    return known;
+    return;
   }
-  const s = signal(c);
-  conversations.set(key, s);
-  return s;
+  conversations.set(key, signal(c));
 }
 
 /** The conversation, as a component sees it: also when it comes later. */

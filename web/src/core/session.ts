@@ -1,6 +1,7 @@
 import { computed, signal } from '@preact/signals';
 import { api, Problem, signedOut } from './api';
 import { learn } from './clock';
+import { t } from './words';
 import type { Agent, Session } from './types';
 
 /** Who is signed in; null: nobody; undefined: not asked yet. */
@@ -10,6 +11,9 @@ export const me = computed(() => session.value?.agent);
 export const mayWrite = computed(() => !!me.value && me.value.role !== 'viewer');
 export const mayLead = computed(() => me.value?.role === 'lead' || me.value?.role === 'admin');
 export const isAdmin = computed(() => me.value?.role === 'admin');
+
+/** The name of whoever did something, as the feed tells of it: an agent, or a key. */
+export const nameOfBy = (d: { by?: string; by_name?: string }): string => agentById(d.by)?.display || d.by_name || t('by.api');
 
 export const agentById = (id: string | undefined): Agent | undefined => session.value?.agents.find((a) => a.id === id);
 

@@ -21,7 +21,7 @@ export interface Push { msgtype: string; event?: string; trigger?: string; push:
 
 export interface Line { cursor: string; at: string; type: string; message?: Message; data?: any; asset?: string; thumb_asset?: string }
 
-export interface Note { id: string; at: string; by: string; text: string }
+export interface Note { id: string; at: string; by: string; by_name?: string; text: string }
 
 export interface Conversation {
   account: string; openid: string; last_at: string; last?: { at: string; type: string; data: any; message?: Message }; window: Window;

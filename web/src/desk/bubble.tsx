@@ -3,10 +3,10 @@ import { useSignal } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { api } from '../core/api';
 import { clockTime, moment, second } from '../core/clock';
-import { agentById, me, mayWrite } from '../core/session';
+import { agentById, me, mayWrite, nameOfBy } from '../core/session';
 import { t } from '../core/words';
 import type { Attempt, By, Conversation, Line, Message, Page, Push } from '../core/types';
-import { Avatar, shortName } from '../parts/avatar';
+import { Avatar, shortName, signOf } from '../parts/avatar';
 import { Icon } from '../parts/icon';
 import type { IconName } from '../parts/icons';
 import { Rich, safeHref } from '../parts/rich';
@@ -183,7 +183,7 @@ function Outgoing({ m, c, tapped, same }: { m: Message; c: Conversation | undefi
   }
   return (
     <div class={`m out ${same ? 'same' : ''}`} data-id={m.id} data-state={m.state} role="group" aria-label={[who.name, clockTime(Date.parse(m.accepted_at)), t(`state.${m.state}` as any, { code: m.outcome?.errcode ?? '', at: '' }), sayMessage(m.message)].join(t('comma'))}>
-      <span class="av sm c0" aria-hidden="true">{who.icon ? <Icon name={who.icon} size="s" /> : who.name.slice(0, 1)}</span>
+      <span class="av sm c0" aria-hidden="true">{who.icon ? <Icon name={who.icon} size="s" /> : signOf(who.name)}</span>
       <div class="mb">{drawn}{open && <Attempts id={m.id} />}</div>
     </div>
   );
@@ -233,7 +233,7 @@ export function ThreadLine({ line, before, account, c, tapped }: { line: Line; b
     return <p class="ev"><Icon name={icon} size="xs" /><span><span class="num">{clockTime(at)}</span> {sayEvent(d)}{d.trigger && d.trigger !== 'unfollow' ? t('event.opens', { trigger: t(`trigger.${d.trigger}` as any) }) : ''}</span></p>;
   }
   if (line.type === 'conversation.note') {
-    return <div class="nt"><Icon name="note" size="s" /><p>{line.data.text}<br /><span class="mut">{agentById(line.data.by)?.display ?? line.data.by_name ?? t('by.api')} · <span class="num">{clockTime(at)}</span> · {t('note.hint')}</span></p></div>;
+    return <div class="nt"><Icon name="note" size="s" /><p>{line.data.text}<br /><span class="mut">{nameOfBy(line.data)} · <span class="num">{clockTime(at)}</span> · {t('note.hint')}</span></p></div>;
   }
   if (line.type === 'conversation.changed') {
     const words = sayChange(line.data);
@@ -245,14 +245,14 @@ export function ThreadLine({ line, before, account, c, tapped }: { line: Line; b
   const same = before?.type === 'follower.message' && at - Date.parse(before.at) < 120_000;
   return (
     <div class={`m ${same ? 'same' : ''}`} data-cursor={line.cursor} role="group" aria-label={`${name}${t('comma')}${clockTime(at)}`}>
-      <Avatar id={c?.openid ?? ''} name={name} size="sm" />
+      <Avatar id={c?.openid ?? ''} name={c?.remark} size="sm" />
       <div class="mb"><Inbound d={d} line={line} account={account} /><p class="st"><span class="num">{clockTime(at)}</span>{d.trigger ? ` · ${t('line.restart')}` : ''}</p></div>
     </div>
   );
 }
 
 function sayChange(d: any): string {
-  const by = agentById(d.by)?.display ?? d.by_name ?? '';
+  const by = nameOfBy(d);
   if ('assigned_to' in d) {
     if (!d.assigned_to) return t('change.released', { by });
     if (d.assigned_to === d.by) return t('change.claimed', { by });

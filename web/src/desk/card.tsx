@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { clockTime, dayName, moment, second } from '../core/clock';
 import { conversation, keyOf, thread } from '../core/desk';
-import { agentById, mayWrite } from '../core/session';
+import { mayWrite, nameOfBy } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation } from '../core/types';
 import { Avatar, shortId, shortName } from '../parts/avatar';
@@ -17,7 +17,7 @@ export function Card({ account, openid, onBack }: { account: string; openid: str
   return (
     <aside class="pane card" aria-label={t('card.label')} tabIndex={0}>
       <button type="button" class="ib mob" aria-label={t('back')} onClick={onBack}><Icon name="back" /></button>
-      <div class="idn"><span class="avr lg"><Ring window={c.window} /><Avatar id={openid} name={name} size="lg" /></span><div class="grow"><Remark c={c} name={name} /><p class="mut">{t('card.noname')}</p></div></div>
+      <div class="idn"><span class="avr lg"><Ring window={c.window} /><Avatar id={openid} name={c.remark} size="lg" /></span><div class="grow"><Remark c={c} name={name} /><p class="mut">{t('card.noname')}</p></div></div>
       <Windows c={c} />
       <Tags c={c} />
       <Notes c={c} />
@@ -93,7 +93,7 @@ function Tags({ c }: { c: Conversation }) {
 
 function Notes({ c }: { c: Conversation }) {
   const adding = useSignal(false);
-  const notes = c.notes ?? thread(c.account, c.openid).lines.value.filter((l) => l.type === 'conversation.note').map((l) => ({ id: l.cursor, at: l.at, by: l.data.by, text: l.data.text }));
+  const notes = c.notes ?? thread(c.account, c.openid).lines.value.filter((l) => l.type === 'conversation.note').map((l) => ({ id: l.cursor, at: l.at, by: l.data.by, by_name: l.data.by_name, text: l.data.text }));
   return (
     <section><h3>{t('notes')}{mayWrite.value && <button type="button" class="ib sm" aria-label={t('notes.add')} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
       {adding.value && (
@@ -104,7 +104,7 @@ function Notes({ c }: { c: Conversation }) {
           adding.value = false;
         }}><textarea class="in area" name="note" rows={3} aria-label={t('notes.add')} maxLength={2000} autofocus /><p class="row"><button class="btn sm pri" type="submit">{t('save')}</button></p></form>
       )}
-      {notes.slice(-5).map((n) => <div key={n.id} class="nt"><Icon name="note" size="s" /><p>{n.text}<br /><span class="mut">{agentById(n.by)?.display ?? t('by.api')} · {moment(Date.parse(n.at))}</span></p></div>)}
+      {notes.slice(-5).map((n) => <div key={n.id} class="nt"><Icon name="note" size="s" /><p>{n.text}<br /><span class="mut">{nameOfBy(n)} · {moment(Date.parse(n.at))}</span></p></div>)}
       {notes.length === 0 && !adding.value && <p class="lbl">{t('notes.none')}</p>}
     </section>
   );

@@ -125,7 +125,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       void act.presence(c, 'viewing');
     } catch (e) {
       if (e instanceof Unreachable) toast('bad', t('send.unreachable'));
-      else if (e instanceof Problem && e.body['errors']?.length) toast('bad', e.body['errors'].map((x: any) => x.message).join('；'));
+      else if (e instanceof Problem && e.body['errors']?.length) toast('bad', e.body['errors'].map((x: any) => x.message).join(t('list.comma')));
       else tell(e);
     } finally {
       busy.value = false;
@@ -174,7 +174,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       {!line.value.up && <p class="ban w" role="status"><Icon name="warn" size="s" /><span class="grow">{t('offline')}</span></p>}
       {others.length > 0 && <p class="ban c"><Icon name="eye" size="s" /><span class="grow">{t('collision', { name: others.map((o) => agentById(o.agent)?.display ?? '?').join(t('comma')) })}</span><button type="button" class="btn sm" onClick={() => void act.assign(c, others[0]!.agent)}>{t('collision.give')}</button></p>}
       {c.handler === 'kf' && <p class="ban"><Icon name="swap" size="s" /><span class="grow">{t('handed.kf')}</span><button type="button" class="btn sm" onClick={() => void act.handover(c, 'agent')}>{t('handed.back')}</button></p>}
-      <Meter c={c} u={u} now={now} draft={parts} />
+      <Meter c={c} u={u} now={now} draft={verb === 'note' ? 0 : parts} />
       {form.value ? (
         <KindForm kind={form.value} c={c} onCancel={() => (form.value = null)} onSend={async (message) => {
           await deliver(message, idempotencyKey());
@@ -205,7 +205,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
             <button type="button" class="ib" aria-label={t('replies.label')} title={`${t('replies.label')} (/)`} onClick={() => ((slash.value = ''), area.current?.focus())}><Icon name="slash" /></button>
             <Later value={later.value} onChange={(v) => (later.value = v)} now={now} />
             <button type="button" class={`ib ${mode.value === 'note' ? 'on' : ''}`} aria-pressed={mode.value === 'note'} aria-label={t('verb.note')} title={`${t('verb.note')} (N)`} id="note-mode" onClick={() => ((mode.value = mode.value === 'note' ? 'reply' : 'note'), area.current?.focus())}><Icon name="note" /></button>
-            {text.value.trim() && <button type="button" class="ib nomob" aria-label={t('replies.save')} title={t('replies.save')} onClick={() => void saveReply(text.value)}><Icon name="pin" /></button>}
+            {text.value.trim() && <button type="button" class="ib nomob" aria-label={t('replies.save')} title={t('replies.save')} onClick={() => void saveReply(text.value)}><Icon name="keep" /></button>}
             <span class="grow" />
             <button type="button" class={`btn lg ${verb === 'park' ? 'prk' : verb === 'note' ? '' : 'pri'}`} aria-label={spoken} aria-disabled={busy.value || !text.value.trim()} id="send" onClick={() => void submit()}>
               <Icon name={verb === 'park' ? 'park' : verb === 'note' ? 'note' : verb === 'schedule' ? 'sched' : 'send'} size="s" />{label}
@@ -241,7 +241,7 @@ function Meter({ c, u, now, draft }: { c: Conversation; u: Urgency; now: number;
           {u === 'unknown' ? <p class="t"><b>{t('window.unknown.title')}</b></p>
             : u === 'spent' ? <p class="t"><b>{t('spent', { t: left(end, now) })}</b><span>{t('spent.why', { n: most })}</span></p>
             : <p class="t"><b class="num" role="timer" aria-live="off">{left(end, now)}</b><span>{brief(w) ? t('one.minute') : t('closes.at', { at: `${dayName(end)} ${clockTime(end)}` })}</span></p>}
-          <p class="a">{w.remaining !== null && u !== 'unknown' && <span class="sub">{t('can.send.before')} <b class="ca num">{w.remaining}</b> {t('can.send.after')}</span>}<Dots window={w} draft={draft} /></p>
+          <p class="a">{w.remaining !== null && u !== 'unknown' && u !== 'spent' && <span class="sub">{t('can.send.before')} <b class="ca num">{w.remaining}</b> {t('can.send.after')}</span>}<Dots window={w} draft={draft} /></p>
         </div>
       )}
     </>
@@ -274,7 +274,7 @@ function Later({ value, onChange, now }: { value: string; onChange: (v: string) 
       {open.value && (
         <div class="pop when">
           <label>{t('later.at')}<input type="datetime-local" value={value} min={local(now)} onInput={(e) => onChange(e.currentTarget.value)} /></label>
-          <p class="row"><button type="button" class="btn sm" onClick={() => (onChange(''), (open.value = false))}>{t('later.off')}</button><button type="button" class="btn sm pri" onClick={() => (open.value = false)}>OK</button></p>
+          <p class="row"><button type="button" class="btn sm" onClick={() => (onChange(''), (open.value = false))}>{t('later.off')}</button><button type="button" class="btn sm pri" onClick={() => (open.value = false)}>{t('done')}</button></p>
         </div>
       )}
     </div>

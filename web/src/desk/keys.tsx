@@ -14,7 +14,7 @@ let g = 0; // when G was pressed
 
 const rows: [Key, string][] = [
   ['keys.next', 'J K ↓ ↑'], ['keys.open', 'Enter →'], ['keys.reply', 'R'], ['keys.soonest', 'U'], ['keys.note', 'N'], ['keys.claim', 'C'], ['keys.transfer', 'T'],
-  ['keys.close', 'E'], ['keys.search', '/'], ['keys.decision', 'Alt ↑ ↓'], ['keys.go', 'G I · G B · G M · G X'], ['keys.esc', 'Esc'], ['keys.this', '?'],
+  ['keys.close', 'E'], ['keys.search', '/'], ['keys.decision', 'Alt ↑ ↓'], ['keys.esc', 'Esc'], ['keys.this', '?'], ['keys.go', 'G I · G B · G M · G X'],
 ];
 
 export function Keys() {
@@ -26,7 +26,7 @@ export function Keys() {
   if (!shown.value) return null;
   return (
     <Dialog title={t('keys.title')} onClose={() => (shown.value = false)}>
-      <div class="keysh">{rows.map(([what, keys]) => <div key={what}><span>{t(what)}</span><span>{keys.split(' ').map((k) => (k === '·' ? ' · ' : <kbd key={k}>{k}</kbd>))}</span></div>)}</div>
+      <div class="keysh">{rows.map(([what, keys]) => <div key={what} class={keys.includes('·') ? 'far' : ''}><span>{t(what)}</span><span class="keysg">{keys.split(' ').map((k) => (k === '·' ? ' · ' : <kbd key={k}>{k}</kbd>))}</span></div>)}</div>
     </Dialog>
   );
 }

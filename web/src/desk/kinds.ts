@@ -9,7 +9,8 @@ const kinds: Record<string, Key> = {
 };
 export const kindName = (msgtype: string): string => (msgtype in kinds ? t(kinds[msgtype]!) : msgtype);
 
-const strip = (s: string) => s.replace(/<[^>]*>/g, '').replace(/\s+/g, ' ').trim();
+/** A text on one line, without its tags. */
+export const strip = (s: string) => s.replace(/<[^>]*>/g, '').replace(/\s+/g, ' ').trim();
 
 /** Our message, WeChat's JSON. */
 export function sayMessage(m: any): string {
@@ -49,7 +50,9 @@ export function sayEvent(d: Push): string {
     case 'kf_create_session': return t('event.kf_create');
     case 'kf_close_session': return t('event.kf_close');
     case 'kf_switch_session': return t('event.kf_switch');
-    case 'scancode_push': case 'scancode_waitmsg': return t('event.scancode', { key: p.ScanCodeInfo?.ScanResult ?? key });
+    case 'scancode_push': case 'scancode_waitmsg': return t('event.scancode', { key: p.ScanResult ?? key });
+    case 'pic_sysphoto': case 'pic_photo_or_album': case 'pic_weixin': return t('event.pics', { n: p.Count ?? 0 });
+    case 'location_select': return t('event.place');
     case 'user_pay_from_pay_cell': return t('event.pay');
   }
   return t('event.other', { event: d.event ?? '' });

@@ -61,7 +61,7 @@ export function List({ current }: { current: string }) {
       )}
       {failed.value && !loaded.value ? <Failed error={failed.value} />
         : !loaded.value ? <Skeleton />
-        : l.rest.length + l.hot.length === 0 ? <Empty />
+        : l.rest.length === 0 ? <Empty />
         : <Rows keys={l.rest} current={current} />}
       {wanted.value.trim() && <SearchResults />}
     </aside>
@@ -138,7 +138,7 @@ function Row({ id, on, hot = false }: { id: string; on: boolean; hot?: boolean }
   const told = [c.window.remaining === null ? '' : t('row.left', { n: c.window.remaining }), c.unread ? t('row.unread', { n: c.unread }) : ''].filter(Boolean).join(t('comma'));
   return (
     <a class={`cr ${cls.value} ${on ? 'on' : ''} ${c.unread ? 'new' : ''}`} href={conversationLink(c.account, c.openid)} aria-current={on ? 'page' : undefined} data-key={id}>
-      <span class="avr"><Ring window={c.window} /><Avatar id={c.openid} name={name} dim={shut} />{c.unread > 0 && <span class="badge" aria-hidden="true">{c.unread > 99 ? '99+' : c.unread}</span>}</span>
+      <span class="avr"><Ring window={c.window} /><Avatar id={c.openid} name={c.remark} dim={shut} />{c.unread > 0 && <span class="badge" aria-hidden="true">{c.unread > 99 ? '99+' : c.unread}</span>}</span>
       <span>
         <span class="nm"><span>{name}</span>
           {agent && <span class="tagc" title={agent.display}>{agent.display.slice(0, 3)}</span>}
@@ -177,8 +177,8 @@ function Empty() {
   }
   return (
     <div class="empty">
-      <svg class="big" viewBox="0 0 48 48" aria-hidden="true"><path class="ee" d="M24 2H34A12 12 0 0 1 46 14V34A12 12 0 0 1 34 46H14A12 12 0 0 1 2 34V14A12 12 0 0 1 14 2Z" /><path class="ef" d="m16 25 6 6 11-13" /></svg>
-      <b>{t(wanted.value ? 'empty.search' : conversations.size ? 'empty.done' : 'empty.none')}</b>
+      {!wanted.value && <svg class="big" viewBox="0 0 48 48" aria-hidden="true"><path class="ee" d="M24 2H34A12 12 0 0 1 46 14V34A12 12 0 0 1 34 46H14A12 12 0 0 1 2 34V14A12 12 0 0 1 14 2Z" /><path class="ef" d="m16 25 6 6 11-13" /></svg>}
+      <b>{t(wanted.value ? 'empty.search' : l.hot.length ? 'empty.hot' : conversations.size ? 'empty.done' : 'empty.none')}</b>
       <p>{wanted.value ? '' : !conversations.size ? t('empty.none.why') : soonest ? t('empty.next', { t: left(soonest.at, second.value), name: soonest.name }) : ''}</p>
       {!wanted.value && view.value === 'mine' && l.counts.unassigned > 0 && (
         <button type="button" class="btn" onClick={() => ((view.value = 'unassigned'), settle(true))}>{t('empty.unassigned', { n: l.counts.unassigned })}</button>

@@ -1,11 +1,12 @@
 import { signal } from '@preact/signals';
 import { api, query } from '../core/api';
 import { moment } from '../core/clock';
-import { conversations, keyOf } from '../core/desk';
+import { conversations, keyOf, wanted } from '../core/desk';
 import { conversationLink } from '../core/route';
 import { t } from '../core/words';
 import type { Page } from '../core/types';
 import { shortName } from '../parts/avatar';
+import { strip } from './kinds';
 
 interface Found { account: string; openid: string; at: string; cursor: string; snippet: string; kind: string }
 
@@ -31,6 +32,14 @@ export function search(q: string) {
   }, 250);
 }
 
+/** The part of a text that was found, without tags, half ones at its ends among them. */
+function Snippet({ text }: { text: string }) {
+  const plain = strip(text.replace(/^[^<>]*["']\s*>/, '').replace(/<[a-z/][^>]*$/i, ''));
+  const asked = wanted.value.trim();
+  const at = asked ? plain.toLowerCase().indexOf(asked.toLowerCase()) : -1;
+  return at < 0 ? <>{plain}</> : <>{plain.slice(0, at)}<mark>{plain.slice(at, at + asked.length)}</mark>{plain.slice(at + asked.length)}</>;
+}
+
 export function SearchResults() {
   if (!found.value) return null;
   return (
@@ -41,7 +50,7 @@ export function SearchResults() {
         return (
           <a key={f.cursor} class="fr" href={conversationLink(f.account, f.openid)}>
             <b class="el">{c?.remark || shortName(f.openid)}</b><span class="lbl num">{moment(Date.parse(f.at))}</span>
-            <span class="el sub">{f.snippet}</span>
+            <span class="el sub"><Snippet text={f.snippet} /></span>
           </a>
         );
       })}

@@ -46,7 +46,7 @@ export function Agents() {
                 <tr key={a.id}><td class="nm2"><span class="who2"><Avatar id={a.id} name={a.display} size="sm" dim={a.disabled} /><span class="el">{a.display}</span>{a.disabled ? <span class="tagc h">{t('ops.agent.disabled')}</span> : a.online ? <span class="tagc ok">{t('online')}</span> : null}</span></td>
                   <td class="hide-s mono">{a.name}</td>
                   <td>{self ? <span class="tagc">{roleName(a.role)}</span> : <Pick label={`${t('ops.role')} ${a.display}`} value={a.role} onPick={(role) => change(a, { role })} options={roles.map((r) => [r, roleName(r)])} />}</td>
-                  <td class="hide-s sub">{t(a.totp ? 'totp.is.on' : 'totp.is.off')}</td><td class="hide-s sub">{a.accounts?.map(accountName).join('、') || t('ops.account.all')}</td>
+                  <td class="hide-s sub">{t(a.totp ? 'totp.is.on' : 'totp.is.off')}</td><td class="hide-s sub">{a.accounts?.map(accountName).join(t('list.comma')) || t('ops.account.all')}</td>
                   <td class="r"><Menu id={`agent-${a.id}`} label={`${t('more')} ${a.display}`} icon="more" items={[
                     { label: t('ops.agent.link'), icon: 'link', run: () => linkFor(a) },
                     ...(self ? [] : [{ label: t(a.disabled ? 'ops.agent.enable' : 'ops.agent.disable'), icon: 'lock' as const, run: () => change(a, { disabled: !a.disabled }) }, { label: t('ops.delete'), icon: 'cross' as const, run: () => void (gone.value = a) }]),

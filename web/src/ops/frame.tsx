@@ -6,7 +6,7 @@ import { api, query } from '../core/api';
 import { clockTime, moment } from '../core/clock';
 import { go, params, parts, route } from '../core/route';
 import { session } from '../core/session';
-import { t, type Key } from '../core/words';
+import { lang, t, type Key } from '../core/words';
 import type { Page, State } from '../core/types';
 import { Icon } from '../parts/icon';
 import type { IconName } from '../parts/icons';
@@ -70,7 +70,7 @@ export const StateMark = ({ state }: { state: State }) => <span class={`stt ${ma
 export function When({ at, exact = false }: { at: string; exact?: boolean }) {
   const ms = Date.parse(at);
   const d = new Date(ms);
-  return <time class="num" dateTime={at} title={d.toLocaleString()}>{exact ? `${clockTime(ms)}:${String(d.getSeconds()).padStart(2, '0')}.${String(d.getMilliseconds()).padStart(3, '0')}` : moment(ms)}</time>;
+  return <time class="num" dateTime={at} title={d.toLocaleString(lang.value === 'zh' ? 'zh-CN' : 'en-GB')}>{exact ? `${clockTime(ms)}:${String(d.getSeconds()).padStart(2, '0')}.${String(d.getMilliseconds()).padStart(3, '0')}` : moment(ms)}</time>;
 }
 
 /** Sets members of the query; the empty ones go. */

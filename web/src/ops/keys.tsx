@@ -30,7 +30,7 @@ export function Keys() {
         {list.items.value.length > 0 && (
           <table class="cbt"><thead><tr><th>{t('ops.name')}</th><th>{t('ops.role')}</th><th class="hide-s">{t('ops.webhook.accounts')}</th><th class="hide-s">ID</th><th class="hide-s">{t('ops.created')}</th><th class="r"><span class="sr">{t('ops.actions')}</span></th></tr></thead>
             <tbody>{list.items.value.map((k) => (
-              <tr key={k.id}><td class="nm2"><span class="el">{k.name || '–'}</span></td><td><span class="tagc">{roleName(k.role)}</span></td><td class="hide-s sub">{k.accounts?.map(accountName).join('、') || t('ops.account.all')}</td><td class="hide-s mono">{k.id}</td><td class="hide-s mut"><When at={k.created_at} /></td>
+              <tr key={k.id}><td class="nm2"><span class="el">{k.name || '–'}</span></td><td><span class="tagc">{roleName(k.role)}</span></td><td class="hide-s sub">{k.accounts?.map(accountName).join(t('list.comma')) || t('ops.account.all')}</td><td class="hide-s mono">{k.id}</td><td class="hide-s mut"><When at={k.created_at} /></td>
                 <td class="r"><button type="button" class="btn sm danger" aria-label={`${t('ops.key.revoke')} ${k.name || k.id}`} onClick={() => (revoke.value = k)}>{t('ops.key.revoke')}</button></td></tr>
             ))}</tbody></table>
         )}

@@ -34,7 +34,7 @@ export function Webhooks() {
               <tbody>{list.items.value.map((w) => (
                 <tr key={w.id} class={w.id === shown ? 'on' : ''}><td><Health w={w} /></td>
                   <td class="wide"><button type="button" class="open el" aria-expanded={w.id === shown} onClick={() => setQuery({ w: w.id === shown ? '' : w.id })}>{w.name && <b>{w.name} </b>}<span class="mono">{w.url}</span></button></td>
-                  <td class="hide-s mono">{w.types.join(' ')}</td><td class="hide-s sub">{w.accounts?.map(accountName).join('、') || t('ops.account.all')}</td></tr>
+                  <td class="hide-s mono">{w.types.join(' ')}</td><td class="hide-s sub">{w.accounts?.map(accountName).join(t('list.comma')) || t('ops.account.all')}</td></tr>
               ))}</tbody></table>
           )}
           <Foot list={list} none={t('ops.webhooks.none')} note={t('ops.webhooks.none.why')} />
@@ -77,7 +77,7 @@ function Detail({ w, onChange, onSecret, onGone, onClose }: { w: Webhook; onChan
         </p>
         {x && <div class={`advice ${x.outcome === 'delivered' ? 'ok' : 'ref'}`} role="status"><Icon name={x.outcome === 'delivered' ? 'check' : 'cross'} size="s" /><span>{x.outcome === 'delivered' ? t('ops.webhook.test.ok', { status: x.status ?? '', ms: x.took_ms }) : x.error}</span></div>}
       </section>
-      <section><h3><span>{t('ops.settings')}</span></h3><dl class="kv wide2"><dt>URL</dt><dd class="mono">{w.url}</dd><dt>{t('ops.webhook.types')}</dt><dd class="mono">{w.types.join(' ')}</dd><dt>{t('ops.webhook.accounts')}</dt><dd>{w.accounts?.map(accountName).join('、') || t('ops.account.all')}</dd>
+      <section><h3><span>{t('ops.settings')}</span></h3><dl class="kv wide2"><dt>URL</dt><dd class="mono">{w.url}</dd><dt>{t('ops.webhook.types')}</dt><dd class="mono">{w.types.join(' ')}</dd><dt>{t('ops.webhook.accounts')}</dt><dd>{w.accounts?.map(accountName).join(t('list.comma')) || t('ops.account.all')}</dd>
         <dt>answers</dt><dd class="mono">{String(w.answers)}</dd><dt>typing</dt><dd class="mono">{String(w.typing)}</dd><dt>timeout</dt><dd class="mono">{w.timeout} s</dd><dt>cursor</dt><dd class="mono">{w.cursor}</dd></dl></section>
       <section><h3><span>{t('ops.attempts')}</span><button type="button" class="btn sm quiet" onClick={() => void load()}>{t('ops.refresh')}</button></h3>
         {!tries.value.length && <p class="mut">{t('ops.webhook.attempts.none')}</p>}

@@ -10,6 +10,7 @@ export function Dialog({ title, children, onClose, wide = false }: { title: stri
   useLayoutEffect(() => {
     const opener = document.activeElement as HTMLElement | null;
     ref.current?.showModal();
+    ref.current?.querySelector<HTMLElement>('.dlg-body :is(input, select, textarea)')?.focus(); // what is to be filled in comes before the way out
     return () => opener?.focus?.();
   }, []);
   return (

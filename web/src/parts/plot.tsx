@@ -12,6 +12,9 @@ function scale(most: number): { top: number; step: number } {
   return { top: Math.ceil(Math.max(1, most) / step) * step, step };
 }
 
+/** About as wide a label is drawn, px. */
+const wide = (s: string) => [...s].reduce((n, c) => n + (c > '\u2e80' ? 12 : 6.5), 0);
+
 /** Stacked columns over time; colours a1 to a5 of the style sheet. The same numbers
  * stand in a table behind a button. */
 export function Plot({ title, names, colours, columns, height = 190 }: { title: string; names: string[]; colours: number[]; columns: Column[]; height?: number }) {
@@ -28,7 +31,7 @@ export function Plot({ title, names, colours, columns, height = 190 }: { title: 
   const { top: most, step } = scale(Math.max(0, ...columns.map(sum)));
   const y = (v: number) => top + (height - top - bottom) * (1 - v / most);
   const pitch = (w - left - 4) / Math.max(1, columns.length);
-  const every = Math.ceil(46 / pitch);
+  const every = Math.ceil((14 + Math.max(0, ...columns.map((c) => wide(c.label)))) / pitch);
   const grid: number[] = [];
   for (let v = 0; v <= most; v += step) grid.push(v);
   const totals = names.map((n, i) => `${n} ${columns.reduce((a, c) => a + c.values[i]!, 0).toLocaleString()}`);
