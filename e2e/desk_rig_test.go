@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +165,22 @@ func (s *phone) press(part, name string) {
 	find := `[...document.querySelectorAll(` + quote(part) + `)].flatMap((p) => [...p.querySelectorAll('button, [role=menuitem]')]).find((b) => (b.getAttribute('aria-label') ?? b.textContent).trim().startsWith(` + quote(name) + `) || b.textContent.trim() === ` + quote(name) + `)`
 	s.until(`!!(` + find + `)`)
 	s.js(`(` + find + `).click()`)
+}
+
+// shoot makes a picture for people to look at, if KEFU_SHOTS names a folder for them.
+func (o *office) shoot(s *seat, name string) {
+	o.t.Helper()
+	folder := os.Getenv("KEFU_SHOTS")
+	if folder == "" {
+		return
+	}
+	picture, err := chromedp.Run(s.ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o644)
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
 }
 
 // yes answers what confirm asks.

@@ -124,7 +124,7 @@ func openTab(t *testing.T, address, ready string, setup ...chromedp.Action[chrom
 	}); err != nil {
 		t.Fatal(err)
 	}
-	limited, end := context.WithTimeout(ctx, 5*time.Minute)
+	limited, end := context.WithTimeout(ctx, time.Duration(figures(5, 30))*time.Minute)
 	t.Cleanup(end)
 	p := &phone{t: t, ctx: limited}
 	t.Cleanup(func() {
@@ -740,6 +740,10 @@ var hostile = []string{
 }
 
 func TestPhoneHostileStrings(t *testing.T) {
+	hostile := hostile
+	if os.Getenv("KEFU_LONG") != "" {
+		hostile = strange()
+	}
 	w := stock(t, kefutest.Account{Name: hostile[0]})
 	long := object{}
 	for _, field := range []string{"text.content", "music.title", "music.description",
@@ -762,7 +766,7 @@ func TestPhoneHostileStrings(t *testing.T) {
 	for from := 0; from < len(hostile); from += chunk {
 		to := fmt.Sprintf("oUser%d", from)
 		for i := from; i < min(from+chunk, len(hostile)); i++ {
-			w.suffers(t, to, i)
+			w.suffers(t, to, i, hostile[i])
 		}
 		p := openPhone(t, w.URL+"/?lang=zh&openid="+to)
 		w.say(t, to, kefu.Message{Body: kefu.Text{Content: "完"}}) // live, as well
@@ -780,9 +784,8 @@ func cardOf(i int) string   { return "p" + strconv.Itoa(i) }
 func signerOf(i int) string { return fmt.Sprintf("kf%d@demo", i) }
 
 // suffers puts the hostile string i wherever a stranger's text can stand in a chat.
-func (w *stocked) suffers(t *testing.T, to string, i int) {
+func (w *stocked) suffers(t *testing.T, to string, i int, s string) {
 	t.Helper()
-	s := hostile[i]
 	w.UserSends(to, s)
 	for _, did := range []struct {
 		action string
@@ -806,6 +809,10 @@ func (w *stocked) suffers(t *testing.T, to string, i int) {
 		kefu.WXCard{CardID: cardOf(i)},
 	} {
 		w.say(t, to, kefu.Message{Body: body, KFAccount: signerOf(i)})
+	}
+	w.Fail(kefutest.Fault{ErrCode: 45099, ErrMsg: s}) // in the panels of faults and of requests
+	if _, err := w.client.Send(t.Context(), kefu.Message{To: to, Body: kefu.Text{Content: s}}); err == nil {
+		t.Errorf("the fault of %.40q has not struck", s)
 	}
 }
 

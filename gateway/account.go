@@ -55,6 +55,9 @@ type Account struct {
 	Door *DoorSettings `json:"door,omitempty"`
 	// Standing is how the account stands with WeChat at the answer; it is not written.
 	Standing *Standing `json:"standing,omitempty"`
+	// Revision names the settings as they were at the answer, and its state. With it in
+	// If-Match they are replaced only if nobody has changed them since; it is not written.
+	Revision string `json:"revision,omitempty"`
 }
 
 // DoorSettings say how the door answers a send.

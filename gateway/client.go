@@ -224,9 +224,10 @@ func (c *Client) AddWebhook(ctx context.Context, r WebhookRequest) (Webhook, err
 }
 
 // PutWebhook replaces the settings of a webhook; its secret and its place in the feed
-// stay.
-func (c *Client) PutWebhook(ctx context.Context, id string, r WebhookRequest) (Webhook, error) {
-	return call[Webhook](ctx, c, request{method: "PUT", path: path("webhooks", id), in: r})
+// stay. revision is the [Webhook].Revision that it must have, "": any; another one is a
+// [*Problem] with Code [PreconditionFailed].
+func (c *Client) PutWebhook(ctx context.Context, id, revision string, r WebhookRequest) (Webhook, error) {
+	return call[Webhook](ctx, c, request{method: "PUT", path: path("webhooks", id), in: r, match: revision})
 }
 
 // DeleteWebhook ends a webhook and forgets its attempts.
@@ -307,9 +308,11 @@ func (c *Client) AddAccount(ctx context.Context, a Account) (Account, error) {
 	return call[Account](ctx, c, request{method: "POST", path: "/v1/accounts", in: written(a)})
 }
 
-// PutAccount makes or replaces an account; secrets that are empty stay as they are.
+// PutAccount makes or replaces an account; secrets that are empty stay as they are. One
+// that has a Revision, as those that were read have, is replaced only if nobody has
+// changed it since; else the error is a [*Problem] with Code [PreconditionFailed].
 func (c *Client) PutAccount(ctx context.Context, a Account) (Account, error) {
-	return call[Account](ctx, c, request{method: "PUT", path: path("accounts", a.AppID), in: written(a)})
+	return call[Account](ctx, c, request{method: "PUT", path: path("accounts", a.AppID), in: written(a), match: a.Revision})
 }
 
 // DeleteAccount forgets an account; its messages stay.
@@ -428,6 +431,7 @@ type writtenAccount struct {
 }
 
 func written(a Account) writtenAccount {
+	a.Revision = ""
 	return writtenAccount{a, a.Secret.Reveal(), a.Token.Reveal(), a.AESKey.Reveal()}
 }
 
@@ -440,6 +444,7 @@ type request struct {
 	wait         time.Duration // for a message's end
 	longer       time.Duration // that the gateway may take besides
 	key          string        // idempotency key
+	match        string        // the revision that is replaced; "": any
 	accept       string        // media type of the answer; "": JSON
 	also         int           // a status besides 2xx that is no problem
 }
@@ -533,6 +538,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	}
 	if r.key != "" {
 		h.Set("Idempotency-Key", r.key)
+	}
+	if r.match != "" {
+		h.Set("If-Match", `"`+r.match+`"`)
 	}
 	if r.accept != "" {
 		h.Set("Accept", r.accept)

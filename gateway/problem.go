@@ -59,13 +59,14 @@ const (
 	Unauthorized        = "unauthorized"
 	Forbidden           = "forbidden"
 	AccountExists       = "account-exists"
-	NoToken             = "no-token"           // there is no access token, and none is fetched now
-	CursorGone          = "cursor-gone"        // older than what the feed keeps
-	Refused             = "wechat-refused"     // a call that was passed on, such as typing
-	Unreachable         = "wechat-unreachable" // of such a call: no answer that tells its outcome
-	Overloaded          = "overloaded"         // or the store can't be written: nothing was kept, try again
-	StorageFull         = "storage-full"       // the account's room for assets
-	Internal            = "internal"           // a bug; the gateway's log has more
+	PreconditionFailed  = "precondition-failed" // changed since the revision in If-Match
+	NoToken             = "no-token"            // there is no access token, and none is fetched now
+	CursorGone          = "cursor-gone"         // older than what the feed keeps
+	Refused             = "wechat-refused"      // a call that was passed on, such as typing
+	Unreachable         = "wechat-unreachable"  // of such a call: no answer that tells its outcome
+	Overloaded          = "overloaded"          // or the store can't be written: nothing was kept, try again
+	StorageFull         = "storage-full"        // the account's room for assets
+	Internal            = "internal"            // a bug; the gateway's log has more
 )
 
 func (p *Problem) Error() string {

@@ -32,6 +32,9 @@ type Webhook struct {
 	FailingSince *Time  `json:"failing_since,omitempty"` // no try has worked since
 	CreatedAt    Time   `json:"created_at"`
 
+	// Revision names the settings as they were at the answer. With it in If-Match they are
+	// replaced only if nobody has changed them since.
+	Revision string `json:"revision,omitempty"`
 	// Secret signs: whsec_ and base64. Only in the answer that made it.
 	Secret   string   `json:"secret,omitempty"`
 	Warnings []string `json:"warnings,omitempty"` // about the URL

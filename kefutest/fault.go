@@ -49,6 +49,7 @@ type Fault struct {
 	Next        int     `json:"next,omitempty"`        // 2: two calls, then no more
 
 	ErrCode ErrCode  `json:"errcode,omitempty"` // refused, nothing done
+	ErrMsg  string   `json:"errmsg,omitempty"`  // of that refusal; default: what WeChat says
 	Status  int      `json:"status,omitempty"`  // an HTTP status with a page that is not JSON, nothing done
 	Drop    Drop     `json:"drop,omitempty"`
 	Delay   Duration `json:"delay,omitempty"` // the call takes effect at once, the answer comes late
@@ -109,6 +110,8 @@ func (p *platform) arm(a *account, f Fault) (*armedFault, error) {
 		return nil, errors.New("a fault has one of errcode, status and drop, not more")
 	case how == 0 && f.Delay == 0:
 		return nil, errors.New("the fault does not say what goes wrong: errcode, status, drop or delay")
+	case f.ErrMsg != "" && f.ErrCode == 0:
+		return nil, errors.New("an errmsg goes with an errcode")
 	case f.Drop != "" && f.Drop != DropRequest && f.Drop != DropReply:
 		return nil, fmt.Errorf("no drop %q; there are before and after", f.Drop)
 	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
@@ -197,7 +200,7 @@ func (f *Fault) replaces() bool { return f.ErrCode != 0 || f.Status != 0 || f.Dr
 func (f *Fault) reply() reply {
 	switch {
 	case f.ErrCode != 0:
-		return refuse(int(f.ErrCode))
+		return reply{code: int(f.ErrCode), msg: f.ErrMsg}
 	case f.Status != 0:
 		page := fmt.Sprintf("<html><head><title>%d</title></head><body>%[1]d %s</body></html>\n", f.Status, http.StatusText(f.Status))
 		r := file([]byte(page), "Content-Type", "text/html")

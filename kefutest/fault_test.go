@@ -57,6 +57,19 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A refusal in words of its own, as WeChat's are with the request's id behind them.
+func TestFaultInItsOwnWords(t *testing.T) {
+	w := New()
+	defer w.Close()
+	w.UserSends("oUser1")
+	w.Fail(Fault{ErrCode: 45099, ErrMsg: "<b>\n\"too\" odd"})
+	_, err := w.Client().Send(t.Context(), kefu.Message{To: "oUser1", Body: kefu.Text{Content: "hello"}})
+	var refused *kefu.Error
+	if !errors.As(err, &refused) || refused.Code != 45099 || !strings.HasPrefix(refused.Msg, "<b>\n\"too\" odd rid: ") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Which calls a fault strikes.
 func TestWhichCallsFail(t *testing.T) {
 	strikes := func(f Fault, to ...string) (struck []int) {
@@ -134,6 +147,7 @@ func TestImpossibleFaults(t *testing.T) {
 	defer w.Close()
 	for name, f := range map[string]Fault{
 		"nothing goes wrong": {},
+		"words of nothing":   {ErrMsg: "no", Drop: DropReply},
 		"two ways":           {ErrCode: -1, Drop: DropReply},
 		"no such drop":       {Drop: "sometimes"},
 		"no such status":     {Status: 42},

@@ -193,6 +193,7 @@ var variables = map[string]string{
 	"KEFU_KEEP_SIZE":       "size above which the oldest of them go",
 	"KEFU_URL":             "where the gateway is",
 	"KEFU_PUBLIC_ADDR":     "where the gateway serves callbacks alone",
+	"KEFU_TRUSTED_PROXY":   "networks of the reverse proxies before the gateway",
 	"KEFU_SECRET_KEY":      "seals the gateway's secrets",
 	"KEFU_SECRET_KEY_FILE": "file with KEFU_SECRET_KEY",
 	"KEFU_WEBHOOK_SECRET":  "signs what kefu listen forwards",

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,6 +37,7 @@ func (p *program) serveCommand() *cobra.Command {
 	var addr, publicAddr, db, apiBase, keep, keepSize string
 	var allowPrivate bool
 	var assetRoom int64
+	var proxies []string
 	var in ways
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the gateway · 启动网关",
@@ -55,6 +57,10 @@ func (p *program) serveCommand() *cobra.Command {
 			if err := in.check(); err != nil {
 				return err
 			}
+			trusted, err := networks(proxies)
+			if err != nil {
+				return err
+			}
 			kept, err := retention(keep, keepSize, db)
 			if err != nil {
 				return err
@@ -64,7 +70,7 @@ func (p *program) serveCommand() *cobra.Command {
 			}
 			g, err := p.startGateway(cmd.Context(), gatewayConfig{
 				addr: addr, publicAddr: publicAddr, db: db, apiBase: apiBase, allowPrivate: allowPrivate, keep: kept,
-				assetRoom: assetRoom << 20, ways: in,
+				assetRoom: assetRoom << 20, ways: in, proxies: trusted,
 			})
 			if err != nil {
 				return err
@@ -102,6 +108,7 @@ func (p *program) serveCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.StringVar(&addr, "addr", orEnv(p, "KEFU_ADDR", defaultAddr), "where the API listens; port 0 picks one")
 	fs.StringVar(&publicAddr, "public-addr", p.env["KEFU_PUBLIC_ADDR"], "a second listener that serves /callback/ alone")
+	fs.StringSliceVar(&proxies, "trusted-proxy", strings.FieldsFunc(p.env["KEFU_TRUSTED_PROXY"], func(r rune) bool { return r == ',' }), "network of reverse proxies before the gateway, such as 10.0.0.0/8: their X-Forwarded-For tells who signs in; may be repeated (default: none)")
 	fs.StringVar(&db, "db", defaultDB, "where messages are kept: sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME (better: KEFU_DB, which others on the machine can't see)")
 	fs.StringVar(&keep, "keep", orEnv(p, "KEFU_KEEP", defaultKeep), "how long finished messages and the feed are kept: 180d, 720h, at least 7d; 0: for ever")
 	fs.StringVar(&keepSize, "keep-size", orEnv(p, "KEFU_KEEP_SIZE", "0"), "size above which the oldest of them go, if older than 7 days: 20GB, 500MiB; 0: no limit; SQLite only")
@@ -110,6 +117,27 @@ func (p *program) serveCommand() *cobra.Command {
 	fs.BoolVar(&allowPrivate, "allow-private", false, allowPrivateUsage)
 	fs.Int64Var(&assetRoom, "asset-room", assets.DefaultRoom>>20, "MiB of files that an account may have")
 	return cmd
+}
+
+// networks reads what --trusted-proxy names: networks, or single addresses.
+func networks(texts []string) (all []netip.Prefix, err error) {
+	for _, text := range texts {
+		of, err := netip.ParsePrefix(text)
+		if a, bad := netip.ParseAddr(text); bad == nil {
+			a = a.Unmap()
+			of, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		switch {
+		case err != nil:
+			return nil, usagef("--trusted-proxy %q is no network", "--trusted-proxy %q 不是网段", text).
+				then("for example --trusted-proxy 10.0.0.0/8", "例如 --trusted-proxy 10.0.0.0/8")
+		case of.Bits() == 0:
+			return nil, usagef("--trusted-proxy %s is everybody, who could then claim any address", "--trusted-proxy %s 涵盖所有人，谁都能冒充任意地址", text).
+				then("name the networks of your proxies", "请写反向代理所在的网段")
+		}
+		all = append(all, of.Masked())
+	}
+	return all, nil
 }
 
 // allowPrivateUsage says what --allow-private does.
@@ -156,6 +184,7 @@ type gatewayConfig struct {
 	apiBase          string
 	allowPrivate     bool  // URLs may lead to this machine and private networks
 	assetRoom        int64 // bytes of assets per account; default [assets.DefaultRoom]
+	proxies          []netip.Prefix
 	keep             store.Retention
 	now              func() time.Time // nil: the real time; else one that may jump
 	log              *slog.Logger     // default: on stderr
@@ -257,7 +286,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	g.desk = &desk.Desk{Store: g.store, Now: now, LinkLife: c.linkLife}
 	g.endAssets = inBackground(library.Run)
 	g.server = &server.Server{
-		Engine: g.dispatcher, Store: reading{g.store}, Desk: g.desk, Console: console.Handler(), Tokens: center, Assets: library, Key: kefu.Secret(key), Explain: explainFault, Now: now, Log: log,
+		Engine: g.dispatcher, Store: reading{g.store}, Desk: g.desk, Console: console.Handler(), Tokens: center, Assets: library, Proxies: c.proxies, Key: kefu.Secret(key), Explain: explainFault, Now: now, Log: log,
 	}
 	if err = g.startWebhooks(ctx, c, log); err != nil {
 		return nil, err
@@ -452,7 +481,7 @@ func (p *program) firstAccount(ctx context.Context, g *runningGateway, log *slog
 	if a.AESKey != "" {
 		stored.AESKey = a.AESKey
 	}
-	_, err = g.dispatcher.PutAccount(ctx, stored)
+	_, err = g.dispatcher.PutAccount(ctx, stored, nil)
 	return err
 }
 

@@ -68,7 +68,7 @@ func newText() string {
 // one-time link, or by name and password and, where the agent has one, the code of a
 // second factor. Whatever is wrong, the answer and the time it takes are the same.
 // Problems: login-failed, code-required, login-limited, link-used. from is the
-// caller's address, for the limit.
+// caller's address, for the limit and the record; "": not known.
 func (d *Desk) SignIn(ctx context.Context, in gateway.SignIn, from string) (text string, a gateway.Agent, err error) {
 	now := time.Now()
 	if in.Link != "" {
@@ -84,7 +84,7 @@ func (d *Desk) SignIn(ctx context.Context, in gateway.SignIn, from string) (text
 		} else if err != nil {
 			return "", a, err
 		}
-		return d.begin(ctx, now, stored, "by link")
+		return d.begin(ctx, now, stored, at("by link", from))
 	}
 	if !d.limits.try(in.Name, from) {
 		return "", a, problem(gateway.LoginLimited)
@@ -110,13 +110,21 @@ func (d *Desk) SignIn(ctx context.Context, in gateway.SignIn, from string) (text
 		if stored.ID != "" { // else it may be a password, typed into the wrong field
 			name = clip(in.Name)
 		}
-		if err := d.Store.AddAudit(ctx, now, gateway.AuditEntry{Who: stored.ID, What: "session.refused", Target: name}); err != nil {
+		if err := d.Store.AddAudit(ctx, now, gateway.AuditEntry{Who: stored.ID, What: "session.refused", Target: name, Detail: at("", from)}); err != nil {
 			return "", a, err
 		}
 		return "", a, problem(gateway.LoginFailed)
 	}
 	d.limits.succeeded(in.Name, from)
-	return d.begin(ctx, now, stored, "by password")
+	return d.begin(ctx, now, stored, at("by password", from))
+}
+
+// at is how somebody came in, and from where, for the record.
+func at(how, from string) string {
+	if from == "" {
+		return how
+	}
+	return strings.TrimSpace(how + " from " + from)
 }
 
 // clip keeps a name that a stranger chose small.

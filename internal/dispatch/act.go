@@ -324,8 +324,9 @@ func (d *Dispatcher) clientOf(appid string) *kefu.Client {
 	return a.client
 }
 
-// PutAccount makes or replaces an account.
-func (d *Dispatcher) PutAccount(ctx context.Context, a gateway.Account) (gateway.Account, error) {
+// PutAccount makes or replaces an account, if may (nil: it may) has nothing against it;
+// see server.Engine.
+func (d *Dispatcher) PutAccount(ctx context.Context, a gateway.Account, may func(now gateway.Account) error) (gateway.Account, error) {
 	modeGiven := a.Mode != ""
 	a = a.WithDefaults()
 	if _, err := d.Retries.with(a.Tries); err != nil {
@@ -336,7 +337,16 @@ func (d *Dispatcher) PutAccount(ctx context.Context, a gateway.Account) (gateway
 	}
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	if stored, err := d.Store.Account(ctx, a.AppID); err == nil && a.AESKey == "" && stored.AESKey != "" && !modeGiven {
+	stored, err := d.Store.Account(ctx, a.AppID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return gateway.Account{}, err
+	}
+	if may != nil {
+		if err := may(stored); err != nil {
+			return gateway.Account{}, err
+		}
+	}
+	if err == nil && a.AESKey == "" && stored.AESKey != "" && !modeGiven {
 		a.Mode = stored.Mode // the key stays, and so does the mode: nobody talks it down by leaving the key out
 	}
 	return d.replace(ctx, a)

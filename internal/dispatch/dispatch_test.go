@@ -3,12 +3,15 @@ package dispatch_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -544,7 +547,7 @@ func TestTriesAreSettings(t *testing.T) {
 		bad := r.given
 		bad.Tries = map[kefu.Class]gateway.Tries{kefu.ErrWindowClosed: {Tries: 3}}
 		var p *gateway.Problem
-		if _, err := r.d.PutAccount(r.t.Context(), bad); !asProblem(err, &p) || p.Code != gateway.InvalidRequest {
+		if _, err := r.d.PutAccount(r.t.Context(), bad, nil); !asProblem(err, &p) || p.Code != gateway.InvalidRequest {
 			t.Errorf("tries of a closed window: %v", err)
 		}
 	})
@@ -608,7 +611,7 @@ func TestDeletedAccount(t *testing.T) {
 		if out := r.try("oUser1", "x"); !asProblem(out.Err, &p) || p.Code != gateway.UnknownAccount {
 			t.Errorf("accepted for an account that is gone: %v", out.Err)
 		}
-		if _, err := r.d.PutAccount(r.t.Context(), r.given); err != nil {
+		if _, err := r.d.PutAccount(r.t.Context(), r.given, nil); err != nil {
 			t.Fatal(err)
 		}
 		again := r.accept("oUser1", "again")
@@ -632,9 +635,45 @@ func TestDeletedAccount(t *testing.T) {
 // A secure account stays secure when its key is left out of a change.
 func TestNobodyTalksAnAccountDown(t *testing.T) {
 	bubble(t, nil, func(r *rig) {
-		a, err := r.d.PutAccount(r.t.Context(), gateway.Account{AppID: appid, Secret: "another"})
+		a, err := r.d.PutAccount(r.t.Context(), gateway.Account{AppID: appid, Secret: "another"}, nil)
 		if err != nil || a.Mode != callback.Secure {
 			t.Errorf("%s, %v", a.Mode, err)
+		}
+	})
+}
+
+// Whoever changes an account on the condition that nobody else has is alone in that
+// moment, also with pauses.
+func TestAccountIsChangedByOneAtATime(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		var wg sync.WaitGroup
+		var changed atomic.Int32
+		before := r.given
+		for i := range 16 {
+			wg.Go(func() {
+				a := before
+				a.Name = fmt.Sprintf("by %d", i)
+				if i%4 == 0 {
+					if err := r.d.Pause(r.t.Context(), appid, a.Name); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				_, err := r.d.PutAccount(r.t.Context(), a, func(now gateway.Account) error {
+					if now.Name != before.Name || now.State != before.State {
+						return errors.New("changed")
+					}
+					return nil
+				})
+				if err == nil {
+					changed.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		a, err := r.store.Account(r.t.Context(), appid)
+		if err != nil || a.State != "paused" || changed.Load() > 1 || changed.Load() == 1 != (a.Name != before.Name) {
+			t.Errorf("%d have changed it, it is %q and %s: %v", changed.Load(), a.Name, a.State, err)
 		}
 	})
 }

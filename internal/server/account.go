@@ -30,8 +30,7 @@ func (s *Server) listAccounts(c *call) (int, any, error) {
 	var page gateway.Page[gateway.Account]
 	for _, a := range all {
 		if c.sees(a.AppID) {
-			a.Standing = s.Engine.Standing(a.AppID)
-			page.Items = append(page.Items, a)
+			page.Items = append(page.Items, s.shown(a))
 		}
 	}
 	return http.StatusOK, full(page), nil
@@ -42,8 +41,7 @@ func (s *Server) getAccount(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	a.Standing = s.Engine.Standing(a.AppID)
-	return http.StatusOK, a, nil
+	return c.one(http.StatusOK, a)
 }
 
 // listRules tells what each trigger permits, by the account's own cells and else its
@@ -121,7 +119,7 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 	a.Secret = cmp.Or(r.Secret, stored.Secret)
 	a.Token = cmp.Or(r.Token, stored.Token)
 	a.AESKey = cmp.Or(r.AESKey, stored.AESKey)
-	a.Because, a.Standing = "", nil
+	a.Because, a.Standing, a.Revision = "", nil, ""
 	if a = a.WithDefaults(); a.State == stored.State {
 		a.Because = stored.Because
 	}
@@ -133,12 +131,16 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 			return 0, nil, invalid(gateway.InvalidRequest, wrong("callback_forward", "webhook-url", err))
 		}
 	}
-	a, err := c.s.Engine.PutAccount(c.Context(), a)
+	a, err := c.s.Engine.PutAccount(c.Context(), a, func(now gateway.Account) error {
+		if now.AppID == "" {
+			return c.matches("")
+		}
+		return c.matches(accountRevision(now))
+	})
 	if err != nil {
 		return 0, nil, err
 	}
-	a.Standing = c.s.Engine.Standing(a.AppID)
-	return status, a, nil
+	return c.one(status, a)
 }
 
 var appid = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

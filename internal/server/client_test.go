@@ -92,8 +92,16 @@ func TestClient(t *testing.T) {
 	if kept := w.accounts["wxnew"]; kept.Secret != secret || kept.Token != "t" || kept.AESKey != aesKey || added.Secret != "" {
 		t.Errorf("the secrets did not arrive: %+v, %+v", kept, added)
 	}
-	_, err = c.PutAccount(ctx, gateway.Account{AppID: "wxnew", Name: "new"})
+	first, err := c.PutAccount(ctx, gateway.Account{AppID: "wxnew", Name: "newer"}) // whatever there is
 	must(err)
+	second := first
+	second.Name = "new"
+	_, err = c.PutAccount(ctx, second)
+	must(err)
+	var p *gateway.Problem
+	if _, err = c.PutAccount(ctx, first); !errors.As(err, &p) || p.Code != gateway.PreconditionFailed {
+		t.Errorf("an account that was changed meanwhile is overwritten: %v", err)
+	}
 	one, err := c.Account(ctx, "wxnew")
 	must(err)
 	all, err := c.Accounts(ctx)

@@ -129,8 +129,8 @@ func routes() []route {
 			says: "Add an account", in: accountRequest{}, out: out{201: account{}}, codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type account-exists"}},
 		{"GET", "/v1/accounts/{account}", readers, (*Server).getAccount, doc{says: "Show an account", out: out{200: account{}}, codes: "unknown-account"}},
 		{"PUT", "/v1/accounts/{account}", admins, (*Server).putAccount, doc{
-			says: "Make or replace an account; secrets that are left out stay", in: accountRequest{}, out: out{200: account{}, 201: account{}},
-			codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type unknown-account"}},
+			says: "Make or replace an account; secrets that are left out stay", params: "If-Match", in: accountRequest{}, out: out{200: account{}, 201: account{}},
+			codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type unknown-account precondition-failed"}},
 		{"DELETE", "/v1/accounts/{account}", admins, (*Server).deleteAccount, doc{says: "Forget an account; its messages stay", out: out{204: nil}, codes: "unknown-account"}},
 		{"POST", "/v1/accounts/{account}/check", admins, (*Server).checkAccount, doc{
 			says: "Ask WeChat whether the account's set-up is right; resumes one that was paused because it was not", out: out{200: gateway.AccountCheck{}}, codes: "unknown-account"}},
@@ -169,8 +169,8 @@ func routes() []route {
 			says: "Add a webhook; its secret is shown this once", in: gateway.WebhookRequest{}, out: out{201: webhook{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},
 		{"GET", "/v1/webhooks/{id}", admins, (*Server).getWebhook, doc{says: "Show a webhook", out: out{200: webhook{}}, codes: "not-found"}},
 		{"PUT", "/v1/webhooks/{id}", admins, (*Server).putWebhook, doc{
-			says: "Replace the settings of a webhook; its secret and its place in the feed stay", in: gateway.WebhookRequest{}, out: out{200: webhook{}},
-			codes: "invalid-json invalid-request too-large unsupported-media-type not-found"}},
+			says: "Replace the settings of a webhook; its secret and its place in the feed stay", params: "If-Match", in: gateway.WebhookRequest{}, out: out{200: webhook{}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type not-found precondition-failed"}},
 		{"DELETE", "/v1/webhooks/{id}", admins, (*Server).deleteWebhook, doc{says: "End a webhook and forget its attempts", out: out{204: nil}, codes: "not-found"}},
 		{"POST", "/v1/webhooks/{id}/rotate", admins, (*Server).rotateWebhook, doc{
 			says: "Make a new secret, shown this once; the old one signs besides it for a while", in: gateway.RotateRequest{}, out: out{200: webhook{}},
@@ -211,6 +211,7 @@ type param struct {
 var params = []param{
 	{"wait", "query", "answer when the message has ended or was parked, at most after this time: 10s, up to 60s", ""},
 	{"Idempotency-Key", "header", "makes a repeat of the call answer the message of the first, for 7 days; up to 255 bytes", ""},
+	{"If-Match", "header", "the revision that is to be replaced, in quotation marks: 412 if somebody has changed it since; default: whatever there is", ""},
 	{"Kefu-Source", "header", "what is calling: api (default), cli or console", ""},
 	{"account", "query", "appid; may be repeated", ""},
 	{"openid", "query", "of the follower", ""},

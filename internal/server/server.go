@@ -10,6 +10,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,9 @@ type Server struct {
 	// a simulated one; nil for a path that may not be called so. all is for an admin.
 	// Default: none may.
 	Raw func(appid, path string, all, simulated bool) http.RoundTripper
+	// Proxies are the networks of reverse proxies before the gateway, whose X-Forwarded-For
+	// tells who calls. Default: none; then the header is ignored.
+	Proxies []netip.Prefix
 	// Forward hands pushes on to the callbacks that accounts name; it must refuse
 	// addresses that may not be called and follow no redirect. Default: none is handed on.
 	Forward *http.Client
@@ -180,8 +184,9 @@ type Engine interface {
 	Erase(ctx context.Context, account, openid string) (gateway.Erased, error)
 
 	// PutAccount makes or replaces an account. Its empty secrets keep those that are
-	// stored. The result has no secrets.
-	PutAccount(ctx context.Context, a gateway.Account) (gateway.Account, error)
+	// stored. may, unless nil, is asked about what is there at that moment, the zero
+	// Account if nothing is; its error ends the call. The result has no secrets.
+	PutAccount(ctx context.Context, a gateway.Account, may func(now gateway.Account) error) (gateway.Account, error)
 	// DeleteAccount forgets an account; its waiting messages fail. Problem:
 	// unknown-account.
 	DeleteAccount(ctx context.Context, appid string) error

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"time"
 
@@ -115,11 +114,10 @@ func (s *Server) postSession(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	from, _, _ := net.SplitHostPort(c.RemoteAddr)
 	if len(in.Name) > maxAgentName || len(in.Password) > maxPassword || len(in.Code) > 16 || len(in.Link) > 128 {
 		return 0, nil, refuse(gateway.LoginFailed)
 	}
-	text, a, err := s.Desk.SignIn(c.Context(), in, from)
+	text, a, err := s.Desk.SignIn(c.Context(), in, s.caller(c.Request))
 	if err != nil {
 		return 0, nil, err
 	}

@@ -18,8 +18,9 @@ import (
 type Webhooks interface {
 	Webhooks(ctx context.Context) ([]gateway.Webhook, error) // oldest first, without secrets
 	// PutWebhook replaces the settings of the one with the ID, or makes one if there is
-	// no ID; then the Secret is in the answer.
-	PutWebhook(ctx context.Context, w gateway.Webhook) (gateway.Webhook, error)
+	// no ID; then the Secret is in the answer. may, unless nil, is asked about the one
+	// that is there at that moment; its error ends the call.
+	PutWebhook(ctx context.Context, w gateway.Webhook, may func(now gateway.Webhook) error) (gateway.Webhook, error)
 	DeleteWebhook(ctx context.Context, id string) error
 	// RotateWebhook makes a new Secret, which is in the answer; the old one signs
 	// besides it for that long.
@@ -75,6 +76,7 @@ func (s *Server) listWebhooks(c *call) (int, any, error) {
 	var page gateway.Page[gateway.Webhook]
 	for _, w := range all {
 		if c.managesAll(w.Accounts) {
+			w.Revision = webhookRevision(w)
 			page.Items = append(page.Items, w)
 		}
 	}
@@ -86,6 +88,8 @@ func (s *Server) getWebhook(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	w.Revision = webhookRevision(w)
+	c.tagged(w.Revision)
 	return http.StatusOK, w, nil
 }
 
@@ -118,10 +122,12 @@ func (s *Server) putWebhook(c *call) (int, any, error) {
 }
 
 func (c *call) putWebhook(w gateway.Webhook, status int) (int, any, error) {
-	kept, err := c.s.Webhooks.PutWebhook(c.Context(), w)
+	kept, err := c.s.Webhooks.PutWebhook(c.Context(), w, func(now gateway.Webhook) error { return c.matches(webhookRevision(now)) })
 	if err != nil {
 		return 0, nil, err
 	}
+	kept.Revision = webhookRevision(kept)
+	c.tagged(kept.Revision)
 	if warning, _ := c.s.Webhooks.CheckURL(kept.URL); warning != "" {
 		kept.Warnings = append(kept.Warnings, warning)
 	}

@@ -259,10 +259,13 @@ func (w *world) Webhooks(context.Context) ([]gateway.Webhook, error) {
 	return slices.Clone(w.hooks), nil
 }
 
-func (w *world) PutWebhook(_ context.Context, h gateway.Webhook) (gateway.Webhook, error) {
+func (w *world) PutWebhook(_ context.Context, h gateway.Webhook, may func(gateway.Webhook) error) (gateway.Webhook, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if i := slices.IndexFunc(w.hooks, func(o gateway.Webhook) bool { return o.ID == h.ID }); i >= 0 {
+		if err := may(w.hooks[i]); err != nil {
+			return h, err
+		}
 		h.CreatedAt = w.hooks[i].CreatedAt
 		w.hooks[i] = h
 		return h, nil
@@ -344,7 +347,10 @@ func (w *world) Erase(_ context.Context, account, openid string) (gateway.Erased
 	return gone, nil
 }
 
-func (w *world) PutAccount(_ context.Context, a gateway.Account) (gateway.Account, error) {
+func (w *world) PutAccount(_ context.Context, a gateway.Account, may func(gateway.Account) error) (gateway.Account, error) {
+	if err := may(w.accounts[a.AppID]); err != nil {
+		return a, err
+	}
 	w.accounts[a.AppID] = a
 	return a, nil
 }

@@ -18,7 +18,7 @@ func hook(t testing.TB, s *Store, id string) Webhook {
 	var err error
 	w.Cursor, err = s.Head(t.Context())
 	ok(t, err)
-	ok(t, s.PutWebhook(t.Context(), noon, w))
+	ok(t, s.PutWebhook(t.Context(), noon, w, nil))
 	w, err = s.Webhook(t.Context(), id)
 	ok(t, err)
 	return w
@@ -35,9 +35,9 @@ func webhooksKeepTheirSecrets(t *testing.T, open func() *Store) {
 		t.Fatalf("%+v", w)
 	}
 	w.URL, w.Cursor, w.Secret, w.Enabled, w.Because = "https://example.com/y", "0", "", false, "by hand"
-	ok(t, s.PutWebhook(ctx, noon, w))
+	ok(t, s.PutWebhook(ctx, noon, w, nil))
 	w.Secret, w.OldSecret, w.OldUntil, w.URL = "whsec_second", "whsec_first", noon.Add(time.Hour), "https://example.com/z"
-	ok(t, s.PutWebhook(ctx, noon, w))
+	ok(t, s.PutWebhook(ctx, noon, w, nil))
 	s.Close()
 	s = open()
 	got, err := s.Webhook(ctx, "wh_1")
@@ -46,8 +46,18 @@ func webhooksKeepTheirSecrets(t *testing.T, open func() *Store) {
 		got.Secret != "whsec_second" || got.OldSecret != "whsec_first" || !got.OldUntil.Equal(noon.Add(time.Hour)) {
 		t.Errorf("%+v", got)
 	}
+	w.Secret = ""
+	wants(t, s.PutWebhook(ctx, noon, w, func(now gateway.Webhook) error {
+		if now.URL != "https://example.com/y" || now.Enabled || now.ID != "wh_1" {
+			t.Errorf("asked about %+v", now)
+		}
+		return ErrNoRoom
+	}), ErrNoRoom)
+	if now, err := s.Webhook(ctx, "wh_1"); err != nil || now.URL != "https://example.com/y" {
+		t.Errorf("replaced against the word: %+v, %v", now, err)
+	}
 	w.ID, w.Secret = "wh_none", ""
-	wants(t, s.PutWebhook(ctx, noon, w), ErrNotFound)
+	wants(t, s.PutWebhook(ctx, noon, w, nil), ErrNotFound)
 	ok(t, s.DeleteWebhook(ctx, noon, "wh_1"))
 	wants(t, s.DeleteWebhook(ctx, noon, "wh_1"), ErrNotFound)
 	all, err := s.Webhooks(ctx)
@@ -168,7 +178,7 @@ func disabledOnceAndSaidOnce(t *testing.T, open func() *Store) {
 		t.Errorf("%+v", w)
 	}
 	w.Enabled, w.Because, w.Secret = true, "", ""
-	ok(t, s.PutWebhook(ctx, noon, w))
+	ok(t, s.PutWebhook(ctx, noon, w, nil))
 	if w, err = s.Webhook(ctx, w.ID); err != nil || !w.Enabled || w.Because != "" || w.Secret != kefu.Secret("whsec_first") {
 		t.Errorf("%+v %v", w, err)
 	}

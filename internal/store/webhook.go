@@ -22,8 +22,9 @@ type Webhook struct {
 
 // PutWebhook makes or replaces an endpoint. The Cursor is that of a new one only, and
 // so are FailingSince (none) and CreatedAt (now); an empty Secret keeps the stored
-// ones. An endpoint that is enabled again has not failed.
-func (s *Store) PutWebhook(ctx context.Context, now time.Time, w Webhook) error {
+// ones. An endpoint that is enabled again has not failed. may, unless nil, is asked about
+// an endpoint that is replaced, in the transaction; its error ends that.
+func (s *Store) PutWebhook(ctx context.Context, now time.Time, w Webhook, may func(stored gateway.Webhook) error) error {
 	cursor, err := parseCursor(w.Cursor, 0)
 	if err != nil {
 		return err
@@ -41,6 +42,15 @@ func (s *Store) PutWebhook(ctx context.Context, now time.Time, w Webhook) error 
 	}
 	return s.write(ctx, now, func(t *tx) error {
 		if secret == nil {
+			if may != nil {
+				stored, err := s.scanWebhook(t.row(webhookQuery+` WHERE id = $1`, w.ID))
+				if err == nil {
+					err = may(stored.Webhook)
+				}
+				if err != nil {
+					return err
+				}
+			}
 			n, err := t.exec(`UPDATE webhooks SET settings = $1, enabled = $2, because = $3, failing_since = NULL WHERE id = $4`,
 				string(text), bit(w.Enabled), w.Because, w.ID)
 			if err == nil && n == 0 {

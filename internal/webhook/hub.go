@@ -176,8 +176,9 @@ func (h *Hub) Webhooks(ctx context.Context) ([]gateway.Webhook, error) {
 	return out, err
 }
 
-// PutWebhook makes or replaces an endpoint. A new one begins with what happens next.
-func (h *Hub) PutWebhook(ctx context.Context, w gateway.Webhook) (gateway.Webhook, error) {
+// PutWebhook makes or replaces an endpoint, if may (nil: it may) has nothing against it.
+// A new one begins with what happens next.
+func (h *Hub) PutWebhook(ctx context.Context, w gateway.Webhook, may func(now gateway.Webhook) error) (gateway.Webhook, error) {
 	put := store.Webhook{Webhook: w}
 	if w.ID == "" {
 		var id [8]byte
@@ -192,7 +193,7 @@ func (h *Hub) PutWebhook(ctx context.Context, w gateway.Webhook) (gateway.Webhoo
 	if put.Because = ""; !put.Enabled {
 		put.Because = "disabled by hand"
 	}
-	if err := h.Store.PutWebhook(ctx, h.Now(), put); err != nil {
+	if err := h.Store.PutWebhook(ctx, h.Now(), put, may); err != nil {
 		return w, err
 	}
 	kept, err := h.Store.Webhook(ctx, put.ID)
@@ -226,7 +227,7 @@ func (h *Hub) RotateWebhook(ctx context.Context, id string, overlap time.Duratio
 		}
 		w.OldSecret, w.OldUntil = stored.Secret, now.Add(overlap)
 	}
-	if err := h.Store.PutWebhook(ctx, now, w); err != nil {
+	if err := h.Store.PutWebhook(ctx, now, w, nil); err != nil {
 		return gateway.Webhook{}, err
 	}
 	h.wake(id)

@@ -150,7 +150,7 @@ func (r *rig) add(host string, answer func(callMade) *http.Response, change ...f
 	for _, c := range change {
 		c(&w)
 	}
-	w, err := r.hub.PutWebhook(r.t.Context(), w)
+	w, err := r.hub.PutWebhook(r.t.Context(), w, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -561,7 +561,7 @@ func TestDisabledAfterDays(t *testing.T) {
 		status = 200
 		h := r.hook(w.ID)
 		h.Webhook.Enabled = true
-		if _, err := r.hub.PutWebhook(t.Context(), h.Webhook); err != nil {
+		if _, err := r.hub.PutWebhook(t.Context(), h.Webhook, nil); err != nil {
 			t.Fatal(err)
 		}
 		r.settle(3 * time.Hour)

@@ -16,10 +16,12 @@ export class Unreachable extends Error {}
 /** Set when the session has ended: the page shows the sign-in. */
 export const signedOut = signal(false);
 
-export interface Asking { method?: string; body?: unknown; raw?: Blob; headers?: Record<string, string>; signal?: AbortSignal }
+/** match: the revision that a PUT replaces; another one is refused with 412. */
+export interface Asking { method?: string; body?: unknown; raw?: Blob; headers?: Record<string, string>; match?: string; signal?: AbortSignal }
 
 export async function api<T>(path: string, asking: Asking = {}): Promise<T> {
   const headers: Record<string, string> = { 'Accept-Language': lang.value, ...asking.headers };
+  if (asking.match) headers['If-Match'] = `"${asking.match}"`;
   let body: BodyInit | undefined;
   if (asking.raw) body = asking.raw;
   else if (asking.body !== undefined) {

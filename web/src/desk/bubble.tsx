@@ -229,7 +229,7 @@ export function ThreadLine({ line, before, account, c, tapped }: { line: Line; b
   }
   const d = line.data as Push;
   if (line.type === 'follower.event') {
-    const icon = eventIcons[(d.event ?? '').toLowerCase()] ?? 'bolt';
+    const event = (d.event ?? '').toLowerCase(), icon = (Object.hasOwn(eventIcons, event) && eventIcons[event]) || 'bolt';
     return <p class="ev"><Icon name={icon} size="xs" /><span><span class="num">{clockTime(at)}</span> {sayEvent(d)}{d.trigger && d.trigger !== 'unfollow' ? t('event.opens', { trigger: t(`trigger.${d.trigger}` as any) }) : ''}</span></p>;
   }
   if (line.type === 'conversation.note') {
@@ -259,8 +259,15 @@ function sayChange(d: any): string {
     return t('change.assigned', { by, to: agentById(d.assigned_to)?.display ?? d.assigned_to });
   }
   if (d.closed) return t('change.closed', { by });
-  if (d.handler) return t('change.handler', { to: t(`handler.${d.handler}` as any) });
+  if (d.handler) return t('change.handler', { by: handedBy(String(d.handler_by ?? '')), to: t(`handler.${d.handler}` as any) });
   return '';
+}
+
+/** Who has said who answers: "api " and an id, "webhook " and an id, or "wechat". */
+function handedBy(by: string): string {
+  const [kind, id] = by.split(' ');
+  if (kind === 'wechat') return t('by.wechat');
+  return kind === 'webhook' ? t('by.bot') : (agentById(id)?.display ?? t('by.api'));
 }
 
 /** Tells a screen reader of what arrived in the open thread. */

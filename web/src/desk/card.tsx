@@ -26,7 +26,7 @@ export function Card({ account, openid, onBack }: { account: string; openid: str
           {c.followed_at && <><dt>{t('card.followed')}</dt><dd>{moment(Date.parse(c.followed_at))}</dd></>}
           {c.scene && <><dt>{t('card.scene')}</dt><dd>{c.scene}</dd></>}
           {c.first_seen && <><dt>{t('card.first')}</dt><dd>{moment(Date.parse(c.first_seen))}</dd></>}
-          <dt>{t('card.handler')}</dt><dd>{t(`handler.${c.handler || 'none'}` as any)}</dd>
+          <dt>{t('card.handler')}</dt><dd>{t(`handler.${c.handler || 'bot'}` as any)}</dd>
           <dt>openid</dt><dd class="row"><span class="mono el" title={openid}>{shortId(openid)}</span><button type="button" class="ib sm" aria-label={t('copy.openid')} onClick={() => void navigator.clipboard?.writeText(openid).then(() => toast('ok', t('copied')))}><Icon name="copy" size="s" /></button></dd>
         </dl>
       </section>

@@ -7,7 +7,7 @@ const kinds: Record<string, Key> = {
   mpnewsarticle: 'kind.mpnewsarticle', msgmenu: 'kind.msgmenu', wxcard: 'kind.wxcard', miniprogrampage: 'kind.miniprogrampage', location: 'kind.location',
   link: 'kind.link', text: 'kind.text',
 };
-export const kindName = (msgtype: string): string => (msgtype in kinds ? t(kinds[msgtype]!) : msgtype);
+export const kindName = (msgtype: string): string => (Object.hasOwn(kinds, msgtype) ? t(kinds[msgtype]!) : msgtype);
 
 /** A text on one line, without its tags. */
 export const strip = (s: string) => s.replace(/<[^>]*>/g, '').replace(/\s+/g, ' ').trim();
@@ -50,7 +50,7 @@ export function sayEvent(d: Push): string {
     case 'kf_create_session': return t('event.kf_create');
     case 'kf_close_session': return t('event.kf_close');
     case 'kf_switch_session': return t('event.kf_switch');
-    case 'scancode_push': case 'scancode_waitmsg': return t('event.scancode', { key: p.ScanResult ?? key });
+    case 'scancode_push': case 'scancode_waitmsg': return t('event.scancode', { key: p.ScanResult || key });
     case 'pic_sysphoto': case 'pic_photo_or_album': case 'pic_weixin': return t('event.pics', { n: p.Count ?? 0 });
     case 'location_select': return t('event.place');
     case 'user_pay_from_pay_cell': return t('event.pay');

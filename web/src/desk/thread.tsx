@@ -142,7 +142,7 @@ function Head({ c, name, account, openid, pane }: { c: Conversation | undefined;
   const agents: Item[] = (session.value?.agents ?? []).filter((a) => a.id !== c?.assigned_to && a.role !== 'viewer').map((a) => ({ label: a.id === me.value?.id ? t('claim') : a.display, hint: a.online ? t('online') : t('offline.agent'), run: () => c && void act.assign(c, a.id) }));
   const more: Item[] = c ? [
     ...(c.assigned_to ? [{ label: t('release'), run: () => void act.assign(c, null) }] : []),
-    ...(['bot', 'agent', 'kf'] as const).filter((h) => h !== c.handler).map((h) => ({ label: t(`handover.${h}` as const), run: () => void act.handover(c, h) })),
+    ...(['bot', 'agent', 'kf'] as const).filter((h) => h !== (c.handler || 'bot')).map((h) => ({ label: t(`handover.${h}` as const), run: () => void act.handover(c, h) })),
     { label: t('card.open'), run: () => pane('card') },
   ] : [];
   return (

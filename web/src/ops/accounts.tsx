@@ -1,15 +1,15 @@
 // The official accounts: how each stands with WeChat, and what to do about it.
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { api } from '../core/api';
+import { api, Problem } from '../core/api';
 import { isAdmin } from '../core/session';
 import { t, type Key } from '../core/words';
 import { Icon } from '../parts/icon';
-import { Dialog } from '../parts/overlay';
+import { Dialog, tell, toast } from '../parts/overlay';
 import { Ask, attempt, Copy, Foot, OpsFrame, useList, When } from './frame';
 
 interface Account {
-  appid: string; name?: string; mode: string; profile: string; rules?: Record<string, unknown>; state: string; because?: string; when_closed: string; rate?: number;
+  appid: string; name?: string; mode: string; profile: string; rules?: Record<string, unknown>; state: string; because?: string; when_closed: string; rate?: number; revision?: string;
   standing?: { because?: string; until?: string; rate?: number; used_today: number; daily: number };
   [setting: string]: unknown;
 }
@@ -104,22 +104,46 @@ export function TokenLines({ token: k }: { token: Token }) {
   );
 }
 
+type Typed = { name: string; rate: string; when_closed: string };
+const typedOf = (a: Account): Typed => ({ name: a.name ?? '', rate: String(a.rate ?? 0), when_closed: a.when_closed });
+
+/** What an admin changes here. If another one has saved meanwhile, nothing is overwritten:
+ * what is new is shown, what was typed stays, and saving again adds it to that. */
 function Edit({ a, onClose, onChange }: { a: Account; onClose: () => void; onChange: (a: Account) => void }) {
-  async function save(e: SubmitEvent) {
+  const base = useSignal(a); // as it was read last
+  const typed = useSignal(typedOf(a));
+  const news = useSignal<string[] | null>(null); // what somebody else has changed
+  const set = (k: keyof Typed) => (e: { currentTarget: { value: string } }) => (typed.value = { ...typed.value, [k]: e.currentTarget.value });
+  async function save(e: Event) {
     e.preventDefault();
-    const f = new FormData(e.currentTarget as HTMLFormElement);
-    const { standing: _, because: __, ...rest } = a;
-    const now = await attempt(() => api<Account>(path(a), { method: 'PUT', body: { ...rest, name: String(f.get('name')).trim(), rate: Number(f.get('rate')) || 0, when_closed: f.get('when_closed') } }), t('ops.saved'));
-    if (now) (onChange(now), onClose());
+    const { standing: _, because: __, revision, ...rest } = base.value;
+    const v = typed.value;
+    try {
+      const now = await api<Account>(path(a), { method: 'PUT', match: revision, body: { ...rest, name: v.name.trim(), rate: Number(v.rate) || 0, when_closed: v.when_closed } });
+      toast('ok', t('ops.saved'));
+      onChange(now);
+      onClose();
+    } catch (err) {
+      if (!(err instanceof Problem && err.code === 'precondition-failed')) return tell(err);
+      const now = await attempt(() => api<Account>(path(a)));
+      if (!now) return;
+      const was = typedOf(base.value), is = typedOf(now);
+      typed.value = Object.fromEntries(Object.entries(v).map(([k, text]) => [k, text === was[k as keyof Typed] ? is[k as keyof Typed] : text])) as Typed;
+      const shown = (x: unknown) => (x === undefined || x === '' ? '–' : typeof x === 'object' ? JSON.stringify(x) : String(x));
+      news.value = [...new Set([...Object.keys(base.value), ...Object.keys(now)])].filter((k) => !['revision', 'standing', 'because'].includes(k) && shown(base.value[k]) !== shown(now[k])).map((k) => `${k}: ${shown(now[k])}`);
+      base.value = now;
+      onChange(now);
+    }
   }
   return (
     <Dialog title={t('ops.edit')} onClose={onClose}>
-      <form class="stack" onSubmit={(e) => void save(e as unknown as SubmitEvent)}>
-        <label class="fl1">{t('ops.name')}<input class="in" name="name" maxLength={64} defaultValue={a.name ?? ''} /></label>
-        <label class="fl1">{t('ops.rate')}<input class="in num" name="rate" type="number" min={0} max={100000} step="any" defaultValue={String(a.rate ?? 0)} /></label>
-        <label class="fl1">{t('ops.when_closed')}<select class="in" name="when_closed" defaultValue={a.when_closed}>{['park', 'fail', 'try'].map((v) => <option key={v} value={v} selected={v === a.when_closed}>{t(`ops.when_closed.${v}` as Key)}</option>)}</select></label>
+      <form class="stack" onSubmit={(e) => void save(e)}>
+        {news.value && <div class="advice unk" role="alert"><Icon name="warn" size="s" /><div><b>{t('ops.edit.conflict')}</b><p>{t('ops.edit.conflict.why')}</p>{news.value.map((n) => <p key={n} class="mono">{n}</p>)}</div></div>}
+        <label class="fl1">{t('ops.name')}<input class="in" name="name" maxLength={64} value={typed.value.name} onInput={set('name')} /></label>
+        <label class="fl1">{t('ops.rate')}<input class="in num" name="rate" type="number" min={0} max={100000} step="any" value={typed.value.rate} onInput={set('rate')} /></label>
+        <label class="fl1">{t('ops.when_closed')}<select class="in" name="when_closed" value={typed.value.when_closed} onChange={set('when_closed')}>{['park', 'fail', 'try'].map((v) => <option key={v} value={v} selected={v === typed.value.when_closed}>{t(`ops.when_closed.${v}` as Key)}</option>)}</select></label>
         <p class="lbl">{t('ops.edit.rest')}</p>
-        <div class="acts"><button type="button" class="btn" onClick={onClose}>{t('cancel')}</button><button class="btn pri" type="submit">{t('save')}</button></div>
+        <div class="acts"><button type="button" class="btn" onClick={onClose}>{t('cancel')}</button><button class="btn pri" type="submit">{t(news.value ? 'ops.edit.again' : 'save')}</button></div>
       </form>
     </Dialog>
   );

@@ -122,7 +122,7 @@ export function Explorer() {
   const raw = call in raws || call === 'any';
   const own = call === 'window' || call === 'token'; // the gateway answers itself
   const simulated = inQuery('to') === 'simulator' && !own;
-  const kind = inQuery('kind') in kinds ? inQuery('kind') : 'text';
+  const kind = Object.hasOwn(kinds, inQuery('kind')) ? inQuery('kind') : 'text';
   const accounts = session.value!.accounts;
   const account = useSignal(accounts[0]?.appid ?? '');
   const touser = useSignal('');

@@ -16,7 +16,7 @@ import { Dialog, tell } from '../parts/overlay';
 import { accountName, AccountPick, Ask, Copy, Drawer, explain, Foot, inQuery, Json, OpsFrame, Pick, setQuery, StateMark, stateName, states, useList, When } from './frame';
 
 const spans: Record<string, number> = { '1h': 1, '24h': 24, '7d': 168 };
-const sinceOf = (span: string) => (spans[span] ? new Date(Math.floor(serverNow() / 60_000) * 60_000 - spans[span]! * 3600_000).toISOString() : '');
+const sinceOf = (span: string) => (Object.hasOwn(spans, span) ? new Date(Math.floor(serverNow() / 60_000) * 60_000 - spans[span]! * 3600_000).toISOString() : '');
 
 const nameOf = (m: Message) => conversations.get(keyOf(m.account, m.openid))?.value.remark || shortId(m.openid);
 const fromOf = (m: Message) => (m.by?.kind === 'agent' ? m.by.name ?? agentById(m.by.id)?.display ?? t('by.agent') : m.by?.name ?? t(`ops.source.${['api', 'cli', 'console', 'door', 'webhook', 'bot'].includes(m.source) ? m.source : 'api'}` as Key));

@@ -12,7 +12,7 @@ import { accountName, Ask, attempt, Drawer, Foot, inQuery, Once, OpsFrame, Pick,
 
 interface Webhook {
   id: string; url: string; name?: string; accounts?: string[]; types: string[]; enabled: boolean; because?: string; answers: boolean; typing: boolean; timeout: number; concurrency: number; schedule: number[];
-  disable_after: number; cursor: string; failing_since?: string; created_at: string; secret?: string; warnings?: string[];
+  disable_after: number; cursor: string; revision?: string; failing_since?: string; created_at: string; secret?: string; warnings?: string[];
 }
 interface Try { webhook_id: string; cursor?: string; type: string; account?: string; openid?: string; n: number; at: string; took_ms: number; outcome: string; status?: number; error?: string; retry_at?: string; answer?: { messages?: string[]; refused?: string } }
 
@@ -62,7 +62,12 @@ function Detail({ w, onChange, onSecret, onGone, onClose }: { w: Webhook; onChan
     tested.value = (await attempt(() => api<Try>(path(w.id, 'test'), { method: 'POST' }))) ?? null;
     void load();
   }
-  const { id: _id, because: _b, cursor: _c, failing_since: _f, created_at: _a, secret: _s, warnings: _w, ...request } = w;
+  const { id: _id, because: _b, cursor: _c, failing_since: _f, created_at: _a, secret: _s, warnings: _w, revision, ...request } = w;
+  /** Turns it on or off, unless somebody has changed it since it was read: then it is shown as it is now. */
+  async function turn() {
+    const now = await attempt(() => api<Webhook>(path(w.id), { method: 'PUT', body: { ...request, enabled: !w.enabled }, match: revision }), t('ops.saved'));
+    await (now ? Promise.resolve(now) : api<Webhook>(path(w.id))).then(onChange, () => undefined);
+  }
   const x = tested.value;
   return (
     <Drawer title={w.name || w.url} sub={<p class="mono mut">{w.id}</p>} onClose={onClose}>
@@ -72,7 +77,7 @@ function Detail({ w, onChange, onSecret, onGone, onClose }: { w: Webhook; onChan
           <button type="button" class="btn sm" onClick={() => void test()}><Icon name="bolt" size="xs" />{t('ops.webhook.test')}</button>
           <button type="button" class="btn sm" onClick={() => (ask.value = 'replay')}><Icon name="refresh" size="xs" />{t('ops.webhook.replay')}</button>
           <button type="button" class="btn sm" onClick={() => (ask.value = 'rotate')}><Icon name="lock" size="xs" />{t('ops.webhook.rotate')}</button>
-          <button type="button" class="btn sm" onClick={() => void attempt(() => api<Webhook>(path(w.id), { method: 'PUT', body: { ...request, enabled: !w.enabled } }), t('ops.saved')).then((n) => n && onChange(n))}>{t(w.enabled ? 'ops.webhook.disable' : 'ops.webhook.enable')}</button>
+          <button type="button" class="btn sm" onClick={() => void turn()}>{t(w.enabled ? 'ops.webhook.disable' : 'ops.webhook.enable')}</button>
           <button type="button" class="btn sm danger" onClick={() => (ask.value = 'delete')}>{t('ops.delete')}</button>
         </p>
         {x && <div class={`advice ${x.outcome === 'delivered' ? 'ok' : 'ref'}`} role="status"><Icon name={x.outcome === 'delivered' ? 'check' : 'cross'} size="s" /><span>{x.outcome === 'delivered' ? t('ops.webhook.test.ok', { status: x.status ?? '', ms: x.took_ms }) : x.error}</span></div>}

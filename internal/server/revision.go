@@ -1,0 +1,64 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// A revision names what an admin edits, so that two of them don't overwrite each other's
+// changes without knowing: it is in every answer, as the ETag of a single one too, and
+// If-Match brings it back. Nothing that changes by itself is in it, and no secret.
+
+func accountRevision(a gateway.Account) string {
+	a.Because, a.Standing, a.Revision = "", nil, ""
+	return revision(a)
+}
+
+func webhookRevision(w gateway.Webhook) string {
+	w.Because, w.Cursor, w.FailingSince, w.Secret, w.Warnings, w.Revision = "", "", nil, "", nil, ""
+	return revision(w)
+}
+
+func revision(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain values
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// tagged tells the revision of the one thing that is answered.
+func (c *call) tagged(revision string) { c.w.Header().Set("ETag", `"`+revision+`"`) }
+
+// matches refuses to replace what has this revision now, "" for what isn't there, if the
+// caller has said that it must be another.
+func (c *call) matches(now string) error {
+	want := c.Header.Values("If-Match")
+	if len(want) == 0 {
+		return nil
+	}
+	for tag := range strings.SplitSeq(strings.Join(want, ","), ",") {
+		if tag = strings.TrimSpace(tag); now != "" && (tag == "*" || tag == `"`+now+`"`) {
+			return nil
+		}
+	}
+	return refuse(gateway.PreconditionFailed)
+}
+
+// shown is an account as it is answered.
+func (s *Server) shown(a gateway.Account) gateway.Account {
+	a.Standing, a.Revision = s.Engine.Standing(a.AppID), accountRevision(a)
+	return a
+}
+
+// one answers with one account.
+func (c *call) one(status int, a gateway.Account) (int, any, error) {
+	a = c.s.shown(a)
+	c.tagged(a.Revision)
+	return status, a, nil
+}
