@@ -34,7 +34,7 @@ func (r reading) Conversations(ctx context.Context, accounts []string, cursor st
 }
 
 func (r reading) Conversation(ctx context.Context, account, openid string) (gateway.Conversation, error) {
-	c, err := r.Store.Conversation(ctx, account, openid)
+	c, err := r.Store.Present(ctx, account, openid)
 	return shown(c), err
 }
 

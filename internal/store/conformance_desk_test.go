@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,10 +25,24 @@ func says(t *testing.T, s *Store, openid, text string) string {
 
 func deskOf(t *testing.T, s *Store, openid string) Desk {
 	t.Helper()
-	ok(t, s.settle(t.Context()))
-	c, err := s.Conversation(t.Context(), account, openid)
+	c, err := s.Present(t.Context(), account, openid)
 	ok(t, err)
 	return c.Desk
+}
+
+// Who is told of a line by the feed and asks at once sees it.
+func whatIsShownIsPresent(t *testing.T, open func() *Store) {
+	s := open()
+	for i := range 30 {
+		says(t, s, follower, fmt.Sprintf("line %d", i))
+		c, err := s.Present(t.Context(), account, follower)
+		ok(t, err)
+		if !strings.Contains(string(c.LastLine), fmt.Sprintf(`"line %d"`, i)) || c.Desk.Unread != i+1 {
+			t.Fatalf("after line %d: %d unread, last %s", i, c.Desk.Unread, c.LastLine)
+		}
+	}
+	_, err := s.Present(t.Context(), account, "oNobody")
+	wants(t, err, ErrNotFound)
 }
 
 func unreadAndWaitingAreCounted(t *testing.T, open func() *Store) {

@@ -62,6 +62,7 @@ var promises = []struct {
 	{"WebhooksHoldTheFeed", webhooksHoldTheFeed},
 	{"PruningIsExact", pruningIsExact},
 	{"ErasedConversationsAreGone", erasedConversationsAreGone},
+	{"WhatIsShownIsPresent", whatIsShownIsPresent},
 	{"SeriesCountsEveryLineOnce", seriesCountsEveryLineOnce},
 	{"HeardIsNewestFirst", heardIsNewestFirst},
 	{"TheLastToOpenWrites", theLastToOpenWrites},

@@ -72,6 +72,15 @@ func (s *Store) Conversation(ctx context.Context, account, openid string) (Conve
 	return c, err
 }
 
+// Present is Conversation for those who show it: what was said last is not old either.
+// It waits for that, at most a second.
+func (s *Store) Present(ctx context.Context, account, openid string) (Conversation, error) {
+	if err := s.settle(ctx); err != nil {
+		return Conversation{}, err
+	}
+	return s.Conversation(ctx, account, openid)
+}
+
 // Conversations lists them, the latest first, at most limit (1 to 1,000);
 // accounts are those that the caller may see, none: all.
 func (s *Store) Conversations(ctx context.Context, accounts []string, cursor string, limit int) (gateway.Page[Conversation], error) {

@@ -38,6 +38,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   const lastTyping = useRef(0);
   const seen = useSignal(false); // that somebody types, by the follower
   const file = useRef<HTMLInputElement>(null);
+  const tools = useRef<HTMLDivElement>(null);
   // The key of a send whose answer was lost: the next try of the same text joins it.
   const pendingKey = useRef<{ text: string; key: string } | null>(null);
 
@@ -58,6 +59,8 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     el.style.height = 'auto';
     el.style.height = `${Math.min(el.scrollHeight, window.innerHeight * 0.3)}px`;
   }, [text.value, form.value]);
+
+  useLayoutEffect(() => void (picking.value && tools.current?.parentElement?.querySelector<HTMLElement>('.tg button')?.focus()), [picking.value]);
 
   // When the window ends under the agent's hands: the verb changes, the text stays.
   const was = useRef<Urgency>(u);
@@ -133,6 +136,11 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     }
   }
 
+  function endForm() {
+    form.value = null;
+    requestAnimationFrame(() => area.current?.focus());
+  }
+
   async function sendUpload() {
     const up = upload.value;
     if (!up?.asset) return;
@@ -176,9 +184,9 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       {c.handler === 'kf' && <p class="ban"><Icon name="swap" size="s" /><span class="grow">{t('handed.kf')}</span><button type="button" class="btn sm" onClick={() => void act.handover(c, 'agent')}>{t('handed.back')}</button></p>}
       <Meter c={c} u={u} now={now} draft={verb === 'note' ? 0 : parts} />
       {form.value ? (
-        <KindForm kind={form.value} c={c} onCancel={() => (form.value = null)} onSend={async (message) => {
+        <KindForm kind={form.value} c={c} onCancel={endForm} onSend={async (message) => {
           await deliver(message, idempotencyKey());
-          form.value = null;
+          endForm();
         }} verb={t(closed ? 'verb.park' : 'verb.send', { n: 1 })} />
       ) : (
         <div class={`box ${verb === 'park' ? 'prk' : ''} ${verb === 'note' ? 'nte' : ''}`}>
@@ -197,10 +205,10 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
             slash.value = null;
             el.focus();
           }} onClose={() => (slash.value = null)} />}
-          <div class="tools" role="toolbar" aria-label={t('tools.label')}>
+          <div class="tools" role="toolbar" aria-label={t('tools.label')} ref={tools}>
             <button type="button" class="ib" aria-label={t('attach')} title={t('attach')} onClick={() => file.current?.click()}><Icon name="image" /></button>
             <input ref={file} type="file" class="sr" tabIndex={-1} aria-label={t('attach')} accept="image/*,audio/*,video/mp4,.amr" onChange={(e) => (take(e.currentTarget.files), (e.currentTarget.value = ''))} />
-            <button type="button" class="ib" aria-label={t('kinds.label')} title={t('kinds.label')} aria-expanded={picking.value} onClick={() => (picking.value = !picking.value)}><Icon name="plus" /></button>
+            <button type="button" id="kinds" class="ib" aria-label={t('kinds.label')} title={t('kinds.label')} aria-expanded={picking.value} onClick={() => (picking.value = !picking.value)}><Icon name="plus" /></button>
             <span class="sepv nomob" />
             <button type="button" class="ib" aria-label={t('replies.label')} title={`${t('replies.label')} (/)`} onClick={() => ((slash.value = ''), area.current?.focus())}><Icon name="slash" /></button>
             <Later value={later.value} onChange={(v) => (later.value = v)} now={now} />
@@ -211,7 +219,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
               <Icon name={verb === 'park' ? 'park' : verb === 'note' ? 'note' : verb === 'schedule' ? 'sched' : 'send'} size="s" />{label}
             </button>
           </div>
-          {picking.value && <div class="pop tg" role="group" aria-label={t('kinds.label')}>{kindsToSend.map((k) => <button key={k.kind} type="button" onClick={() => ((picking.value = false), (form.value = k.kind))}><Icon name={k.icon} />{k.name()}</button>)}</div>}
+          {picking.value && <div class="pop tg" role="group" aria-label={t('kinds.label')} onKeyDown={(e) => e.key === 'Escape' && (e.stopPropagation(), (picking.value = false), tools.current?.querySelector<HTMLElement>('#kinds')?.focus())}>{kindsToSend.map((k) => <button key={k.kind} type="button" onClick={() => ((picking.value = false), (form.value = k.kind))}><Icon name={k.icon} />{k.name()}</button>)}</div>}
         </div>
       )}
       <div class="foot" id="plan">
@@ -269,7 +277,7 @@ function Later({ value, onChange, now }: { value: string; onChange: (v: string) 
   const open = useSignal(false);
   const local = (ms: number) => new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
   return (
-    <div class="menu">
+    <div class="menu" onKeyDown={(e) => open.value && e.key === 'Escape' && (e.stopPropagation(), (open.value = false), (e.currentTarget.firstElementChild as HTMLElement).focus())}>
       <button type="button" class={`ib ${value ? 'on' : ''}`} aria-label={t('later')} title={t('later')} aria-expanded={open.value} onClick={() => (open.value = !open.value)}><Icon name="sched" /></button>
       {open.value && (
         <div class="pop when">

@@ -1,6 +1,6 @@
 // The kinds that are more than a text: a form, and beside it what the phone shows.
 import { useSignal } from '@preact/signals';
-import { useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Problem } from '../core/api';
 import { t, type Key } from '../core/words';
 import type { Conversation } from '../core/types';
@@ -56,6 +56,8 @@ export function KindForm({ kind, c, onCancel, onSend, verb }: { kind: FormKind; 
   const busy = useSignal(false);
   const set = (name: string, v: string) => setValues((old) => ({ ...old, [name]: v }));
   const message = make();
+  const root = useRef<HTMLFormElement>(null);
+  useLayoutEffect(() => root.current?.querySelector<HTMLElement>('input, textarea')?.focus(), []);
 
   function make(): any {
     const full = Object.fromEntries(Object.entries(values).filter(([, v]) => v.trim()));
@@ -102,7 +104,7 @@ export function KindForm({ kind, c, onCancel, onSend, verb }: { kind: FormKind; 
 
   const wrong = (name: string) => errors.value[name] && <span class="hint ch" role="alert">{errors.value[name]}</span>;
   return (
-    <form class="kform" onSubmit={(e) => void submit(e)} aria-label={kind === 'json' ? 'JSON' : kindName(kind)} onKeyDown={(e) => e.key === 'Escape' && onCancel()}>
+    <form ref={root} class="kform" onSubmit={(e) => void submit(e)} aria-label={kind === 'json' ? 'JSON' : kindName(kind)} onKeyDown={(e) => e.key === 'Escape' && (e.stopPropagation(), onCancel())}>
       <div class="kf">
         {kind === 'json' ? (
           <div class="f"><label for="kf-json">JSON</label><textarea id="kf-json" class="in area mono" rows={6} value={values['json'] ?? ''} placeholder='{"msgtype":"text","text":{"content":"…"}}' onInput={(e) => set('json', e.currentTarget.value)} />{wrong('json')}</div>
@@ -122,7 +124,7 @@ export function KindForm({ kind, c, onCancel, onSend, verb }: { kind: FormKind; 
           </div>
         ))}
       </div>
-      <div class="kp" aria-label={t('preview')} role="img">{message?.msgtype && <Body m={message} account={c.account} />}</div>
+      <div class="kp" inert title={t('preview')}>{message?.msgtype && <Body m={message} account={c.account} />}</div>
       <div class="sendbar"><button type="button" class="btn quiet" onClick={onCancel}>{t('cancel')}</button><button type="submit" class="btn pri" aria-disabled={busy.value}>{verb}</button></div>
     </form>
   );

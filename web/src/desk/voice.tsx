@@ -56,7 +56,7 @@ export function Voice({ src, said }: { src?: string; said?: string }) {
         <button type="button" class="pl" aria-label={t(playing.value ? 'voice.pause' : 'voice.play')} aria-pressed={playing.value} onClick={() => void toggle()}><Icon name={playing.value ? 'stop' : 'play'} size="s" /></button>
         <svg class="wave" viewBox="0 0 120 22" preserveAspectRatio="none" aria-hidden="true">{bars}</svg>
         <span class="num sub">{whole.value ? `${length(at.value)} / ${length(whole.value)}` : ''}</span>
-        <button type="button" class="rate" aria-label={t('voice.rate')} onClick={() => {
+        <button type="button" class="rate" aria-label={`${t('voice.rate')} ${rate.value}×`} onClick={() => {
           rate.value = rates[(rates.indexOf(rate.value) + 1) % rates.length]!;
           if (audio.current) audio.current.playbackRate = rate.value;
         }}>{rate.value}×</button>

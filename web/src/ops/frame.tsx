@@ -1,7 +1,7 @@
 // What the operators' pages are made of.
 import { useSignal, type Signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { api, query } from '../core/api';
 import { clockTime, moment } from '../core/clock';
 import { go, params, parts, route } from '../core/route';
@@ -112,15 +112,22 @@ export function Once({ title, text, note, onClose }: { title: string; text: stri
   return <Dialog title={title} onClose={onClose}><p class="advice unk"><Icon name="warn" size="s" /><span>{note}</span></p><pre class="wrap once" tabIndex={0}>{text}</pre><div class="acts"><Copy text={text} /><button type="button" class="btn pri" onClick={onClose}>{t('ops.kept')}</button></div></Dialog>;
 }
 
-/** A side panel beside a table; over it on a phone. Esc closes it. */
+/** A side panel beside a table; over it on a phone. It takes the focus; Esc closes it
+ * and gives the focus back. */
 export function Drawer({ title, sub, children, onClose }: { title: string; sub?: ComponentChildren; children: ComponentChildren; onClose: () => void }) {
-  useEffect(() => {
+  const ref = useRef<HTMLElement>(null);
+  useLayoutEffect(() => {
+    const opener = document.activeElement as HTMLElement | null;
+    ref.current?.focus();
     const key = (e: KeyboardEvent) => e.key === 'Escape' && !document.querySelector('dialog[open]') && onClose();
     addEventListener('keydown', key);
-    return () => removeEventListener('keydown', key);
+    return () => {
+      removeEventListener('keydown', key);
+      if (ref.current?.contains(document.activeElement)) opener?.focus?.();
+    };
   }, []);
   return (
-    <section class="drw" aria-label={title} tabIndex={0}>
+    <section ref={ref} class="drw" aria-label={title} tabIndex={0}>
       <header><div class="grow"><h2>{title}</h2>{sub}</div><button type="button" class="ib" aria-label={t('close.dialog')} onClick={onClose}><Icon name="close" /></button></header>
       {children}
     </section>

@@ -9,9 +9,13 @@ export function Dialog({ title, children, onClose, wide = false }: { title: stri
   const ref = useRef<HTMLDialogElement>(null);
   useLayoutEffect(() => {
     const opener = document.activeElement as HTMLElement | null;
-    ref.current?.showModal();
-    ref.current?.querySelector<HTMLElement>('.dlg-body :is(input, select, textarea)')?.focus(); // what is to be filled in comes before the way out
-    return () => opener?.focus?.();
+    const dialog = ref.current!;
+    dialog.showModal();
+    dialog.querySelector<HTMLElement>('.dlg-body :is(input, select, textarea)')?.focus(); // what is to be filled in comes before the way out
+    return () => {
+      dialog.close(); // nothing behind an open one takes the focus
+      opener?.focus?.();
+    };
   }, []);
   return (
     <dialog ref={ref} class={`dlg ${wide ? 'wide' : ''}`} aria-label={title} onCancel={(e) => (e.preventDefault(), onClose())}
