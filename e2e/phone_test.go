@@ -562,7 +562,7 @@ func TestPhoneSendsFiles(t *testing.T) {
 	last := func(kind string, data []byte) {
 		t.Helper()
 		p.until(`document.querySelector("#sheet").hidden`)
-		p.until(fmt.Sprintf(`document.querySelectorAll("#chat>li.me").length === %d`, len(w.Chat("oUser1"))) + ` && ` + shown("#chat"))
+		p.until(fmt.Sprintf(`document.querySelectorAll("#chat>li.pm").length === %d`, len(w.Chat("oUser1"))) + ` && ` + shown("#chat"))
 		var push struct{ MsgType, MediaId string }
 		chat := w.Chat("oUser1")
 		if err := json.Unmarshal(chat[len(chat)-1].Message, &push); err != nil || push.MsgType != kind {
@@ -588,6 +588,12 @@ func TestPhoneSendsFiles(t *testing.T) {
 	p.js(`{ ` + transfer("a.amr", "audio/amr", speech()) + ` const f = document.querySelector("#sheet-file"); f.files = dt.files; f.dispatchEvent(new Event("change")) }`)
 	send()
 	last("voice", speech())
+	// What was sent here and what an agent sends can be played: a second of WeChat's own
+	// format, which no browser knows.
+	p.plays()
+	w.say(t, "oUser1", kefu.Message{Body: kefu.Voice{MediaID: w.voice}})
+	p.until(`document.querySelector("#chat>li:last-child:not(.me) .vo")`)
+	p.plays()
 
 	p.js(`{ ` + transfer("shot.png", "image/png", photo()) + ` document.querySelector("#text").dispatchEvent(new ClipboardEvent("paste", {clipboardData: dt, bubbles: true, cancelable: true})) }`)
 	p.until(ready)
@@ -612,6 +618,16 @@ func TestPhoneSendsFiles(t *testing.T) {
 	p.click("plus", "Link")
 	send()
 	p.shows("White tea in three minutes")
+}
+
+// plays taps the voice in the last line of the chat, hears it to its end, and its length
+// is told.
+func (p *phone) plays() {
+	p.t.Helper()
+	p.until(`!!document.querySelector("#chat>li:last-child .vo")`)
+	p.js(`{ const vo = document.querySelector("#chat>li:last-child .vo"); window.played = []; new MutationObserver(() => played.push(vo.classList.contains("playing"))).observe(vo, {attributes: true}) }`)
+	p.do(chromedp.Click(chromedp.CSS("#chat>li:last-child .vo"))) // a real tap: others may not play
+	p.until(`played.includes(true) && played.at(-1) === false && document.querySelector("#chat>li:last-child .vo").textContent.includes("1″")`)
 }
 
 // The account's menu is the one that it made at WeChat, and a tap on each kind of

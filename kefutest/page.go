@@ -16,9 +16,10 @@ import (
 var page embed.FS
 
 // pagePolicy lets the page load its own script and style and nothing else; pictures
-// and music may come from wherever a message says.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data: http: https:; " +
-	"media-src 'self' http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// and music may come from wherever a message says. WebAssembly and blobs are for voices
+// in WeChat's format, which no browser plays: page/amr.js decodes them.
+const pagePolicy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data: http: https:; " +
+	"media-src 'self' blob: http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // serveFiles serves the phone page, and what WeChat gave a URL: pictures, videos and
 // articles.

@@ -453,18 +453,40 @@ function picture(id) {
 function voice(id) {
   const length = el("span", {}, t("voice"));
   const lasts = (s) => Number.isFinite(s) && s > 0 && length.replaceChildren(`${Math.max(1, Math.round(s))}″`);
-  let audio = null;
-  const play = el("button", { type: "button", class: "vo", "aria-label": `${t("play")} · ${t("voice")}`, click: () => {
+  let audio = null, loading = false;
+  const play = el("button", { type: "button", class: "vo", "aria-label": `${t("play")} · ${t("voice")}`, click: async () => {
     if (audio && !audio.paused) return audio.pause();
-    audio ??= el("audio", { src: mediaLink(id),
-      durationchange: () => lasts(audio.duration),
-      ended: () => lasts(audio.currentTime),
-      play: () => play.classList.add("playing"),
-      pause: () => play.classList.remove("playing"),
-      error: async () => toast(await whyNot(audio.src, "cant_play_amr")) });
+    if (loading) return;
+    if (!audio) {
+      loading = true;
+      const src = await playable(mediaLink(id));
+      loading = false;
+      if (!src) return toast(await whyNot(mediaLink(id), "cant_play_amr"));
+      audio = el("audio", { src,
+        durationchange: () => lasts(audio.duration),
+        ended: () => lasts(audio.currentTime),
+        play: () => play.classList.add("playing"),
+        pause: () => play.classList.remove("playing"),
+        error: async () => toast(await whyNot(mediaLink(id), "cant_play_amr")) });
+    }
     audio.play().catch(() => {}); // the error event says it
   } }, icon("voice"), length);
   return bubble(play);
+}
+
+// playable is where a browser can play the voice from: WeChat's own format, AMR, is
+// decoded first, by what is loaded for the first of them. "" if it can't be had.
+async function playable(href) {
+  try {
+    const answer = await fetch(href);
+    if (!answer.ok) return "";
+    const bytes = new Uint8Array(await answer.arrayBuffer());
+    if (!String.fromCharCode(...bytes.subarray(0, 5)).startsWith("#!AMR")) return href;
+    const { toWAV } = await import("./amr.js");
+    return URL.createObjectURL(await toWAV(bytes));
+  } catch {
+    return "";
+  }
 }
 
 function video(b) {

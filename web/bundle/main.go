@@ -1,6 +1,7 @@
-// Command bundle makes the console's script and style from web/src, under names
-// without hashes: what it writes is committed, so that nobody needs Node to build or
-// run Kefu. `go generate ./...` runs it.
+// Command bundle makes the console's script and style from web/src, and the decoder of
+// WeChat's voices for the simulator's phone page, under names without hashes: what it
+// writes is committed, so that nobody needs Node to build or run Kefu. `go generate ./...`
+// runs it.
 package main
 
 import (
@@ -15,14 +16,28 @@ import (
 type page struct{ entry, out string }
 
 func main() {
-	for _, p := range []page{
-		{"console", "../../internal/console/dist"},
-	} {
-		if err := build(p); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	err := build(page{"console", "../../internal/console/dist"})
+	if err == nil {
+		err = decoder("../../kefutest/page/amr.js")
 	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// decoder writes the decoder as one module, which the phone page loads when a voice is
+// played there.
+func decoder(out string) error {
+	r := api.Build(api.BuildOptions{
+		EntryPoints: []string{"../src/desk/amr.ts"}, Outfile: out, Bundle: true, Format: api.FormatESModule, Write: true,
+		MinifySyntax: true, MinifyWhitespace: true, MinifyIdentifiers: true, Tsconfig: "../tsconfig.json",
+		Target: api.ES2022, Charset: api.CharsetUTF8, LegalComments: api.LegalCommentsNone, LogLevel: api.LogLevelWarning,
+	})
+	if len(r.Errors) > 0 {
+		return fmt.Errorf("%s: %d errors", out, len(r.Errors))
+	}
+	return nil
 }
 
 func build(p page) error {
