@@ -144,6 +144,15 @@ func (c *Client) Asset(ctx context.Context, id string) (Asset, error) {
 	return call[Asset](ctx, c, request{method: "GET", path: path("assets", id), query: url.Values{"meta": {"1"}}})
 }
 
+// DeleteAsset forgets an asset. As long as messages that wait need it, it is a [*Problem]
+// with Code [AssetNeeded], which names them. account may be "" if the key has only one.
+func (c *Client) DeleteAsset(ctx context.Context, account, id string) error {
+	q := url.Values{}
+	set(q, "account", account)
+	_, err := call[none](ctx, c, request{method: "DELETE", path: path("assets", id), query: q})
+	return err
+}
+
 // AssetURL returns the asset with the address at which WeChat serves the picture for
 // good, for [kefu.Article].PicURL say. It is uploaded the first time.
 func (c *Client) AssetURL(ctx context.Context, account, id string) (Asset, error) {

@@ -61,6 +61,7 @@ const (
 	AccountExists       = "account-exists"
 	PreconditionFailed  = "precondition-failed" // changed since the revision in If-Match
 	NoToken             = "no-token"            // there is no access token, and none is fetched now
+	AssetNeeded         = "asset-needed"        // by messages that wait
 	CursorGone          = "cursor-gone"         // older than what the feed keeps
 	Refused             = "wechat-refused"      // a call that was passed on, such as typing
 	Unreachable         = "wechat-unreachable"  // of such a call: no answer that tells its outcome

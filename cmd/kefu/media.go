@@ -27,7 +27,7 @@ func (p *program) mediaCommand() *cobra.Command {
 	}
 	w.direct.flags(p, cmd.PersistentFlags())
 	w.entrance.flags(p, cmd.PersistentFlags())
-	cmd.AddCommand(p.uploadCommand(&w), p.uploadimgCommand(&w), p.getCommand(&w))
+	cmd.AddCommand(p.uploadCommand(&w), p.uploadimgCommand(&w), p.getCommand(&w), p.deleteAssetCommand(&w))
 	return cmd
 }
 
@@ -140,6 +140,27 @@ func (p *program) uploadimgCommand(w *mediaWay) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	return cmd
+}
+
+func (p *program) deleteAssetCommand(w *mediaWay) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete ID", Short: "Forget an asset; refused while a message that waits needs it · 删除素材",
+		Example: "  kefu media delete asset:ID", Args: arguments("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			wechat, gate, err := w.open(cmd, p)
+			switch {
+			case err != nil:
+				return err
+			case wechat != nil:
+				return usagef("WeChat forgets temporary media by itself, after three days", "临时素材三天后由微信自行删除").then("leave --direct out to delete an asset of the gateway", "去掉 --direct 以删除网关的素材")
+			}
+			if err := gate.DeleteAsset(cmd.Context(), w.appid, args[0]); err != nil {
+				return gate.explained(err)
+			}
+			p.say("the asset is deleted", "素材已删除")
+			return nil
+		},
+	}
 }
 
 func (p *program) getCommand(w *mediaWay) *cobra.Command {

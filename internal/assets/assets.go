@@ -136,6 +136,24 @@ func (l *Library) Asset(ctx context.Context, accounts []string, id string) (gate
 	return l.Store.AssetOf(ctx, accounts, hash)
 }
 
+// Delete forgets an account's asset, unless messages that wait need it: then it returns
+// some of their ids and does nothing. One that is accepted in this very moment fails at its
+// turn and says why. Error: [store.ErrNotFound].
+func (l *Library) Delete(ctx context.Context, account, id string) (needed []string, err error) {
+	hash, ok := gateway.ParseAssetID(id)
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	if _, err := l.Store.Asset(ctx, account, hash); err != nil {
+		return nil, err
+	}
+	if needed, err = l.Store.NeedAsset(ctx, account, hash); err != nil || len(needed) > 0 {
+		return needed, err
+	}
+	l.setUp()
+	return nil, l.Store.DeleteAsset(ctx, l.Now(), account, hash)
+}
+
 // Open returns the bytes of an asset. ctx is of all reads.
 func (l *Library) Open(ctx context.Context, a gateway.Asset) (io.ReadSeeker, error) {
 	hash, _ := gateway.ParseAssetID(a.ID)

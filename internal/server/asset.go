@@ -24,6 +24,9 @@ type Assets interface {
 	Asset(ctx context.Context, accounts []string, id string) (gateway.Asset, error)
 	// Open returns the bytes; ctx is of all reads.
 	Open(ctx context.Context, a gateway.Asset) (io.ReadSeeker, error)
+	// Delete forgets an asset, unless messages that wait need it, of which it returns
+	// some ids. Problem: not-found.
+	Delete(ctx context.Context, account, id string) (needed []string, err error)
 	// URL is the address at which WeChat serves the picture for good.
 	URL(ctx context.Context, a gateway.Asset) (string, error)
 	// Check says why a message can't name its media so, or nil. Problem: not-found.
@@ -151,6 +154,18 @@ func (s *Server) getAsset(c *call) (int, any, error) {
 	h.Set("ETag", `"`+a.SHA256+`"`)
 	http.ServeContent(&unhurried{c.w, c, time.Now().Add(assetTime)}, c.Request, "", time.Time{}, bytes)
 	return 0, nil, nil
+}
+
+func (s *Server) deleteAsset(c *call) (int, any, error) {
+	account, err := c.theAccount(c.query().Get("account"))
+	if err != nil {
+		return 0, nil, err
+	}
+	needed, err := s.Assets.Delete(c.Context(), account.AppID, c.PathValue("id"))
+	if err == nil && len(needed) > 0 {
+		err = refuse(gateway.AssetNeeded, strings.Join(needed, ", "))
+	}
+	return http.StatusNoContent, nil, err
 }
 
 // unhurried gives the client time for each piece of an answer.

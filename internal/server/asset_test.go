@@ -24,8 +24,9 @@ var shopAsset = gateway.AssetID(sha256.Sum256([]byte(shopFile)))
 
 // A depot keeps assets in memory: whatever begins as a PNG is a picture.
 type depot struct {
-	files map[string]map[string]string // account → id → bytes
-	err   error
+	needed []string                     // messages that need what is deleted
+	files  map[string]map[string]string // account → id → bytes
+	err    error
 }
 
 func (d *depot) asset(account, id string) gateway.Asset {
@@ -63,6 +64,16 @@ func (d *depot) Asset(_ context.Context, accounts []string, id string) (gateway.
 		}
 	}
 	return gateway.Asset{}, fault(gateway.NotFound)
+}
+
+func (d *depot) Delete(_ context.Context, account, id string) ([]string, error) {
+	if _, ok := d.files[account][id]; !ok {
+		return nil, fault(gateway.NotFound)
+	}
+	if len(d.needed) == 0 {
+		delete(d.files[account], id)
+	}
+	return d.needed, nil
 }
 
 func (d *depot) Open(_ context.Context, a gateway.Asset) (io.ReadSeeker, error) {
@@ -222,5 +233,29 @@ func TestAssetRefusals(t *testing.T) {
 	}
 	if n := len(w.Assets.(*depot).files[shop]); n != 1 {
 		t.Errorf("%d assets, want the one of the beginning", n)
+	}
+}
+
+// An asset is forgotten by whoever may, but not from under a message that waits for it.
+func TestDeleteAsset(t *testing.T) {
+	w := newWorld(t)
+	id := gateway.AssetID(sha256.Sum256([]byte(shopFile)))
+	d := w.Assets.(*depot)
+	d.needed = []string{"m1", "m2"}
+	a := w.do(sendKey, "DELETE", "/v1/assets/"+id+"?account="+shop, "", "Accept-Language: zh")
+	if p := read[gateway.Problem](t, a); a.StatusCode != 409 || p.Code != gateway.AssetNeeded || !strings.Contains(p.Detail, "m1, m2") || !strings.Contains(p.Detail, "取消") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	d.needed = nil
+	for _, row := range []struct {
+		key, query string
+		status     int
+	}{{readKey, "", 403}, {otherKey, "?account=" + shop, 404}, {adminKey, "", 422}, {sendKey, "?account=" + shop, 204}, {sendKey, "?account=" + shop, 404}} {
+		if a := w.do(row.key, "DELETE", "/v1/assets/"+id+row.query, ""); a.StatusCode != row.status {
+			t.Errorf("%s: %d %s, want %d", row.query, a.StatusCode, a.body, row.status)
+		}
+	}
+	if len(d.files[shop]) != 0 {
+		t.Error("it is still there")
 	}
 }

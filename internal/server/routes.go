@@ -36,6 +36,7 @@ var (
 	public  = access{""} // also without a key
 	readers = access{gateway.Admin, gateway.Send, gateway.Read, gateway.Leads, gateway.Answers, gateway.Views}
 	senders = access{gateway.Admin, gateway.Send, gateway.Leads, gateway.Answers}
+	owners  = access{gateway.Admin, gateway.Send, gateway.Leads} // of what is kept for all
 	leaders = access{gateway.Admin, gateway.Leads}
 	admins  = access{gateway.Admin}
 	people  = access{gateway.Admin, gateway.Leads, gateway.Answers, gateway.Views} // with a session
@@ -84,6 +85,8 @@ func routes() []route {
 		{"GET", "/v1/assets/{id}", readers, (*Server).getAsset, doc{
 			says: "Get the bytes of an asset; with meta=1 or Accept: application/json what is known of it, with as=url a picture's address at WeChat", params: "account as meta",
 			out: out{200: gateway.Asset{}}, others: assetAnswers(), codes: "not-found unknown-account invalid-asset wechat-refused wechat-unreachable"}},
+		{"DELETE", "/v1/assets/{id}", owners, (*Server).deleteAsset, doc{
+			says: "Forget an asset; refused while a message that waits needs it", params: "account", out: out{204: nil}, codes: "not-found unknown-account invalid-request asset-needed"}},
 
 		{"POST", "/v1/triggers", senders, (*Server).postTrigger, doc{
 			says: "Tell of a trigger that WeChat doesn't push, or that was seen elsewhere", in: gateway.TriggerRequest{}, out: out{202: gateway.Triggered{}},

@@ -248,6 +248,68 @@ func (s *Store) Asset(ctx context.Context, account string, hash [32]byte) (gatew
 	return a, err
 }
 
+// mostNeeding is how many messages are named that need an asset.
+const mostNeeding = 10
+
+// NeedAsset returns the ids of messages that name the account's asset and are still to be
+// posted: queued, parked, being sent, or unknown with a resend to come; at most ten.
+func (s *Store) NeedAsset(ctx context.Context, account string, hash [32]byte) (ids []string, err error) {
+	if err := s.settle(ctx); err != nil {
+		return nil, fmt.Errorf("who needs an asset: %w", err)
+	}
+	// Hexadecimal has nothing that LIKE reads as a pattern.
+	seqs, err := s.numbers(ctx, `SELECT m.seq FROM listing l JOIN messages m ON m.seq = l.seq
+		WHERE `+unfinishedStates+` AND m.account = $1 AND m.body LIKE $2 ORDER BY m.seq`, account, "%"+gateway.AssetID(hash)+"%")
+	if err != nil {
+		return nil, fmt.Errorf("who needs an asset: %w", err)
+	}
+	for _, seq := range seqs {
+		m, err := s.Load(ctx, seq)
+		if err != nil {
+			return nil, err
+		}
+		switch m.State {
+		case gateway.Unknown:
+			if m.RetryAt == nil {
+				continue
+			}
+		case gateway.Queued, gateway.Parked, gateway.Sending:
+		default: // meanwhile
+			continue
+		}
+		if ids = append(ids, m.ID); len(ids) == mostNeeding {
+			break
+		}
+	}
+	return ids, nil
+}
+
+// DeleteAsset forgets an account's asset with all that is known of it: its bytes, its
+// media ids, what URL led to it; a follower's message that brought it stays without it.
+// ErrNotFound: there is none.
+func (s *Store) DeleteAsset(ctx context.Context, now time.Time, account string, hash [32]byte) error {
+	return s.write(ctx, now, func(t *tx) error {
+		a, content, err := scanAsset(t.row(assetQuery+` WHERE account = $1 AND hash = $2`, account, hash[:]))
+		if err != nil {
+			return err
+		}
+		for _, q := range []string{
+			`DELETE FROM assets WHERE account = $1 AND hash = $2`,
+			`DELETE FROM media_ids WHERE account = $1 AND hash = $2`,
+			`DELETE FROM fetched_urls WHERE account = $1 AND hash = $2`,
+			`UPDATE inbound_media SET hash = NULL, because = 'deleted' WHERE account = $1 AND hash = $2`,
+		} {
+			if _, err := t.exec(q, account, hash[:]); err != nil {
+				return err
+			}
+		}
+		if _, err := t.exec(`UPDATE asset_totals SET bytes = bytes - $1 WHERE account = $2`, a.Bytes, account); err != nil {
+			return err
+		}
+		return t.dropContent(content)
+	})
+}
+
 // AssetOf returns the asset with these bytes of one of the accounts (none: of any),
 // or ErrNotFound.
 func (s *Store) AssetOf(ctx context.Context, accounts []string, hash [32]byte) (gateway.Asset, error) {

@@ -368,3 +368,62 @@ func followersFilesGoWithTheirMessages(t *testing.T, open func() *Store) {
 		}
 	}
 }
+
+// An asset that is deleted is gone with its bytes, ids and fetches, and its room is free;
+// whoever still has to post it is known before. Another account's stays.
+func aDeletedAssetIsGone(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	file := fileOf(ChunkSize + 5)
+	a := put(t, s, picture(), file)
+	theirs := picture()
+	theirs.Account = "wxother"
+	put(t, s, theirs, file)
+	hash, _ := gateway.ParseAssetID(a.ID)
+	ok(t, s.PutMedia(ctx, noon, MediaID{Account: account, ID: "MEDIA", Hash: hash, Kind: kefu.MediaImage, At: noon}))
+
+	naming := func(openid string, state gateway.State) Message {
+		d := hello(openid)
+		d.State, d.MsgType = state, "image"
+		d.Message.Message = json.RawMessage(`{"touser":"` + openid + `","msgtype":"image","image":{"media_id":"` + a.ID + `"}}`)
+		return enqueue1(t, s, d)
+	}
+	needed := func() []string {
+		t.Helper()
+		ids, err := s.NeedAsset(ctx, account, hash)
+		ok(t, err)
+		return ids
+	}
+	enqueue1(t, s, hello("oNoPicture"))
+	same(t, len(needed()), 0)
+	queued, parked := naming("oQueued", gateway.Queued), naming("oParked", gateway.Parked)
+	same(t, needed(), []string{queued.ID, parked.ID})
+	for _, m := range []Message{queued, parked} {
+		ok(t, s.Move(ctx, noon, Move{Seq: m.Seq, From: m.State, To: gateway.Canceled}))
+	}
+	same(t, len(needed()), 0)
+	for i := range 12 {
+		naming("oMany"+string(rune('a'+i)), gateway.Queued)
+	}
+	same(t, len(needed()), mostNeeding)
+
+	ok(t, s.DeleteAsset(ctx, noon, account, hash))
+	wants(t, s.DeleteAsset(ctx, noon, account, hash), ErrNotFound)
+	s.Close()
+	s = open()
+	_, err := s.Asset(ctx, account, hash)
+	wants(t, err, ErrNotFound)
+	_, err = s.Media(ctx, account, "MEDIA")
+	wants(t, err, ErrNotFound)
+	if n := count(t, s, "chunks"); n != 2 {
+		t.Errorf("%d chunks, want the two of the other account", n)
+	}
+	r, err := s.OpenAsset(ctx, "wxother", hash)
+	ok(t, err)
+	ok(t, iotest.TestReader(r, file))
+	u := s.NewUpload(ctx, at(noon)) // its room is free
+	_, err = u.Write(file)
+	ok(t, err)
+	_, err = u.Keep(picture(), true, int64(len(file)))
+	ok(t, err)
+}

@@ -81,6 +81,7 @@ var promises = []struct {
 	{"AssetRowComesLast", assetRowComesLast},
 	{"TheSameBytesAreTheSameAsset", theSameBytesAreTheSameAsset},
 	{"RoomForAssetsIsCounted", roomForAssetsIsCounted},
+	{"ADeletedAssetIsGone", aDeletedAssetIsGone},
 	{"MediaIDsAreRemembered", mediaIDsAreRemembered},
 	{"AFetchedURLStaysTheSame", aFetchedURLStaysTheSame},
 	{"InboundMediaComeWithTheirMessage", inboundMediaComeWithTheirMessage},
