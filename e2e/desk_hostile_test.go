@@ -161,7 +161,7 @@ func TestDeskHostilePages(t *testing.T) {
 		}
 		who := fmt.Sprintf("oPush%d", i)
 		o.pushed(t, crypt, who, 1000+i, "<MsgType>%s</MsgType><Content>%[1]s</Content>", text)
-		o.pushed(t, crypt, remarkable(text, 80), 2000+i, "<MsgType>text</MsgType><Content>%s</Content>", text)
+		o.pushed(t, crypt, remarkable(text, 20), 2000+i, "<MsgType>text</MsgType><Content>%s</Content>", text)
 		for _, event := range []string{text, "user_get_card", "user_gifting_card", "user_consume_card", "card_not_pass_check", "card_pay_order", "user_pay_from_pay_cell", "kf_create_session", "kf_close_session",
 			"kf_switch_session", "view_miniprogram", "location_select", "pic_weixin", "user_enter_tempsession", "templatesendjobfinish", "publishjobfinish"}[:figures(1+1+i%15, 16)] {
 			o.pushed(t, crypt, who, 0, `<MsgType>event</MsgType><Event>`+strings.ReplaceAll(cdata(event), "%", "%%")+`</Event><EventKey>%s</EventKey><CardId>%[1]s</CardId><UserCardCode>%[1]s</UserCardCode><FriendUserName>%[1]s</FriendUserName><OuterStr>%[1]s</OuterStr>
