@@ -386,6 +386,7 @@ func killsOf(few int) int {
 
 // Reliability, row 1: kill -9 at random moments under load.
 func TestKilledGatewayLosesNothing(t *testing.T) {
+	t.Parallel()
 	kills := killsOf(100)
 	s := besiege(t)
 	s.load()

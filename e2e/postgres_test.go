@@ -22,6 +22,7 @@ import (
 
 // Reliability, row 6: PostgreSQL ends at once and starts again, under load.
 func TestPostgresRestarted(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	s := besiegeOn(t, server.Via(server.TCP(), "public"))
 	s.load()
@@ -45,6 +46,7 @@ func TestPostgresRestarted(t *testing.T) {
 // synchronous standby, which has just heard nothing for a while, is promoted. The
 // address has both hosts.
 func TestStandbyPromoted(t *testing.T) {
+	t.Parallel()
 	primary := pgtest.Start(t)
 	standby, err := primary.Standby(0)
 	if err != nil {
@@ -85,6 +87,7 @@ func TestStandbyPromoted(t *testing.T) {
 // Reliability, row 1 on PostgreSQL: kill -9 of the gateway at random moments; the
 // next one takes over when nothing was heard of it for the life of a lease.
 func TestKilledGatewayOnPostgres(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	s := besiegeOn(t, server.Via(server.TCP(), "public"))
 	s.load()
@@ -130,6 +133,7 @@ func TestTokenStormOnPostgres(t *testing.T) {
 // A gateway with history is stopped, moved and started again: the same messages, the
 // same key, and it goes on.
 func TestMovedToPostgres(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	s := besiege(t)
 	s.load()
@@ -171,6 +175,7 @@ func TestMovedToPostgres(t *testing.T) {
 // A second gateway on the database waits with its door closed, and takes over when
 // the first dies.
 func TestGatewayInReserve(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	s := besiegeOn(t, server.Via(server.TCP(), "public"))
 	reserve := newProcess(t, s.wechat.URL)

@@ -111,9 +111,13 @@ func TestScale(t *testing.T) {
 		}
 	}
 	for round := range rounds {
+		before := [...]time.Duration{cpu(empty), cpu(full)}
 		a, b := deliver(t, wechat, empty, messages), deliver(t, wechat, full, messages)
 		if os.Getenv("KEFU_LONG") != "" {
-			t.Logf("round %d: empty %.0f, full %.0f messages a second: %.2f; %s", round+1, a, b, b/a, memory(full))
+			of := func(p *process, before time.Duration) time.Duration {
+				return ((cpu(p) - before) / time.Duration(messages)).Round(time.Microsecond)
+			}
+			t.Logf("round %d: empty %.0f, full %.0f messages a second: %.2f; CPU of a message %v, %v; %s", round+1, a, b, b/a, of(empty, before[0]), of(full, before[1]), memory(full))
 		}
 	}
 	var page gateway.Page[gateway.Message]
@@ -162,6 +166,18 @@ func deliver(t *testing.T, wechat *kefutest.WeChat, p *process, messages int) fl
 		}
 	}
 	return float64(messages) / time.Since(began).Seconds()
+}
+
+// cpu is how long a process has had a CPU, where the system says so.
+func cpu(p *process) time.Duration {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "stat"))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * time.Second / 100 // in hundredths, on all of Linux
 }
 
 // memory is what the system says of a process, where it does.

@@ -408,13 +408,14 @@ func (w *world) write(m *saying, s *gateway.Submission) {
 // room is how many messages to a follower WeChat takes now. It is sure if the gateway
 // has to know the same number, and nothing else is about to take of it.
 func (w *world) room(openid string) (n int, sure bool) {
+	quiet := !w.underWay(openid) && w.unknown()[openid] == 0 // before WeChat is asked: nothing comes then that was not on its way
 	theirs := w.wechat.Window(openid)
 	n = theirs.Remaining
 	if n == kefu.Unlimited {
 		n = math.MaxInt
 	}
 	a := w.known[openid]
-	return n, !w.wild && a != nil && !a.missed && !a.crossed && !a.heard.IsZero() && !guarded(theirs) && !w.underWay(openid) && w.unknown()[openid] == 0
+	return n, quiet && !w.wild && a != nil && !a.missed && !a.crossed && !a.heard.IsZero() && !guarded(theirs)
 }
 
 // guarded reports whether the gateway sends nothing any more, since the window closes
@@ -1033,8 +1034,8 @@ func (w *world) judgeRefusals() {
 // givenUp is how long an answer may take until nobody waits for it.
 const givenUp = 5 * time.Second
 
-// judgeQuota: from WeChat's word that the daily quota is used up until midnight in
-// Beijing nothing is posted, and no quota is cleared.
+// judgeQuota: from WeChat's word, if it arrives, that the daily quota is used up until
+// midnight in Beijing nothing is posted, and no quota is cleared.
 func (w *world) judgeQuota() {
 	var from, to time.Time
 	for _, q := range w.wechat.Requests() {
@@ -1047,7 +1048,7 @@ func (w *world) judgeQuota() {
 		if q.At.After(from) && q.At.Before(to) {
 			w.fail("a post of %s at %v, and the quota was used up from %v to %v", textOf([]byte(q.Body)), q.At, from, to)
 		}
-		if there := q.At.UTC().Add(8 * time.Hour); q.ErrCode == 45009 && q.Took < givenUp && there.Hour()*60+there.Minute() > 10 {
+		if there := q.At.UTC().Add(8 * time.Hour); q.ErrCode == 45009 && q.Status != 0 && q.Took < givenUp && there.Hour()*60+there.Minute() > 10 {
 			from, to = q.At.Add(kefu.DefaultTimeout), there.Truncate(24*time.Hour).Add(16*time.Hour)
 			w.seen.held.Add(1)
 			for _, d := range w.deaths { // before that was kept
