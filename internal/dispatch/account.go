@@ -60,19 +60,19 @@ func (a *account) unused(p pass) {
 func (a *account) waits(now time.Time) (why string, until time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.waitsLocked(now)
+	return a.waitsLocked(now, "en")
 }
 
-func (a *account) waitsLocked(now time.Time) (why string, until time.Time) {
+func (a *account) waitsLocked(now time.Time, lang string) (why string, until time.Time) {
 	switch {
 	case a.gone:
 		return "", time.Time{}
 	case a.given.State == paused && a.given.Because == "":
-		return "the account is paused", time.Time{}
+		return say(lang, "the account is paused", "公众号已停发"), time.Time{}
 	case a.given.State == paused:
-		return "the account is paused: " + a.given.Because, time.Time{}
+		return say(lang, "the account is paused: %s", "公众号已停发：%s", a.given.Because), time.Time{}
 	}
-	return a.standing.because(now)
+	return a.standing.because(now, lang)
 }
 
 // learn takes in what a result says about the account as a whole, in memory at once:
@@ -102,9 +102,9 @@ func because(o gateway.Outcome) string {
 // learned keeps and tells what was learned. What can't be kept holds in memory.
 func (d *Dispatcher) learned(ctx context.Context, a *account, now time.Time, c change) {
 	a.mu.Lock()
-	line, reason := a.standing.line(a.appid, now), a.given.Because
+	line, reason := a.standing.line(a.appid, now, "en"), a.given.Because
 	told := map[string]any{}
-	if why, until := a.waitsLocked(now); why != "" {
+	if why, until := a.waitsLocked(now, "en"); why != "" {
 		told["because"] = why
 		if !until.IsZero() {
 			told["until"] = gateway.At(until)
@@ -329,7 +329,7 @@ func (d *Dispatcher) CheckAccount(ctx context.Context, appid string) error {
 }
 
 // Standing tells how an account stands with WeChat now; nil for one that there is not.
-func (d *Dispatcher) Standing(appid string) *gateway.Standing {
+func (d *Dispatcher) Standing(appid, lang string) *gateway.Standing {
 	a, err := d.accountOf(appid)
 	if err != nil {
 		return nil
@@ -341,7 +341,7 @@ func (d *Dispatcher) Standing(appid string) *gateway.Standing {
 	if a.standing.Day == dayInBeijing(now) {
 		s.UsedToday = a.standing.Used
 	}
-	why, until := a.waitsLocked(now)
+	why, until := a.waitsLocked(now, lang)
 	s.Because = why
 	if !until.IsZero() {
 		at := gateway.At(until)
@@ -351,20 +351,20 @@ func (d *Dispatcher) Standing(appid string) *gateway.Standing {
 }
 
 // notes are what an operator should know of an account.
-func (a *account) notes(now time.Time) (notes []string) {
+func (a *account) notes(now time.Time, lang string) (notes []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.gone {
 		return nil
 	}
 	if a.given.State == paused {
-		why, _ := a.waitsLocked(now)
+		why, _ := a.waitsLocked(now, lang)
 		notes = append(notes, a.appid+": "+why)
-	} else if line := a.standing.line(a.appid, now); line != "" {
+	} else if line := a.standing.line(a.appid, now, lang); line != "" {
 		notes = append(notes, line)
 	}
 	if daily := a.given.DailyLimit(); a.standing.Day == dayInBeijing(now) && a.standing.Warned {
-		notes = append(notes, fmt.Sprintf("account %s has used %d of %d posts of the day (until midnight in Beijing)", a.appid, a.standing.Used, daily))
+		notes = append(notes, say(lang, "account %s has used %d of %d posts of the day (until midnight in Beijing)", "公众号 %s 今天已发 %d 次，上限 %d（到北京时间零点）", a.appid, a.standing.Used, daily))
 	}
 	return notes
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
@@ -52,7 +53,13 @@ func (r *rig) kinds() (kinds []string) {
 }
 
 func (r *rig) healthSays(text string) bool {
-	notes, _ := r.d.Healthy(r.t.Context())
+	notes, _ := r.d.Healthy(r.t.Context(), "en")
+	zh, _ := r.d.Healthy(r.t.Context(), "zh")
+	for i, note := range zh { // each is said in Chinese, too
+		if len(zh) != len(notes) || !strings.ContainsFunc(note, func(c rune) bool { return unicode.Is(unicode.Han, c) }) {
+			r.t.Errorf("in Chinese: %q, in English: %q", note, notes[i])
+		}
+	}
 	return slices.ContainsFunc(notes, func(s string) bool { return strings.Contains(s, text) })
 }
 
@@ -310,7 +317,7 @@ func TestTooFastSlowsTheAccount(t *testing.T) {
 		slowed := false
 		for range 20 {
 			time.Sleep(time.Minute)
-			if s := r.d.Standing(appid); s.Rate > 0 {
+			if s := r.d.Standing(appid, "en"); s.Rate > 0 {
 				slowed = true
 			}
 		}
@@ -328,7 +335,7 @@ func TestTooFastSlowsTheAccount(t *testing.T) {
 			t.Error("never slowed down")
 		}
 		time.Sleep(5 * time.Minute)
-		if s := r.d.Standing(appid); s.Rate != 0 || s.Because != "" || s.UsedToday != len(codes) {
+		if s := r.d.Standing(appid, "en"); s.Rate != 0 || s.Because != "" || s.UsedToday != len(codes) {
 			t.Errorf("did not recover: %+v, %d calls", s, len(codes))
 		}
 	})
@@ -375,7 +382,7 @@ func TestQuotaWarning(t *testing.T) {
 		r.many(5, 3)
 		settle()
 		r.restart()
-		if s := r.d.Standing(appid); s.UsedToday != 15 || s.Daily != 20 || len(r.kinds()) != 0 {
+		if s := r.d.Standing(appid, "en"); s.UsedToday != 15 || s.Daily != 20 || len(r.kinds()) != 0 {
 			t.Errorf("%+v %v", s, r.kinds())
 		}
 		r.many(5, 2)
@@ -385,7 +392,7 @@ func TestQuotaWarning(t *testing.T) {
 			t.Errorf("feed: %v", got)
 		}
 		time.Sleep(24 * time.Hour)
-		if s := r.d.Standing(appid); s.UsedToday != 0 || r.healthSays("of 20") {
+		if s := r.d.Standing(appid, "en"); s.UsedToday != 0 || r.healthSays("of 20") {
 			t.Errorf("next day: %+v", s)
 		}
 	})

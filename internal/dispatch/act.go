@@ -441,16 +441,16 @@ func (d *Dispatcher) setAccount(ctx context.Context, given gateway.Account) erro
 
 // Healthy says what an operator should know, and an error while messages can't be
 // taken.
-func (d *Dispatcher) Healthy(context.Context) (notes []string, err error) {
+func (d *Dispatcher) Healthy(_ context.Context, lang string) (notes []string, err error) {
 	now := d.Now()
-	notes = d.taking()
+	notes = d.taking(lang)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, appid := range slices.Sorted(maps.Keys(d.accounts)) {
-		notes = append(notes, d.accounts[appid].notes(now)...)
+		notes = append(notes, d.accounts[appid].notes(now, lang)...)
 	}
 	if ahead := d.clock.offset(); ahead.Abs() > offsetNews {
-		notes = append(notes, fmt.Sprintf("WeChat's clock is %v ahead of this machine's; set the machine's clock (windows are corrected for it)", ahead))
+		notes = append(notes, say(lang, "WeChat's clock is %v ahead of this machine's; set the machine's clock (windows are corrected for it)", "微信的时钟比本机快 %v；请校准本机时钟（时间窗口已按此修正）", ahead))
 	}
 	return notes, d.Store.Healthy()
 }

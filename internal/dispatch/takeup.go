@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -152,9 +151,9 @@ func (d *Dispatcher) untilUp(ctx context.Context) error {
 }
 
 // taking is what an operator should know while it lasts.
-func (d *Dispatcher) taking() []string {
+func (d *Dispatcher) taking(lang string) []string {
 	if d.isUp() {
 		return nil
 	}
-	return []string{fmt.Sprintf("messages that wait from before the start are being read, %d so far; new ones are delivered already", d.left.Load())}
+	return []string{say(lang, "messages that wait from before the start are being read, %d so far; new ones are delivered already", "正在读取启动前等待的消息，已读 %d 条；新消息照常发送", d.left.Load())}
 }

@@ -30,7 +30,7 @@ func (s *Server) listAccounts(c *call) (int, any, error) {
 	var page gateway.Page[gateway.Account]
 	for _, a := range all {
 		if c.sees(a.AppID) {
-			page.Items = append(page.Items, s.shown(a))
+			page.Items = append(page.Items, c.shown(a))
 		}
 	}
 	return http.StatusOK, full(page), nil

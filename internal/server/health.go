@@ -12,11 +12,11 @@ import (
 
 // health asks the store and the engine.
 func (s *Server) health(c *call) gateway.Health {
-	notes, err := s.Engine.Healthy(c.Context())
+	notes, err := s.Engine.Healthy(c.Context(), c.lang)
 	if stored := s.Store.Healthy(); stored != nil {
 		err = stored
 	}
-	h := gateway.Health{Ready: err == nil, Notes: append(notes, s.Tokens.Notes()...)}
+	h := gateway.Health{Ready: err == nil, Notes: append(notes, s.Tokens.Notes(c.lang)...)}
 	if err != nil {
 		h.Because = err.Error()
 	}

@@ -51,14 +51,14 @@ func (c *call) matches(now string) error {
 }
 
 // shown is an account as it is answered.
-func (s *Server) shown(a gateway.Account) gateway.Account {
-	a.Standing, a.Revision = s.Engine.Standing(a.AppID), accountRevision(a)
+func (c *call) shown(a gateway.Account) gateway.Account {
+	a.Standing, a.Revision = c.s.Engine.Standing(a.AppID, c.lang), accountRevision(a)
 	return a
 }
 
 // one answers with one account.
 func (c *call) one(status int, a gateway.Account) (int, any, error) {
-	a = c.s.shown(a)
+	a = c.shown(a)
 	c.tagged(a.Revision)
 	return status, a, nil
 }

@@ -200,12 +200,13 @@ type Engine interface {
 	// Resume ends a pause, and the wait for a quota or a slow-down besides. Problem:
 	// unknown-account.
 	Resume(ctx context.Context, appid string) error
-	// Standing is how the account stands with WeChat now; nil for an unknown one.
-	Standing(appid string) *gateway.Standing
+	// Standing is how the account stands with WeChat now, in words of the language ("zh" or
+	// "en"); nil for an unknown one.
+	Standing(appid, lang string) *gateway.Standing
 
 	// Healthy says what an operator should know (a clock that is off, a paused
 	// account), and an error while messages can't be taken.
-	Healthy(ctx context.Context) (notes []string, err error)
+	Healthy(ctx context.Context, lang string) (notes []string, err error)
 }
 
 // Tokens is the part of *tokens.Center that the server needs. Its errors are as
@@ -221,8 +222,8 @@ type Tokens interface {
 	Renew(ctx context.Context, appid, by string) error
 	// Forget drops what is known of an account.
 	Forget(appid string)
-	// Notes says what an operator should know.
-	Notes() []string
+	// Notes says what an operator should know, in "zh" or "en".
+	Notes(lang string) []string
 }
 
 // Store is the part of *store.Store that the server needs: what reads, and keys. It

@@ -569,3 +569,14 @@ func TestHead(t *testing.T) {
 		t.Errorf("%v %v", res, err)
 	}
 }
+
+// Health and how an account stands are told in the caller's language.
+func TestNotesInTheirLanguage(t *testing.T) {
+	w := newWorld(t)
+	for _, path := range []string{"/healthz", "/readyz", "/v1/accounts", "/v1/accounts/wxshop"} {
+		zh, en := string(w.do(adminKey, "GET", path, "", "Accept-Language: zh-CN").body), string(w.do(adminKey, "GET", path, "").body)
+		if !strings.Contains(zh, "已停发") || strings.Contains(en, "已停发") {
+			t.Errorf("%s: %s, in English %s", path, zh, en)
+		}
+	}
+}

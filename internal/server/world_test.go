@@ -376,11 +376,17 @@ func (w *world) Resume(_ context.Context, appid string) error {
 	return nil
 }
 
-func (w *world) Standing(appid string) *gateway.Standing {
+func (w *world) Standing(appid, lang string) *gateway.Standing {
+	if lang == "zh" {
+		return &gateway.Standing{Because: "已停发"}
+	}
 	return &gateway.Standing{Because: w.accounts[appid].Because, UsedToday: 7, Daily: 500_000}
 }
 
-func (w *world) Healthy(context.Context) ([]string, error) {
+func (w *world) Healthy(_ context.Context, lang string) ([]string, error) {
+	if lang == "zh" {
+		return []string{"wxother 已停发"}, nil
+	}
 	return []string{"wxother is paused"}, nil
 }
 
@@ -414,7 +420,7 @@ func (w *purse) Renew(_ context.Context, _, by string) error {
 
 func (w *purse) Forget(appid string) { delete(w.supplied, appid) }
 
-func (w *purse) Notes() []string { return nil }
+func (w *purse) Notes(string) []string { return nil }
 
 func (w *shelf) TokenEvents(_ context.Context, appid, cursor string, _ int) (gateway.Page[gateway.TokenEvent], error) {
 	if cursor != "" {

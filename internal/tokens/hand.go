@@ -113,15 +113,23 @@ func (k *keeper) contestedAt(u store.TokenUse, now time.Time) time.Time {
 }
 
 // notes says what an operator should know.
-func (k *keeper) notes() (notes []string) {
+func (k *keeper) notes(lang string) (notes []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.center.Now()
 	if at := k.contestedAt(store.TokenUse{}, now); !at.IsZero() {
-		notes = append(notes, fmt.Sprintf("%s (last seen %s)", texts[gateway.TokenContested], at.UTC().Format(time.RFC3339)))
+		form, what := "%s (last seen %s)", texts[gateway.TokenContested]
+		if lang == "zh" {
+			form, what = "%s（最近一次 %s）", "另一个系统使公众号的 access_token 失效；请都改用 stable_token，或只由一处获取、其余向它索取"
+		}
+		notes = append(notes, fmt.Sprintf(form, what, at.UTC().Format(time.RFC3339)))
 	}
 	if k.wait != nil && !k.usable(now) {
-		notes = append(notes, "there is no access token that works, its messages wait: "+k.wait.Because)
+		what := "there is no access token that works, its messages wait: "
+		if lang == "zh" {
+			what = "没有可用的 access_token，消息在等待："
+		}
+		notes = append(notes, what+k.wait.Because)
 	}
 	return notes
 }

@@ -147,13 +147,17 @@ func (c *Center) Status(ctx context.Context, appid string) (gateway.TokenStatus,
 }
 
 // Notes says what an operator should know of the accounts' tokens.
-func (c *Center) Notes() (notes []string) {
+func (c *Center) Notes(lang string) (notes []string) {
 	c.mu.Lock()
 	all := maps.Clone(c.keepers)
 	c.mu.Unlock()
 	for _, appid := range slices.Sorted(maps.Keys(all)) {
-		for _, n := range all[appid].notes() {
-			notes = append(notes, fmt.Sprintf("account %s: %s", appid, n))
+		for _, n := range all[appid].notes(lang) {
+			form := "account %s: %s"
+			if lang == "zh" {
+				form = "公众号 %s：%s"
+			}
+			notes = append(notes, fmt.Sprintf(form, appid, n))
 		}
 	}
 	return notes

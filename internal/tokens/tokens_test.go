@@ -355,7 +355,10 @@ func TestAnotherSystemEndsOurTokens(t *testing.T) {
 		if n := r.feed("token.contested"); n != 2 {
 			t.Errorf("%d alarms in the feed", n)
 		}
-		if notes := centers[0].Notes(); !strings.Contains(strings.Join(notes, ""), "another system ends") {
+		if notes := centers[0].Notes("zh"); !strings.Contains(strings.Join(notes, ""), "公众号 "+appid+"：另一个系统") {
+			t.Errorf("in Chinese: %q", notes)
+		}
+		if notes := centers[0].Notes("en"); !strings.Contains(strings.Join(notes, ""), "another system ends") {
 			t.Errorf("notes: %q", notes)
 		}
 		s, err := centers[0].Status(t.Context(), appid)
@@ -503,8 +506,8 @@ func TestBudgetAcrossRestarts(t *testing.T) {
 	if err != nil || s.Fetches != (gateway.Budget{Used: 19, Stop: 19, Max: 20}) || s.State != gateway.TokenRefused || s.Because == "" || s.NextAt == nil {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if r.feed("token.spent") != 1 || r.feed("token.low") != 1 || len(c.Notes()) == 0 {
-		t.Errorf("%d at the end, %d warnings, notes %q", r.feed("token.spent"), r.feed("token.low"), c.Notes())
+	if r.feed("token.spent") != 1 || r.feed("token.low") != 1 || len(c.Notes("en")) == 0 {
+		t.Errorf("%d at the end, %d warnings, notes %q", r.feed("token.spent"), r.feed("token.low"), c.Notes("en"))
 	}
 	r.wechat.Advance(24 * time.Hour)
 	r.token(c)
@@ -527,14 +530,14 @@ func TestSuppliedTokens(t *testing.T) {
 	if _, err := c.Of(appid).Token(t.Context()); !errors.As(err, &wait) {
 		t.Fatalf("%v", err)
 	}
-	if notes := strings.Join(c.Notes(), ""); !strings.Contains(notes, appid) || !strings.Contains(notes, "token import") {
+	if notes := strings.Join(c.Notes("en"), ""); !strings.Contains(notes, appid) || !strings.Contains(notes, "token import") {
 		t.Errorf("notes: %q", notes)
 	}
 	if err := c.Supply(t.Context(), appid, "key_bot", elsewhere.Value, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if r.token(c).Value != elsewhere.Value || len(c.Notes()) > 0 {
-		t.Errorf("what was supplied is not used; notes %q", c.Notes())
+	if r.token(c).Value != elsewhere.Value || len(c.Notes("en")) > 0 {
+		t.Errorf("what was supplied is not used; notes %q", c.Notes("en"))
 	}
 	r.open()
 	c = r.center()
