@@ -416,6 +416,7 @@ func TestDeskShots(t *testing.T) {
 						if drawn++; s == nil || drawn%15 == 0 { // a tab has its time
 							s = o.sitAt(o.p.addr, "小满", lang, screen...)
 							s.expect("422") // the browser tells of what the simulator of the explorer refuses
+							s.expect("409") // and of a second sign of typing within the time of the first
 						}
 						t.Run(page.name, func(t *testing.T) {
 							s.t = t
@@ -430,7 +431,7 @@ func TestDeskShots(t *testing.T) {
 					if folder == "" {
 						return
 					}
-					both(puts([2]string{"[name=name]", "小满"}, [2]string{"[name=password]", "不是这个"}), click(".login .pri", ".login .advice"))(login)
+					both(puts([2]string{"[name=name]", fmt.Sprint("小满", lang, scheme, size.width)}, [2]string{"[name=password]", "不是这个"}), click(".login .pri", ".login .advice"))(login)
 					login.look(folder, fmt.Sprintf("desk-login-wrong-%s-%s-%d", lang, scheme, size.width), script)
 					reader := o.sitAt(o.p.addr, "小南", lang, screen...)
 					reader.visit(view{path: "/console/c/" + kefutest.DefaultAccount.AppID + "/oMei", ready: ".th .ban"}, lang, size.width, size.height)

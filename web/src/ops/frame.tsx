@@ -118,7 +118,7 @@ export function Drawer({ title, sub, children, onClose }: { title: string; sub?:
   const ref = useRef<HTMLElement>(null);
   useLayoutEffect(() => {
     const opener = document.activeElement as HTMLElement | null;
-    ref.current?.focus();
+    if (opener && opener !== document.body) ref.current?.focus();
     const key = (e: KeyboardEvent) => e.key === 'Escape' && !document.querySelector('dialog[open]') && onClose();
     addEventListener('keydown', key);
     return () => {
