@@ -8,7 +8,7 @@ import (
 )
 
 // mostGarbage is about how much memory garbage may take before it is collected.
-const mostGarbage = 96 << 20
+const mostGarbage = 112 << 20
 
 // thrifty has the garbage collector come the sooner, the more is kept in memory:
 // with a million waiting messages that is 200 MB, of which Go would make 400. It
@@ -37,7 +37,7 @@ func thrifty(ctx context.Context) {
 }
 
 // gcPercent is how much garbage a heap may have, in per cent of what lives: 100 as
-// Go has it, from 96 MB on less, never under 20.
+// Go has it, from 112 MB on less, never under 20.
 func gcPercent(live uint64) int {
 	if live <= mostGarbage {
 		return 100
