@@ -21,6 +21,10 @@ type SeriesPoint struct {
 	Canceled int  `json:"canceled"`
 	Heard    int  `json:"heard"`  // what followers wrote and did
 	Opened   int  `json:"opened"` // of these: what opened a window, or opened it anew
+
+	// Took counts the attempts that ended by how long WeChat took, or was waited for:
+	// less than 10 ms, than 100 ms, than a second, and longer.
+	Took [4]int `json:"took"`
 }
 
 // An ErrCodeCount is how often WeChat answered with an errcode.

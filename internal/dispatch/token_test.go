@@ -24,7 +24,7 @@ func TestMessagesWaitForASuppliedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wechat := kefutest.New()
 		http := wechat.Client().HTTP
-		s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "kefu.db"), store.Options{})
+		s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "kefu.db"), store.Options{Gather: -1}) // as in newRig
 		if err != nil {
 			t.Fatal(err)
 		}

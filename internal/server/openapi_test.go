@@ -271,6 +271,8 @@ func (d *describer) schema(t reflect.Type) any {
 		return map[string]any{"type": "number"}
 	case reflect.Slice:
 		return map[string]any{"type": "array", "items": d.ref(t.Elem())}
+	case reflect.Array:
+		return map[string]any{"type": "array", "items": d.ref(t.Elem()), "minItems": t.Len(), "maxItems": t.Len()}
 	case reflect.Map:
 		if t.Elem().Kind() == reflect.Interface {
 			return map[string]any{"type": "object"}

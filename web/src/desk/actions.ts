@@ -2,7 +2,7 @@
 import { api, conversationPath, idempotencyKey, Problem } from '../core/api';
 import { serverNow } from '../core/clock';
 import { keyOf, patch, putMessage, refresh } from '../core/desk';
-import { me } from '../core/session';
+import { mayWrite, me } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation, Message } from '../core/types';
 import { tell, toast } from '../parts/overlay';
@@ -42,7 +42,7 @@ export const setRemark = (c: Named, remark: string) => (patch(c.account, c.openi
 export const addNote = (c: Named, text: string) => act(c, 'note', { text });
 
 export async function markRead(c: Conversation, cursor: string) {
-  if (!c.unread || !cursor || cursor.startsWith('local')) return;
+  if (!mayWrite.value || !c.unread || !cursor || cursor.startsWith('local')) return;
   patch(c.account, c.openid, { unread: 0 });
   await api(conversationPath(c.account, c.openid, 'read'), { body: { cursor } }).catch(() => refresh(c.account, c.openid));
 }

@@ -148,7 +148,7 @@ function Head({ c, name, account, openid, pane }: { c: Conversation | undefined;
   return (
     <header class="ph">
       <button type="button" class="ib mob" aria-label={t('back')} onClick={() => (pane('list'), go('/console'))}><Icon name="back" /></button>
-      <div class="who"><h2 class="row"><span class="el">{name}</span><span class={`tagc ${c?.assigned_to === me.value?.id ? 'a' : ''} nomob`}>{owner}</span>{c?.handler === 'kf' && <span class="tagc w nomob">{t('handler.kf')}</span>}{c?.handler === 'agent' && <span class="tagc nomob">{t('handler.agent')}</span>}</h2>
+      <div class="who"><h2 class="row"><span class="el">{name}</span>{c?.handler === 'kf' ? <span class="tagc w nomob">{t('handler.kf')}</span> : <span class={`tagc ${c?.assigned_to === me.value?.id ? 'a' : ''} nomob`}>{owner}</span>}{c?.handler === 'agent' && <span class="tagc nomob">{t('handler.agent')}</span>}</h2>
         <p class="el">{others.length ? t('also.here', { names: others.join(t('comma')) }) : session.value?.accounts.find((a) => a.appid === account)?.name ?? account}</p></div>
       {c && mayWrite.value && (
         <>

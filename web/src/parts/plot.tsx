@@ -55,7 +55,7 @@ export function Plot({ title, names, colours, columns, height = 190 }: { title: 
                     at += v;
                     return v > 0 && <rect key={j} class={`a${colours[j]}`} x={left + i * pitch + pitch * 0.14} width={pitch * 0.72} y={y(at)} height={Math.max(1.5, y(from) - y(at))} />;
                   })}
-                  {i % every === 0 && <text x={left + (i + 0.5) * pitch} y={height - 6} text-anchor="middle">{c.label}</text>}
+                  {i % every === 0 && left + (i + 0.5) * pitch + wide(c.label) / 2 <= w && <text x={left + (i + 0.5) * pitch} y={height - 6} text-anchor="middle">{c.label}</text>}
                 </g>
               );
             })}
