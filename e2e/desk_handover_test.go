@@ -70,7 +70,7 @@ func TestDeskHandover(t *testing.T) {
 	is := func(card, head string) {
 		t.Helper()
 		s.until(`[...document.querySelectorAll('.card dd')].some((d) => d.textContent === ` + quote(card) + `)`)
-		s.until(`[...document.querySelectorAll('.th header .tagc')].slice(1).map((n) => n.textContent).join() === ` + quote(head))
+		s.until(`[...document.querySelectorAll('.th header .tagc')].map((n) => n.textContent).filter((words) => words !== "Nobody's").join() === ` + quote(head))
 	}
 	told := func(words string) {
 		t.Helper()
