@@ -305,7 +305,7 @@ func (s *story) stop() {
 
 func (s *story) control(method, path, body string) []byte {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(s.Context(), 40*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, s.env["SIM"]+"/_sim/"+path, strings.NewReader(body))
 	if err != nil {
@@ -326,7 +326,7 @@ func (s *story) control(method, path, body string) []byte {
 
 func (s *story) received(openid, n, pattern string) {
 	s.Helper()
-	answer := s.control("GET", "messages/wait?timeout=5s&to="+url.QueryEscape(openid)+"&count="+n, "")
+	answer := s.control("GET", "messages/wait?timeout=25s&to="+url.QueryEscape(openid)+"&count="+n, "")
 	var got struct{ Items []struct{ Raw string } }
 	if err := json.Unmarshal(answer, &got); err != nil {
 		s.fail("%v", err)
