@@ -87,7 +87,7 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 			it := newItem(r.Message.Waiting())
 			it.tries = 0
 			l.add(it)
-			l.keep(it, r.Message)
+			d.atHand.offer(it, r.Message)
 		}
 	}
 	failpoint.Here("accept.kept")

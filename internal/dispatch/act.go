@@ -418,7 +418,7 @@ func (d *Dispatcher) setAccount(ctx context.Context, given gateway.Account) erro
 	d.mu.Lock()
 	a := d.accounts[given.AppID]
 	if a == nil {
-		a = &account{appid: given.AppID, kept: &d.kept}
+		a = &account{appid: given.AppID, atHand: &d.atHand}
 		d.accounts[given.AppID] = a
 	}
 	d.mu.Unlock()

@@ -231,8 +231,8 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 
 // message returns what the store has of a message whose turn it is.
 func (d *Dispatcher) message(ctx context.Context, l *lane, it *item) (store.Message, error) {
-	if m := l.kept[it.seq]; m != nil {
-		return *m, nil
+	if m, ok := d.atHand.message(it.seq); ok {
+		return m, nil
 	}
 	m, err := d.Store.Load(ctx, it.seq)
 	if err != nil {
@@ -246,7 +246,7 @@ func (d *Dispatcher) message(ctx context.Context, l *lane, it *item) (store.Mess
 			l.wait(it)
 		}
 	}
-	l.keep(it, m) // its account may have to wait
+	d.atHand.offer(it, m) // its account may have to wait
 	return m, nil
 }
 
@@ -363,7 +363,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 			}
 			if r.Renew { // the store has the old content
 				m.Outcome, m.PossibleDuplicate = f.Outcome, f.PossibleDuplicate
-				l.keepAnyway(it, m)
+				d.atHand.keep(m)
 			}
 			d.changed(it.seq)
 			l.letOut = l.letOut || release

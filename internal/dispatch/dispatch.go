@@ -56,7 +56,7 @@ type Dispatcher struct {
 	jumps    bool          // Now is not the real time
 	clock    *clock        // WeChat's
 	readiers readiers
-	kept     atomic.Int64 // bytes of messages at hand for their turns; see mostKept
+	atHand   atHand
 	left     atomic.Int64 // messages of earlier processes that were read so far
 	mostIdle int          // lanes in which nothing waits that are remembered
 
@@ -74,8 +74,8 @@ type laneKey struct{ appid, openid string }
 // changed; lanes look it up for each message.
 type account struct {
 	appid  string
-	kept   *atomic.Int64 // the dispatcher's
-	mu     sync.Mutex    // guards all below
+	atHand *atHand    // the dispatcher's
+	mu     sync.Mutex // guards all below
 	given  gateway.Account
 	policy ledger.Policy
 	client *kefu.Client

@@ -31,14 +31,13 @@ type lane struct {
 	parked    []*item // by number
 	scheduled []*item // in no lane yet, by not_before
 	sending   *item
-	slots     [2]int                   // that the items of main and of bulk take
-	waits     [2]*item                 // of main and of bulk, the one whose retry or resend is not due, or was the last to be
-	soonest   moment                   // no item expires before; it may be too early. 0: none expires
-	letOut    bool                     // parked ones are to be let out, as many as the ledger allows
-	hold      time.Time                // after the store failed: nothing is done before
-	kept      map[int64]*store.Message // as they were accepted, by seq, of those that are still at hand; nil: none
-	files     map[int64]*files         // of items whose turn it was, by seq; nil: none
-	idles     bool                     // it counts as idle; changed with the dispatcher's lock, too
+	slots     [2]int           // that the items of main and of bulk take
+	waits     [2]*item         // of main and of bulk, the one whose retry or resend is not due, or was the last to be
+	soonest   moment           // no item expires before; it may be too early. 0: none expires
+	letOut    bool             // parked ones are to be let out, as many as the ledger allows
+	hold      time.Time        // after the store failed: nothing is done before
+	files     map[int64]*files // of items whose turn it was, by seq; nil: none
+	idles     bool             // it counts as idle; changed with the dispatcher's lock, too
 
 	// The agenda's own, guarded by its lock.
 	inLine, looking, again bool
@@ -252,40 +251,9 @@ func (l *lane) line(it *item) *[]*item {
 	return &l.main
 }
 
-// mostKept is about how many bytes of messages that were just accepted stay in memory
-// until their turn, which is soon as a rule. All others are read again.
-const mostKept = 16 << 20
-
-// keep has m at hand for the turn of an item in the lane, if there is room.
-func (l *lane) keep(it *item, m store.Message) {
-	if it.number == 0 || it.State() != gateway.Queued {
-		return // it may wait for days
-	}
-	if l.account.kept.Load()+size(m) <= mostKept {
-		l.keepAnyway(it, m)
-	}
-}
-
-// keepAnyway has m at hand for the turn of an item.
-func (l *lane) keepAnyway(it *item, m store.Message) {
-	l.account.kept.Add(size(m))
-	if l.kept == nil {
-		l.kept = map[int64]*store.Message{}
-	}
-	l.kept[it.seq] = &m
-}
-
-// size is about what m takes in memory.
-func size(m store.Message) int64 { return int64(1024 + len(m.Message.Message) + len(m.Metadata)) }
-
-// remove takes an item out of its line; what was kept of it goes too.
+// remove takes an item out of its line; what is at hand of it goes too.
 func (l *lane) remove(it *item) {
-	if m := l.kept[it.seq]; m != nil {
-		l.account.kept.Add(-size(*m))
-		if delete(l.kept, it.seq); len(l.kept) == 0 {
-			l.kept = nil
-		}
-	}
+	l.account.atHand.drop(it.seq)
 	delete(l.files, it.seq)
 	line := l.line(it)
 	i, ok := slices.BinarySearchFunc(*line, it, (*item).compare)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -27,7 +26,7 @@ func TestLanesKeepTheirOrder(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		start := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
-		l := &lane{account: &account{kept: new(atomic.Int64)}}
+		l := &lane{account: &account{atHand: &atHand{}}}
 		model := map[*item]bool{}
 		some := func() *item {
 			for it := range model {
@@ -48,7 +47,7 @@ func TestLanesKeepTheirOrder(t *testing.T) {
 				}
 				it := newItem(w)
 				l.add(it)
-				l.keep(it, store.Message{Message: gateway.Message{Message: json.RawMessage("{}")}})
+				l.account.atHand.offer(it, store.Message{Seq: seq, Message: gateway.Message{Message: json.RawMessage("{}")}})
 				model[it] = true
 			case n < 8:
 				if it := some(); it != nil {
@@ -102,31 +101,9 @@ func TestLanesKeepTheirOrder(t *testing.T) {
 		for it := range model {
 			l.remove(it)
 		}
-		if left := l.account.kept.Load(); left != 0 {
+		if left := l.account.atHand.bytes; left != 0 || len(l.account.atHand.messages) != 0 {
 			t.Fatalf("seed %d: an empty lane keeps %d bytes of messages", seed, left)
 		}
-	}
-}
-
-// What is kept at hand has a limit; what does not fit is read at its turn.
-func TestLittleIsKeptAtHand(t *testing.T) {
-	l := &lane{account: &account{kept: new(atomic.Int64)}}
-	m := store.Message{Message: gateway.Message{Message: make(json.RawMessage, 1<<20)}}
-	var have int
-	for seq := int64(1); seq <= 20; seq++ {
-		it := newItem(store.Waiting{Seq: seq, Number: seq, State: gateway.Queued})
-		l.add(it)
-		if l.keep(it, m); l.kept[seq] != nil {
-			have++
-		}
-	}
-	if have != 15 {
-		t.Errorf("%d messages of 1 MiB are kept, want 15", have)
-	}
-	parked := newItem(store.Waiting{Seq: 99, Number: 99, State: gateway.Parked})
-	l.remove(l.main[0])
-	if l.keep(parked, m); l.kept[99] != nil {
-		t.Error("a parked message is kept at hand")
 	}
 }
 

@@ -99,7 +99,7 @@ func (d *Dispatcher) laneOf(w store.Waiting) *lane {
 		}
 		d.mu.Lock()
 		if d.accounts[w.Account] == nil {
-			d.accounts[w.Account] = &account{appid: w.Account, kept: &d.kept, gone: true}
+			d.accounts[w.Account] = &account{appid: w.Account, atHand: &d.atHand, gone: true}
 		}
 		d.mu.Unlock()
 	}

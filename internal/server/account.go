@@ -131,12 +131,7 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 			return 0, nil, invalid(gateway.InvalidRequest, wrong("callback_forward", "webhook-url", err))
 		}
 	}
-	a, err := c.s.Engine.PutAccount(c.Context(), a, func(now gateway.Account) error {
-		if now.AppID == "" {
-			return c.matches("")
-		}
-		return c.matches(accountRevision(now))
-	})
+	a, err := c.s.Engine.PutAccount(c.Context(), a, func(now gateway.Account) error { return c.matches(accountRevision(now)) })
 	if err != nil {
 		return 0, nil, err
 	}

@@ -14,6 +14,9 @@ import (
 // If-Match brings it back. Nothing that changes by itself is in it, and no secret.
 
 func accountRevision(a gateway.Account) string {
+	if a.AppID == "" {
+		return "" // there is none
+	}
 	a.Because, a.Standing, a.Revision = "", nil, ""
 	return revision(a)
 }
