@@ -181,6 +181,9 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 	if session {
 		c.Handling, c.Also = &handling, []store.Entry{handedOver(l, handling)}
 	}
+	if ofAccount(e) { // in the name of nobody who could be answered
+		c.OpenID, c.Ledger = "", nil
+	}
 	duplicate, err := d.Store.Receive(ctx, now, c)
 	failpoint.Here("receive.kept")
 	if err != nil {
@@ -222,6 +225,16 @@ func counts(a gateway.Account, e callback.Event) kefu.Trigger {
 		}
 	}
 	return e.Trigger()
+}
+
+// ofAccount reports whether WeChat tells in its own name ("mphelper") of a job of the
+// account. Source: the pages of PUBLISHJOBFINISH and MASSSENDJOBFINISH.
+func ofAccount(e callback.Event) bool {
+	switch e.(type) {
+	case callback.PublishJobFinishEvent, callback.MassSendJobFinishEvent:
+		return true
+	}
+	return false
 }
 
 // seen is the ledger after an event, which counts as t.

@@ -113,3 +113,38 @@ func TestHandoverTwice(t *testing.T) {
 		}
 	})
 }
+
+// What WeChat tells of the account's jobs is in the feed once, and makes no conversation
+// with the sender, whom nobody can answer.
+func TestJobsOfTheAccountAreNobodys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(a *gateway.Account, _ *kefutest.Account) { a.Callbacks = "elsewhere" })
+		defer r.close()
+		h := header("event", "PUBLISHJOBFINISH", 1)
+		h.FromUserName = "mphelper"
+		for range 2 {
+			r.push(callback.PublishJobFinishEvent{Header: h, PublishID: "1"})
+		}
+		h.Event = "MASSSENDJOBFINISH"
+		r.push(callback.MassSendJobFinishEvent{Header: h, Status: "send success"})
+		r.push(writes(2))
+		entries, _, err := r.store.Feed(t.Context(), "", 1000, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for _, e := range entries {
+			told = append(told, e.Type+" "+e.OpenID)
+		}
+		if got := strings.Join(told, ", "); got != "follower.event , follower.event , follower.message oUser1" {
+			t.Errorf("the feed tells %s", got)
+		}
+		if _, err := r.store.Present(t.Context(), appid, "oUser1"); err != nil { // all of it is in the views
+			t.Fatal(err)
+		}
+		page, err := r.store.Conversations(t.Context(), nil, "", 10)
+		if err != nil || len(page.Items) != 1 || page.Items[0].OpenID != "oUser1" {
+			t.Errorf("conversations: %+v, %v", page.Items, err)
+		}
+	})
+}

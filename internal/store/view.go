@@ -81,7 +81,7 @@ var viewQueries = []string{
 		coalesce(min(CASE WHEN their > answered THEN their END), 0)
 	FROM (SELECT openid, account, cursor, CASE WHEN type = 'follower.message' THEN cursor END AS their,
 			max(CASE WHEN type = 'message.accepted' THEN cursor ELSE 0 END) OVER (PARTITION BY openid, account) AS answered
-		FROM feed WHERE cursor > $1 AND cursor <= $2 AND type IN ` + spoken + `) AS slice
+		FROM feed WHERE cursor > $1 AND cursor <= $2 AND openid IS NOT NULL AND type IN ` + spoken + `) AS slice
 	GROUP BY openid, account
 	ON CONFLICT (openid, account) DO UPDATE SET last_cursor = excluded.last_cursor, heard = conversations.heard + excluded.heard,
 		heard_last = CASE WHEN excluded.heard_last > 0 THEN excluded.heard_last ELSE conversations.heard_last END,

@@ -28,18 +28,16 @@ export const wanted = signal('');
 /** While the pointer is over the list, nothing in it moves. */
 export const held = signal(false);
 
-/** What WeChat tells of a job of the account comes in the name of nobody who can be answered. */
-const ofJob = (c: Conversation) => c.last?.type === 'follower.event' && /^(publish|masssend)jobfinish$/i.test(c.last.data?.event ?? '');
-
-function put(c: Conversation) {
-  if (ofJob(c)) return;
+function put(c: Conversation): Signal<Conversation> {
   const key = keyOf(c.account, c.openid);
   const known = conversations.get(key);
   if (known) {
     known.value = c;
-    return;
+    return known;
   }
-  conversations.set(key, signal(c));
+  const s = signal(c);
+  conversations.set(key, s);
+  return s;
 }
 
 /** The conversation, as a component sees it: also when it comes later. */

@@ -10,13 +10,13 @@ import { Icon } from '../parts/icon';
 import { triggerName } from './accounts';
 import { accountName, AccountPick, Copy, Drawer, Foot, inQuery, Json, OpsFrame, setQuery, useList, When } from './frame';
 
-interface Heard { cursor: string; at: string; account: string; openid: string; type: string; data: Push }
+interface Heard { cursor: string; at: string; account: string; openid?: string /* none: WeChat told of the account */; type: string; data: Push }
 
 export function Callbacks() {
   const account = inQuery('account'), openid = inQuery('openid'), shown = inQuery('c');
   const list = useList<Heard>('/v1/callbacks' + query({ account, openid }));
   const one = list.items.value.find((e) => e.cursor === shown);
-  const name = (e: Heard) => conversations.get(keyOf(e.account, e.openid))?.value.remark || shortId(e.openid);
+  const name = (e: Heard) => (e.openid ? conversations.get(keyOf(e.account, e.openid))?.value.remark || shortId(e.openid) : t('by.wechat'));
   return (
     <OpsFrame title={t('nav.callbacks')} tools={<button type="button" class="btn" onClick={() => void list.load()}><Icon name="refresh" size="s" />{t('ops.refresh')}</button>}>
       <div class="filt" role="group" aria-label={t('ops.filters')}>
@@ -40,7 +40,7 @@ export function Callbacks() {
         </div>
         {one && (
           <Drawer title={sayPush(one.data) || one.type} sub={<p class="lbl"><When at={one.at} exact /> · {accountName(one.account)}</p>} onClose={() => setQuery({ c: '' })}>
-            <section><dl class="kv wide2"><dt>openid</dt><dd class="mono"><a href={conversationLink(one.account, one.openid)}>{one.openid}</a></dd><dt>{t('ops.col.type')}</dt><dd class="mono">{one.type}</dd>
+            <section><dl class="kv wide2">{one.openid && <><dt>openid</dt><dd class="mono"><a href={conversationLink(one.account, one.openid)}>{one.openid}</a></dd></>}<dt>{t('ops.col.type')}</dt><dd class="mono">{one.type}</dd>
               <dt>{t('ops.col.opens')}</dt><dd>{one.data.trigger ? triggerName(one.data.trigger) : '–'}</dd><dt>cursor</dt><dd class="mono">{one.cursor}</dd></dl></section>
             <section><h3><span>{t('ops.push')}</span><Copy text={JSON.stringify(one.data.push)} /></h3><Json value={one.data.push} label={t('ops.push')} /></section>
           </Drawer>
