@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"github.com/kefu-go/kefu/internal/bilingual"
 )
 
 // A text is the same in English and in Chinese.
@@ -12,12 +14,7 @@ type text struct{ en, zh string }
 func same(s string) text { return text{s, s} }
 
 // in returns the text in "zh" or "en".
-func (t text) in(lang string) string {
-	if lang == "zh" {
-		return t.zh
-	}
-	return t.en
-}
+func (t text) in(lang string) string { return bilingual.In(lang, t.en, t.zh) }
 
 // lang is the language to speak: "zh" or "en".
 func (p *program) lang() string {

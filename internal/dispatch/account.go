@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
 )
 
@@ -68,9 +69,9 @@ func (a *account) waitsLocked(now time.Time, lang string) (why string, until tim
 	case a.gone:
 		return "", time.Time{}
 	case a.given.State == paused && a.given.Because == "":
-		return say(lang, "the account is paused", "公众号已停发"), time.Time{}
+		return bilingual.In(lang, "the account is paused", "公众号已停发"), time.Time{}
 	case a.given.State == paused:
-		return say(lang, "the account is paused: %s", "公众号已停发：%s", a.given.Because), time.Time{}
+		return bilingual.In(lang, "the account is paused: %s", "公众号已停发：%s", a.given.Because), time.Time{}
 	}
 	return a.standing.because(now, lang)
 }
@@ -364,7 +365,7 @@ func (a *account) notes(now time.Time, lang string) (notes []string) {
 		notes = append(notes, line)
 	}
 	if daily := a.given.DailyLimit(); a.standing.Day == dayInBeijing(now) && a.standing.Warned {
-		notes = append(notes, say(lang, "account %s has used %d of %d posts of the day (until midnight in Beijing)", "公众号 %s 今天已发 %d 次，上限 %d（到北京时间零点）", a.appid, a.standing.Used, daily))
+		notes = append(notes, bilingual.In(lang, "account %s has used %d of %d posts of the day (until midnight in Beijing)", "公众号 %s 今天已发 %d 次，上限 %d（到北京时间零点）", a.appid, a.standing.Used, daily))
 	}
 	return notes
 }

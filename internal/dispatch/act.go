@@ -15,6 +15,7 @@ import (
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/failpoint"
 	"github.com/kefu-go/kefu/internal/ledger"
 	"github.com/kefu-go/kefu/internal/store"
@@ -463,7 +464,7 @@ func (d *Dispatcher) Healthy(_ context.Context, lang string) (notes []string, er
 		notes = append(notes, d.accounts[appid].notes(now, lang)...)
 	}
 	if ahead := d.clock.offset(); ahead.Abs() > offsetNews {
-		notes = append(notes, say(lang, "WeChat's clock is %v ahead of this machine's; set the machine's clock (windows are corrected for it)", "微信的时钟比本机快 %v；请校准本机时钟（时间窗口已按此修正）", ahead))
+		notes = append(notes, bilingual.In(lang, "WeChat's clock is %v ahead of this machine's; set the machine's clock (windows are corrected for it)", "微信的时钟比本机快 %v；请校准本机时钟（时间窗口已按此修正）", ahead))
 	}
 	return notes, d.Store.Healthy()
 }

@@ -3,12 +3,12 @@ package dispatch
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 )
 
 // A standing is how an account stands with WeChat: whether its next post may
@@ -165,11 +165,11 @@ func (s *standing) resume() {
 func (s *standing) because(now time.Time, lang string) (why string, until time.Time) {
 	switch {
 	case now.Before(s.Held.Time):
-		return say(lang, "the daily quota of the account is used up (45009)", "公众号今天的发送次数已用完（45009）"), s.Held.Time
+		return bilingual.In(lang, "the daily quota of the account is used up (45009)", "公众号今天的发送次数已用完（45009）"), s.Held.Time
 	case s.trial && len(s.silent) > 0:
-		return say(lang, "WeChat can't be reached", "连不上微信"), s.next
+		return bilingual.In(lang, "WeChat can't be reached", "连不上微信"), s.next
 	case now.Before(s.next):
-		return say(lang, "WeChat said too fast (45011)", "微信提示发送太快（45011）"), s.next
+		return bilingual.In(lang, "WeChat said too fast (45011)", "微信提示发送太快（45011）"), s.next
 	}
 	return "", time.Time{}
 }
@@ -297,19 +297,11 @@ func (s *standing) line(appid string, now time.Time, lang string) string {
 	why, until := s.because(now, lang)
 	switch r := s.Slow.rate(now); {
 	case why != "" && !until.IsZero():
-		return say(lang, "account %s posts nothing until %s: %s", "公众号 %s 暂停发送，到 %s 为止：%s", appid, until.UTC().Format(time.RFC3339), why)
+		return bilingual.In(lang, "account %s posts nothing until %s: %s", "公众号 %s 暂停发送，到 %s 为止：%s", appid, until.UTC().Format(time.RFC3339), why)
 	case why != "":
-		return say(lang, "account %s posts nothing: %s", "公众号 %s 暂停发送：%s", appid, why)
+		return bilingual.In(lang, "account %s posts nothing: %s", "公众号 %s 暂停发送：%s", appid, why)
 	case r > 0:
-		return say(lang, "account %s is slowed down to %.3g posts a second, since WeChat said too fast (45011)", "公众号 %s 已降速到每秒 %.3g 条，因为微信提示发送太快（45011）", appid, r)
+		return bilingual.In(lang, "account %s is slowed down to %.3g posts a second, since WeChat said too fast (45011)", "公众号 %s 已降速到每秒 %.3g 条，因为微信提示发送太快（45011）", appid, r)
 	}
 	return ""
-}
-
-// What people are told is in "en" or "zh"; logs and the feed are English.
-func say(lang, en, zh string, args ...any) string {
-	if lang == "zh" {
-		en = zh
-	}
-	return fmt.Sprintf(en, args...)
 }

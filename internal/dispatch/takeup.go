@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
 )
 
@@ -155,5 +156,5 @@ func (d *Dispatcher) taking(lang string) []string {
 	if d.isUp() {
 		return nil
 	}
-	return []string{say(lang, "messages that wait from before the start are being read, %d so far; new ones are delivered already", "正在读取启动前等待的消息，已读 %d 条；新消息照常发送", d.left.Load())}
+	return []string{bilingual.In(lang, "messages that wait from before the start are being read, %d so far; new ones are delivered already", "正在读取启动前等待的消息，已读 %d 条；新消息照常发送", d.left.Load())}
 }

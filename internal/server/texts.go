@@ -1,11 +1,11 @@
 package server
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 )
 
 // A text is the same in English and in Chinese.
@@ -13,14 +13,7 @@ type text struct{ en, zh string }
 
 // in is the text in "zh" or "en", with its verbs filled in.
 func (t text) in(lang string, args ...any) string {
-	format := t.en
-	if lang == "zh" {
-		format = t.zh
-	}
-	if len(args) == 0 {
-		return format
-	}
-	return fmt.Sprintf(format, args...)
+	return bilingual.In(lang, t.en, t.zh, args...)
 }
 
 // statuses is every code of a problem and the status that goes with it.

@@ -3,11 +3,11 @@ package tokens
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
 )
 
@@ -118,18 +118,11 @@ func (k *keeper) notes(lang string) (notes []string) {
 	defer k.mu.Unlock()
 	now := k.center.Now()
 	if at := k.contestedAt(store.TokenUse{}, now); !at.IsZero() {
-		form, what := "%s (last seen %s)", texts[gateway.TokenContested]
-		if lang == "zh" {
-			form, what = "%s（最近一次 %s）", "另一个系统使公众号的 access_token 失效；请都改用 stable_token，或只由一处获取、其余向它索取"
-		}
-		notes = append(notes, fmt.Sprintf(form, what, at.UTC().Format(time.RFC3339)))
+		notes = append(notes, bilingual.In(lang, texts[gateway.TokenContested]+" (last seen %s)",
+			"另一个系统使公众号的 access_token 失效；请都改用 stable_token，或只由一处获取、其余向它索取（最近一次 %s）", at.UTC().Format(time.RFC3339)))
 	}
 	if k.wait != nil && !k.usable(now) {
-		what := "there is no access token that works, its messages wait: "
-		if lang == "zh" {
-			what = "没有可用的 access_token，消息在等待："
-		}
-		notes = append(notes, what+k.wait.Because)
+		notes = append(notes, bilingual.In(lang, "there is no access token that works, its messages wait: %s", "没有可用的 access_token，消息在等待：%s", k.wait.Because))
 	}
 	return notes
 }

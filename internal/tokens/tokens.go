@@ -17,7 +17,6 @@ package tokens
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -27,6 +26,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
 )
 
@@ -153,11 +153,7 @@ func (c *Center) Notes(lang string) (notes []string) {
 	c.mu.Unlock()
 	for _, appid := range slices.Sorted(maps.Keys(all)) {
 		for _, n := range all[appid].notes(lang) {
-			form := "account %s: %s"
-			if lang == "zh" {
-				form = "公众号 %s：%s"
-			}
-			notes = append(notes, fmt.Sprintf(form, appid, n))
+			notes = append(notes, bilingual.In(lang, "account %s: %s", "公众号 %s：%s", appid, n))
 		}
 	}
 	return notes
