@@ -22,20 +22,10 @@ import (
 // earlier process left is taken up, and a lane that was entered before has all of its
 // own from that moment on.
 func TestLanesAreTheSameWhoeverComesFirst(t *testing.T) {
-	ctx := t.Context()
-	s, err := store.Open(ctx, filepath.Join(t.TempDir(), "kefu.db"), store.Options{SecretKey: "0123456789abcdef0123456789abcdef", Gather: -1, Params: "_pragma=synchronous(off)"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	now := time.Now()
+	ctx, now := t.Context(), time.Now()
 	r := rand.New(rand.NewPCG(1, 8))
 	accounts := []string{"wx1", "wx2", "wxgone"}
-	for _, appid := range accounts[:2] {
-		if err := s.PutAccount(ctx, now, gateway.Account{AppID: appid, Secret: "x"}.WithDefaults()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s := storeOf(t, accounts[:2]...)
 	follower := func(i int) string { return fmt.Sprintf("oUser%d", i) }
 	drafts := make([]store.Draft, 600)
 	for i := range drafts {
@@ -148,16 +138,8 @@ func TestLanesAreTheSameWhoeverComesFirst(t *testing.T) {
 // Lanes in which nothing waits are forgotten when there are many, whichever were here
 // first, and never one in which something waits.
 func TestIdleLanesAreForgotten(t *testing.T) {
-	ctx := t.Context()
-	s, err := store.Open(ctx, filepath.Join(t.TempDir(), "kefu.db"), store.Options{SecretKey: "0123456789abcdef0123456789abcdef", Gather: -1, Params: "_pragma=synchronous(off)"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	now := time.Now()
-	if err := s.PutAccount(ctx, now, gateway.Account{AppID: "wx1", Secret: "x"}.WithDefaults()); err != nil {
-		t.Fatal(err)
-	}
+	ctx, now := t.Context(), time.Now()
+	s := storeOf(t, "wx1")
 	waits := func(i int) laneKey { return laneKey{"wx1", fmt.Sprint("oWaits", i)} }
 	for i := range 30 {
 		m := gateway.Message{Account: "wx1", OpenID: waits(i).openid, MsgType: "text", State: gateway.Queued, Priority: gateway.Normal, WhenClosed: gateway.Park,
@@ -217,6 +199,22 @@ func TestIdleLanesAreForgotten(t *testing.T) {
 	if remembered < 300 {
 		t.Errorf("one who comes again and again was remembered %d times of 500: those who were here first stay", remembered)
 	}
+}
+
+// storeOf is a new store with accounts.
+func storeOf(t *testing.T, appids ...string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "kefu.db"), store.Options{SecretKey: "0123456789abcdef0123456789abcdef", Gather: -1, Params: "_pragma=synchronous(off)"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	for _, appid := range appids {
+		if err := s.PutAccount(t.Context(), time.Now(), gateway.Account{AppID: appid, Secret: "x"}.WithDefaults()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
 }
 
 // contents is all of a lane that depends on the store.
