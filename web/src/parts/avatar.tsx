@@ -16,8 +16,9 @@ export function Avatar({ id, name, size = '', dim = false }: { id: string; name?
 }
 
 /** A name that can be read for somebody of whom only the openid is known: its end, as
- * it is written, by which the follower is found again. */
-export const shortName = (openid: string) => t('name.short', { end: openid.slice(-4) });
+ * it is written, by which the follower is found again. One that is shorter than WeChat's
+ * 28 signs, as the simulator has them, can be read itself. */
+export const shortName = (openid: string) => (openid.length < 20 ? openid : t('name.short', { end: openid.slice(-4) }));
 
 /** "oShanY…kQ2Lw" */
 export const shortId = (id: string) => (id.length > 14 ? `${id.slice(0, 7)}…${id.slice(-5)}` : id);
