@@ -169,6 +169,17 @@ type Attempt struct {
 	RID               string `json:"rid,omitempty"`
 	PossibleDuplicate bool   `json:"possible_duplicate"`
 	Part              int    `json:"part,omitempty"` // of a long text: which part, from 1
+
+	// Allowance is what this attempt left of the one it took a message from; none if
+	// it took from none that is known, or from one without a limit.
+	Allowance *Taken `json:"allowance,omitempty"`
+}
+
+// Taken is what a message left of the allowance that it was taken from.
+type Taken struct {
+	Trigger kefu.Trigger `json:"trigger"`
+	Left    int          `json:"left"`
+	Max     int          `json:"max"`
 }
 
 // WindowState tells whether a follower may be written to.

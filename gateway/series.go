@@ -25,6 +25,11 @@ type SeriesPoint struct {
 	// Took counts the attempts that ended by how long WeChat took, or was waited for:
 	// less than 10 ms, than 100 ms, than a second, and longer.
 	Took [4]int `json:"took"`
+
+	// Left counts the attempts that took a message from a window's allowance by what
+	// they left of it: nothing, one message, and more. Those that WeChat refused took
+	// none, and those of a window that is unknown, or without a limit, are not counted.
+	Left [3]int `json:"left"`
 }
 
 // An ErrCodeCount is how often WeChat answered with an errcode.

@@ -195,6 +195,9 @@ func (p *program) messagesShowCommand(e *entrance) *cobra.Command {
 					if a.ErrCode != 0 {
 						line += fmt.Sprintf(", errcode %d %s", a.ErrCode, a.ErrMsg)
 					}
+					if a.Allowance != nil {
+						line += fmt.Sprintf(", %d of %d left", a.Allowance.Left, a.Allowance.Max)
+					}
 					row(fmt.Sprint("attempt ", a.N), inert(line))
 				}
 				if m.Window != nil {

@@ -91,6 +91,17 @@ func (c Conversation) last(p Policy) (last Bucket, ok bool) {
 	return last, ok
 }
 
+// Allowance is what a slot left of the allowance it was taken from; nil if it is of
+// none, of one without a limit, or of one that a trigger has replaced since.
+func (c Conversation) Allowance(slot Slot) *gateway.Taken {
+	for _, b := range c.Buckets {
+		if b.Trigger == slot.From && b.Generation == slot.Generation && b.Max != kefu.Unlimited {
+			return &gateway.Taken{Trigger: b.Trigger, Left: b.left(), Max: b.Max}
+		}
+	}
+	return nil
+}
+
 // limited is n, or nil for no limit.
 func limited(n int) *int {
 	if n == kefu.Unlimited {

@@ -46,22 +46,24 @@ func (s *Store) Series(ctx context.Context, from, to time.Time, step time.Durati
 		v.Points = append(v.Points, gateway.SeriesPoint{At: gateway.At(at)})
 	}
 	ours := func(account string) bool { return len(accounts) == 0 || slices.Contains(accounts, account) }
-	// An attempt's took_ms by its digits, which both engines can read.
+	// An attempt's took_ms and left by their digits, which both engines can read; what
+	// WeChat wrote in it can't look like them, since its quotes are escaped.
 	rows, err := s.rows(ctx, `SELECT (at - $1) / $2, account, type, coalesce(errcode, 0),
 			CASE WHEN seq IS NULL AND data LIKE '%"trigger":"%' THEN 1 ELSE 0 END,
 			CASE WHEN attempt IS NULL THEN -1 WHEN attempt LIKE '%"took_ms":_,%' THEN 0 WHEN attempt LIKE '%"took_ms":__,%' THEN 1
-				WHEN attempt LIKE '%"took_ms":___,%' THEN 2 ELSE 3 END, count(*)
+				WHEN attempt LIKE '%"took_ms":___,%' THEN 2 ELSE 3 END,
+			CASE WHEN attempt LIKE '%"left":0,%' THEN 0 WHEN attempt LIKE '%"left":1,%' THEN 1 WHEN attempt LIKE '%"left":%' THEN 2 ELSE -1 END, count(*)
 		FROM feed WHERE cursor >= $3 AND at >= $1 AND at < $4 AND (seq IS NOT NULL OR type IN ('follower.message', 'follower.event'))
-		GROUP BY 1, 2, 3, 4, 5, 6`, ms(from), step.Milliseconds(), first, ms(to))
+		GROUP BY 1, 2, 3, 4, 5, 6, 7`, ms(from), step.Milliseconds(), first, ms(to))
 	if err != nil {
 		return v, fmt.Errorf("count the feed: %w", err)
 	}
 	defer rows.Close()
 	codes := map[int]int{}
 	for rows.Next() {
-		var place, errcode, opens, took, n int
+		var place, errcode, opens, took, left, n int
 		var account, kind string
-		if err := rows.Scan(&place, &account, &kind, &errcode, &opens, &took, &n); err != nil {
+		if err := rows.Scan(&place, &account, &kind, &errcode, &opens, &took, &left, &n); err != nil {
 			return v, fmt.Errorf("count the feed: %w", err)
 		}
 		if !ours(account) || place >= len(v.Points) {
@@ -73,6 +75,9 @@ func (s *Store) Series(ctx context.Context, from, to time.Time, step time.Durati
 		p := &v.Points[place]
 		if took >= 0 {
 			p.Took[took] += n
+		}
+		if left >= 0 {
+			p.Left[left] += n
 		}
 		switch kind {
 		case "message.accepted":

@@ -14,7 +14,7 @@ export interface Message {
   warnings?: { field: string; message: string }[]; window?: Window; on_unknown?: string; when_closed?: string;
 }
 
-export interface Attempt { n: number; at: string; took_ms: number; outcome: string; errcode?: number; errmsg?: string; rid?: string; possible_duplicate: boolean; part?: number }
+export interface Attempt { n: number; at: string; took_ms: number; outcome: string; errcode?: number; errmsg?: string; rid?: string; possible_duplicate: boolean; part?: number; allowance?: { trigger: string; left: number; max: number } }
 
 /** What a follower sent or did, as callbacks tell it. */
 export interface Push { msgtype: string; event?: string; trigger?: string; push: any }

@@ -199,7 +199,7 @@ function Attempts({ id }: { id: string }) {
   return (
     <ol class="atts">
       {(all.value ?? []).map((a) => (
-        <li key={a.n}>{t('attempt.n', { n: a.n })}{a.part ? ` · ${t('attempt.part', { n: a.part })}` : ''} <span class="num">{clockTime(Date.parse(a.at))}</span> · {t(`attempt.${a.outcome}` as any)} {a.errcode ? <code>{a.errcode}</code> : null} · <span class="num">{a.took_ms} ms</span>
+        <li key={a.n}>{t('attempt.n', { n: a.n })}{a.part ? ` · ${t('attempt.part', { n: a.part })}` : ''} <span class="num">{clockTime(Date.parse(a.at))}</span> · {t(`attempt.${a.outcome}` as any)} {a.errcode ? <code>{a.errcode}</code> : null} · <span class="num">{a.took_ms} ms</span>{a.allowance ? ` · ${t('attempt.left', { left: a.allowance.left, max: a.allowance.max })}` : ''}
           {a.errmsg && <details><summary>errmsg</summary><code>{a.errmsg}</code>{a.rid && <code> rid {a.rid}</code>}</details>}</li>
       ))}
     </ol>

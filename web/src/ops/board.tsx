@@ -11,7 +11,7 @@ import { Icon } from '../parts/icon';
 import { Plot } from '../parts/plot';
 import { AccountPick, explain, inQuery, OpsFrame, setQuery, stateName, When } from './frame';
 
-interface Point { at: string; accepted: number; sent: number; parked: number; failed: number; unknown: number; expired: number; canceled: number; heard: number; opened: number; took: number[] }
+interface Point { at: string; accepted: number; sent: number; parked: number; failed: number; unknown: number; expired: number; canceled: number; heard: number; opened: number; took: number[]; left: number[] }
 interface Series { from: string; step: number; points: Point[]; errcodes: { errcode: number; count: number }[]; unfinished: Record<string, number> }
 interface Ready { ready: boolean; because?: string; notes?: string[] }
 
@@ -61,7 +61,7 @@ function Tiles({ s, ready, account, long }: { s: Series; ready: Ready | null; ac
     if (u === 'open' || u === 'warn' || u === 'hot') open++;
     if (c.waiting_since && !c.closed) waiting++;
   }
-  const total = (k: keyof Omit<Point, 'at' | 'took'>) => s.points.reduce((n, p) => n + p[k], 0);
+  const total = (k: keyof Omit<Point, 'at' | 'took' | 'left'>) => s.points.reduce((n, p) => n + p[k], 0);
   const sent = total('sent'), bad = total('failed') + total('unknown') + total('expired');
   const label = (at: string) => (long ? `${dayName(Date.parse(at))} ${clockTime(Date.parse(at))}` : clockTime(Date.parse(at)));
   const most = Math.max(1, ...s.errcodes.map((e) => e.count));
@@ -77,9 +77,10 @@ function Tiles({ s, ready, account, long }: { s: Series; ready: Ready | null; ac
         {s.errcodes.length ? <ul class="codes">{s.errcodes.slice(0, 12).map((e) => (
           <li key={e.errcode}><a class="mono" href={`/console/messages${query({ errcode: e.errcode, account })}`}>{e.errcode}</a><span class="el sub" title={explain(e.errcode)}>{explain(e.errcode).split(/[。，.,]/)[0] || '–'}</span><svg viewBox="0 0 80 8" class="plot bar1" aria-hidden="true"><rect class="a4" width={(80 * e.count) / most} height="8" rx="1" /></svg><b class="num">{e.count}</b></li>
         ))}</ul> : <p class="mut">{t('board.errcodes.none')}</p>}</section>
-      <section class="tile w4"><Plot title={t('board.opened')} names={[t('board.opened.short')]} colours={[1]} height={160} columns={s.points.map((p) => ({ label: label(p.at), values: [p.opened] }))} /></section>
-      <section class="tile w4"><Plot title={t('board.took')} names={[t('board.took.10'), t('board.took.100'), t('board.took.1000'), t('board.took.more')]} colours={[1, 2, 3, 4]} height={160} columns={s.points.map((p) => ({ label: label(p.at), values: p.took }))} /></section>
-      <section class="tile w4"><Plot title={t('board.traffic')} names={[t('board.heard'), t('board.accepted')]} colours={[2, 1]} height={160} columns={s.points.map((p) => ({ label: label(p.at), values: [p.heard, p.accepted] }))} /></section>
+      <section class="tile w6"><Plot title={t('board.left')} names={[t('board.left.0'), t('board.left.1'), t('board.left.more')]} colours={[4, 2, 1]} height={160} columns={s.points.map((p) => ({ label: label(p.at), values: p.left }))} /></section>
+      <section class="tile w6"><Plot title={t('board.opened')} names={[t('board.opened.short')]} colours={[1]} height={160} columns={s.points.map((p) => ({ label: label(p.at), values: [p.opened] }))} /></section>
+      <section class="tile w6"><Plot title={t('board.took')} names={[t('board.took.10'), t('board.took.100'), t('board.took.1000'), t('board.took.more')]} colours={[1, 2, 3, 4]} height={160} columns={s.points.map((p) => ({ label: label(p.at), values: p.took }))} /></section>
+      <section class="tile w6"><Plot title={t('board.traffic')} names={[t('board.heard'), t('board.accepted')]} colours={[2, 1]} height={160} columns={s.points.map((p) => ({ label: label(p.at), values: [p.heard, p.accepted] }))} /></section>
       <p class="lbl w12">{t('board.from')} <When at={s.from} /></p>
     </div>
   );

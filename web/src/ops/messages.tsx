@@ -169,7 +169,7 @@ function Detail({ id, known, onChange, onClose }: { id: string; known?: Message;
         <div class="att"><Icon name="plus" /><b>{t('ops.accepted')}</b><When at={m.accepted_at} exact /><p>{[fromOf(m), t(`ops.priority.${m.priority}` as Key)].join(' · ')}</p></div>
         {attempts.value.map((a) => (
           <div class="att" key={a.n}><Icon name={a.outcome === 'sent' ? 'check' : a.outcome === 'refused' ? 'cross' : a.outcome === 'unknown' ? 'unknown' : 'refresh'} /><b>{t('attempt.n', { n: a.n })}{a.part ? ` · ${t('attempt.part', { n: a.part })}` : ''}{t('ops.colon')}{t(`attempt.${a.outcome}` as Key)}{a.errcode ? ` ${a.errcode}` : ''}</b><When at={a.at} exact />
-            <p>{[a.errmsg, `${a.took_ms} ms`, a.possible_duplicate ? t('state.duplicate') : '', a.rid ? `rid ${a.rid}` : ''].filter(Boolean).join(' · ')}</p></div>
+            <p>{[a.errmsg, `${a.took_ms} ms`, a.allowance ? t('attempt.left', { left: a.allowance.left, max: a.allowance.max }) : '', a.possible_duplicate ? t('state.duplicate') : '', a.rid ? `rid ${a.rid}` : ''].filter(Boolean).join(' · ')}</p></div>
         ))}
       </section>
       <section><h3><span>{t('ops.request')}</span><Copy text={JSON.stringify(m.message)} /></h3><Json value={m.message} label={t('ops.request')} /></section>

@@ -1,0 +1,65 @@
+package dispatch_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/kefutest"
+)
+
+// Each attempt says what it left of the allowance that its message was taken from.
+func TestAttemptsSayWhatTheyLeft(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		want := func(what, id string, lefts ...string) {
+			t.Helper()
+			attempts, err := r.store.Attempts(r.t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, a := range attempts {
+				line := a.Outcome
+				if a.Allowance != nil {
+					line += fmt.Sprintf(" %s %d/%d", a.Allowance.Trigger, a.Allowance.Left, a.Allowance.Max)
+				}
+				got = append(got, line)
+			}
+			if !slices.Equal(got, lefts) {
+				t.Errorf("%s: %q, want %q", what, got, lefts)
+			}
+		}
+		r.wechat.UserSends("oUser1")
+		first := r.accept("oUser1", "1")
+		settle()
+		r.wechat.Fail(kefutest.Fault{ErrCode: -1, Next: 1})
+		busy := r.accept("oUser1", "2")
+		time.Sleep(10 * time.Second)
+		r.wechat.Fail(kefutest.DropReply)
+		lost := r.accept("oUser1", "3")
+		settle()
+		last := []string{r.accept("oUser1", "4"), r.accept("oUser1", "5")}
+		settle()
+		want("the first of five", first, "sent user_message 4/5")
+		want("a refusal takes none", busy, "refused", "sent user_message 3/5")
+		want("a lost answer may have taken one", lost, "unknown user_message 2/5")
+		want("before the last", last[0], "sent user_message 1/5")
+		want("the last", last[1], "sent user_message 0/5")
+
+		if _, err := r.wechat.Does("oUser2", "click", kefutest.Details{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.wechat.Does("oPayer", "pay", kefutest.Details{}); err != nil {
+			t.Fatal(err)
+		}
+		menu := r.accept("oUser2", "1")
+		tried := r.accept("oStranger", "1", func(s *gateway.Submission) { s.WhenClosed = gateway.Try })
+		paid := r.accept("oPayer", "1")
+		settle()
+		want("of the menu's three", menu, "sent menu 2/3")
+		want("of no window that is known", tried, "refused")
+		want("a payment, of which nothing is told", paid, "sent")
+	})
+}
