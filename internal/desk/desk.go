@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -240,23 +241,24 @@ func (d *Desk) PutAgent(ctx context.Context, id string, r gateway.AgentRequest, 
 	} else if err != nil {
 		return gateway.Agent{}, err
 	}
-	end := false
-	if r.Display != "" {
-		a.Display = r.Display
+	var news []string
+	if r.Display != "" && r.Display != a.Display {
+		a.Display, news = r.Display, append(news, "display")
 	}
+	named := len(news) // the rest ends sessions
 	if r.Role != "" && r.Role != a.Role {
-		a.Role, end = r.Role, true
+		a.Role, news = r.Role, append(news, "role "+string(r.Role))
 	}
-	if r.Accounts != nil {
-		a.Accounts, end = r.Accounts, true
+	if r.Accounts != nil && !slices.Equal(r.Accounts, a.Accounts) {
+		a.Accounts, news = r.Accounts, append(news, strings.TrimSpace("accounts "+strings.Join(r.Accounts, " ")))
 	}
 	if r.Password != "" {
-		a.Password, end = hashed(r.Password), true
+		a.Password, news = hashed(r.Password), append(news, "password")
 	}
 	if r.Disabled != nil && *r.Disabled != a.Disabled {
-		a.Disabled, end = *r.Disabled, true
+		a.Disabled, news = *r.Disabled, append(news, map[bool]string{true: "disabled", false: "enabled"}[*r.Disabled])
 	}
-	err = d.Store.PutAgent(ctx, d.now(), a, end, gateway.AuditEntry{Who: by, What: "agent.put", Target: id, Detail: string(a.Role)})
+	err = d.Store.PutAgent(ctx, d.now(), a, len(news) > named, gateway.AuditEntry{Who: by, What: "agent.put", Target: id, Detail: strings.Join(news, ", ")})
 	d.forget()
 	return a.Agent, err
 }

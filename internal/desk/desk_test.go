@@ -294,3 +294,41 @@ func TestPresence(t *testing.T) {
 		t.Errorf("%d news for a slow reader, want the latest %d", len(news), mostNews)
 	}
 }
+
+// What is changed of an agent is on record by name; all but the display name ends their
+// sessions, if it is a change at all.
+func TestAgentIsChanged(t *testing.T) {
+	yes, no := true, false
+	for _, tt := range []struct {
+		change gateway.AgentRequest
+		detail string
+		ends   bool
+	}{
+		{gateway.AgentRequest{Display: "满满"}, "display", false},
+		{gateway.AgentRequest{Display: "小满", Role: gateway.Answers, Accounts: []string{}, Disabled: &no}, "", false}, // as it is
+		{gateway.AgentRequest{Role: gateway.Leads}, "role lead", true},
+		{gateway.AgentRequest{Accounts: []string{"wxa", "wxb"}}, "accounts wxa wxb", true},
+		{gateway.AgentRequest{Password: "another correct horse"}, "password", true},
+		{gateway.AgentRequest{Disabled: &yes, Display: "满满"}, "display, disabled", true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d, a := team(t)
+			defer d.Store.Close()
+			text, _, err := d.SignIn(t.Context(), gateway.SignIn{Name: "man", Password: "correct horse"}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.PutAgent(t.Context(), a.ID, tt.change, "key_1"); err != nil {
+				t.Fatal(err)
+			}
+			_, err = d.Agent(t.Context(), text)
+			if ended := codeOf(err) == gateway.Unauthorized; ended != tt.ends {
+				t.Errorf("%+v: session ended: %t", tt.change, ended)
+			}
+			page, err := d.Audit(t.Context(), "", 1)
+			if err != nil || page.Items[0].What != "agent.put" || page.Items[0].Who != "key_1" || page.Items[0].Detail != tt.detail {
+				t.Errorf("%+v: on record %+v, %v", tt.change, page.Items, err)
+			}
+		})
+	}
+}

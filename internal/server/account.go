@@ -131,6 +131,9 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 			return 0, nil, invalid(gateway.InvalidRequest, wrong("callback_forward", "webhook-url", err))
 		}
 	}
+	if c.made = a.AppID; stored.AppID != "" {
+		c.detail = accountChanges(stored, a)
+	}
 	a, err := c.s.Engine.PutAccount(c.Context(), a, func(now gateway.Account) error { return c.matches(accountRevision(now)) })
 	if err != nil {
 		return 0, nil, err

@@ -44,6 +44,7 @@ type call struct {
 	agent *gateway.Agent
 	lang  string
 	held  int64 // bytes of the body that are counted in s.held
+	audited
 }
 
 // serve runs a route: authorise, act, answer.
@@ -93,7 +94,11 @@ func (s *Server) act(rt route, c *call) (int, any, error) {
 	if err := invalid(gateway.InvalidRequest, unknown...); err != nil {
 		return 0, nil, err
 	}
-	return rt.do(s, c)
+	status, body, err := rt.do(s, c)
+	if err == nil && rt.audit != "" {
+		c.done(rt.audit)
+	}
+	return status, body, err
 }
 
 // answer writes a body as JSON; a nil one is none at all.

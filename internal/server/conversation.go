@@ -135,6 +135,9 @@ func (s *Server) exportConversation(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if err := c.record("conversation.export", account+"/"+openid, ""); err != nil {
+		return 0, nil, err
+	}
 	began := false
 	for line, err := range s.Store.Export(c.Context(), account, openid) {
 		if err != nil && !began {
@@ -176,6 +179,7 @@ func (s *Server) eraseConversation(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	c.detail = gone.Hash
 	return http.StatusOK, gone, nil
 }
 

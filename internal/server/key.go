@@ -77,6 +77,7 @@ func (s *Server) postKey(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	kept.Key = k.Key
+	c.made, c.detail = kept.ID, string(kept.Role)
 	return http.StatusCreated, kept, nil
 }
 

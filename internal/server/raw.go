@@ -84,8 +84,8 @@ func (s *Server) postRaw(c *call) (int, any, error) {
 			return 0, nil, err
 		}
 	}
-	if s.Desk != nil && in.Target == gateway.ToWeChat {
-		if err := s.Desk.Record(c.Context(), gateway.AuditEntry{Who: c.key.ID, What: "wechat.call", Target: account.AppID, Detail: in.Method + " " + in.Path}); err != nil {
+	if in.Target == gateway.ToWeChat {
+		if err := c.record("wechat.call", account.AppID, in.Method+" "+in.Path); err != nil {
 			return 0, nil, err
 		}
 	}

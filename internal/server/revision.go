@@ -17,13 +17,23 @@ func accountRevision(a gateway.Account) string {
 	if a.AppID == "" {
 		return "" // there is none
 	}
+	return revision(accountSettings(a))
+}
+
+// accountSettings is an account without what changes by itself.
+func accountSettings(a gateway.Account) gateway.Account {
 	a.Because, a.Standing, a.Revision = "", nil, ""
-	return revision(a)
+	return a
 }
 
 func webhookRevision(w gateway.Webhook) string {
+	return revision(webhookSettings(w))
+}
+
+// webhookSettings is a webhook without what changes by itself, and its secret.
+func webhookSettings(w gateway.Webhook) gateway.Webhook {
 	w.Because, w.Cursor, w.FailingSince, w.Secret, w.Warnings, w.Revision = "", "", nil, "", nil, ""
-	return revision(w)
+	return w
 }
 
 func revision(v any) string {

@@ -26,6 +26,7 @@ type doc struct {
 	codes  string         // of problems, besides those that every route has
 	media  string         // of the answer, if not JSON
 	others map[string]any // other media types of the answer
+	audit  string         // what is put on record of a call that took effect; "": nothing
 }
 
 // An access is the roles that may make a call; the empty one is nobody. Roles that
@@ -86,7 +87,7 @@ func routes() []route {
 			says: "Get the bytes of an asset; with meta=1 or Accept: application/json what is known of it, with as=url a picture's address at WeChat", params: "account as meta",
 			out: out{200: gateway.Asset{}}, others: assetAnswers(), codes: "not-found unknown-account invalid-asset wechat-refused wechat-unreachable"}},
 		{"DELETE", "/v1/assets/{id}", owners, (*Server).deleteAsset, doc{
-			says: "Forget an asset; refused while a message that waits needs it", params: "account", out: out{204: nil}, codes: "not-found unknown-account invalid-request asset-needed"}},
+			says: "Forget an asset; refused while a message that waits needs it", audit: "asset.delete", params: "account", out: out{204: nil}, codes: "not-found unknown-account invalid-request asset-needed"}},
 
 		{"POST", "/v1/triggers", senders, (*Server).postTrigger, doc{
 			says: "Tell of a trigger that WeChat doesn't push, or that was seen elsewhere", in: gateway.TriggerRequest{}, out: out{202: gateway.Triggered{}},
@@ -103,7 +104,7 @@ func routes() []route {
 		{"GET", "/v1/conversations/{account}/{openid}/export", admins, (*Server).exportConversation, doc{
 			says: "Export all that is kept of a follower, oldest first: a line of JSON each; the last may be missing if the answer breaks off", out: out{200: gateway.Exported{}}, media: "application/x-ndjson", codes: "unknown-account not-found"}},
 		{"DELETE", "/v1/conversations/{account}/{openid}", admins, (*Server).eraseConversation, doc{
-			says: "Erase all that is kept of a follower; what waits is canceled", out: out{200: gateway.Erased{}}, codes: "unknown-account"}},
+			says: "Erase all that is kept of a follower; what waits is canceled", audit: "conversation.erase", out: out{200: gateway.Erased{}}, codes: "unknown-account"}},
 		{"GET", "/v1/erasures", admins, (*Server).listErasures, doc{
 			says: "List erasures, the latest first: after a backup was restored, whose conversations have to be erased again", params: "limit", out: out{200: gateway.Page[gateway.Erased]{}}, codes: "invalid-request"}},
 		{"POST", "/v1/conversations/{account}/{openid}/typing", senders, (*Server).postTyping, doc{
@@ -129,31 +130,31 @@ func routes() []route {
 
 		{"GET", "/v1/accounts", readers, (*Server).listAccounts, doc{says: "List accounts", out: out{200: gateway.Page[account]{}}}},
 		{"POST", "/v1/accounts", admins, (*Server).postAccount, doc{
-			says: "Add an account", in: accountRequest{}, out: out{201: account{}}, codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type account-exists"}},
+			says: "Add an account", audit: "account.add", in: accountRequest{}, out: out{201: account{}}, codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type account-exists"}},
 		{"GET", "/v1/accounts/{account}", readers, (*Server).getAccount, doc{says: "Show an account", out: out{200: account{}}, codes: "unknown-account"}},
 		{"PUT", "/v1/accounts/{account}", admins, (*Server).putAccount, doc{
-			says: "Make or replace an account; secrets that are left out stay", params: "If-Match", in: accountRequest{}, out: out{200: account{}, 201: account{}},
+			says: "Make or replace an account; secrets that are left out stay", audit: "account.put", params: "If-Match", in: accountRequest{}, out: out{200: account{}, 201: account{}},
 			codes: "invalid-json invalid-request not-yet-supported too-large unsupported-media-type unknown-account precondition-failed"}},
-		{"DELETE", "/v1/accounts/{account}", admins, (*Server).deleteAccount, doc{says: "Forget an account; its messages stay", out: out{204: nil}, codes: "unknown-account"}},
+		{"DELETE", "/v1/accounts/{account}", admins, (*Server).deleteAccount, doc{says: "Forget an account; its messages stay", audit: "account.delete", out: out{204: nil}, codes: "unknown-account"}},
 		{"POST", "/v1/accounts/{account}/check", admins, (*Server).checkAccount, doc{
 			says: "Ask WeChat whether the account's set-up is right; resumes one that was paused because it was not", out: out{200: gateway.AccountCheck{}}, codes: "unknown-account"}},
 		{"POST", "/v1/accounts/{account}/pause", admins, (*Server).pauseAccount, doc{
-			says: "Have nothing of the account posted; messages and callbacks are kept all the same", in: gateway.PauseRequest{}, out: out{200: account{}},
+			says: "Have nothing of the account posted; messages and callbacks are kept all the same", audit: "account.pause", in: gateway.PauseRequest{}, out: out{200: account{}},
 			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
 		{"POST", "/v1/accounts/{account}/resume", admins, (*Server).resumeAccount, doc{
-			says: "End whatever keeps the account's messages from leaving: a pause, a quota that was used up, a slow-down", out: out{200: account{}}, codes: "unknown-account"}},
+			says: "End whatever keeps the account's messages from leaving: a pause, a quota that was used up, a slow-down", audit: "account.resume", out: out{200: account{}}, codes: "unknown-account"}},
 
 		{"GET", "/v1/accounts/{account}/rules", readers, (*Server).listRules, doc{
 			says: "List what each trigger permits for an account, and where that was read", out: out{200: gateway.Page[gateway.Rule]{}}, codes: "unknown-account"}},
 		{"GET", "/v1/accounts/{account}/token", readers, (*Server).getToken, doc{
 			says: "Show how an account's access token is, without the token", out: out{200: gateway.TokenStatus{}}, codes: "unknown-account"}},
 		{"PUT", "/v1/accounts/{account}/token", admins, (*Server).putToken, doc{
-			says: "Hand an access token over that was fetched elsewhere", in: gateway.TokenRequest{}, out: out{200: gateway.TokenStatus{}},
+			says: "Hand an access token over that was fetched elsewhere", audit: "token.put", in: gateway.TokenRequest{}, out: out{200: gateway.TokenStatus{}},
 			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
 		{"POST", "/v1/accounts/{account}/token/reveal", admins, (*Server).revealToken, doc{
-			says: "Show an account's access token; it is on record who asked", out: out{200: gateway.RevealedToken{}}, codes: "unknown-account no-token wechat-refused wechat-unreachable"}},
+			says: "Show an account's access token; it is on record who asked", audit: "token.reveal", out: out{200: gateway.RevealedToken{}}, codes: "unknown-account no-token wechat-refused wechat-unreachable"}},
 		{"POST", "/v1/accounts/{account}/token/renew", admins, (*Server).renewToken, doc{
-			says: "Void an account's access token at once and get another: for one that has leaked", out: out{200: gateway.TokenStatus{}},
+			says: "Void an account's access token at once and get another: for one that has leaked", audit: "token.renew", out: out{200: gateway.TokenStatus{}},
 			codes: "unknown-account no-token wechat-refused wechat-unreachable"}},
 		{"GET", "/v1/accounts/{account}/token/events", admins, (*Server).listTokenEvents, doc{
 			says: "List who did what to an account's access token, newest first", params: "cursor limit", out: out{200: gateway.Page[gateway.TokenEvent]{}}, codes: "unknown-account invalid-request"}},
@@ -164,24 +165,24 @@ func routes() []route {
 
 		{"GET", "/v1/keys", admins, (*Server).listKeys, doc{says: "List keys, without their text", out: out{200: gateway.Page[key]{}}}},
 		{"POST", "/v1/keys", admins, (*Server).postKey, doc{
-			says: "Make a key; its text is shown this once", in: gateway.KeyRequest{}, out: out{201: key{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},
-		{"DELETE", "/v1/keys/{id}", admins, (*Server).deleteKey, doc{says: "Revoke a key", out: out{204: nil}, codes: "not-found"}},
+			says: "Make a key; its text is shown this once", audit: "key.add", in: gateway.KeyRequest{}, out: out{201: key{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},
+		{"DELETE", "/v1/keys/{id}", admins, (*Server).deleteKey, doc{says: "Revoke a key", audit: "key.revoke", out: out{204: nil}, codes: "not-found"}},
 
 		{"GET", "/v1/webhooks", admins, (*Server).listWebhooks, doc{says: "List webhooks, without their secrets", out: out{200: gateway.Page[webhook]{}}}},
 		{"POST", "/v1/webhooks", admins, (*Server).postWebhook, doc{
-			says: "Add a webhook; its secret is shown this once", in: gateway.WebhookRequest{}, out: out{201: webhook{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},
+			says: "Add a webhook; its secret is shown this once", audit: "webhook.add", in: gateway.WebhookRequest{}, out: out{201: webhook{}}, codes: "invalid-json invalid-request too-large unsupported-media-type"}},
 		{"GET", "/v1/webhooks/{id}", admins, (*Server).getWebhook, doc{says: "Show a webhook", out: out{200: webhook{}}, codes: "not-found"}},
 		{"PUT", "/v1/webhooks/{id}", admins, (*Server).putWebhook, doc{
-			says: "Replace the settings of a webhook; its secret and its place in the feed stay", params: "If-Match", in: gateway.WebhookRequest{}, out: out{200: webhook{}},
+			says: "Replace the settings of a webhook; its secret and its place in the feed stay", audit: "webhook.put", params: "If-Match", in: gateway.WebhookRequest{}, out: out{200: webhook{}},
 			codes: "invalid-json invalid-request too-large unsupported-media-type not-found precondition-failed"}},
-		{"DELETE", "/v1/webhooks/{id}", admins, (*Server).deleteWebhook, doc{says: "End a webhook and forget its attempts", out: out{204: nil}, codes: "not-found"}},
+		{"DELETE", "/v1/webhooks/{id}", admins, (*Server).deleteWebhook, doc{says: "End a webhook and forget its attempts", audit: "webhook.delete", out: out{204: nil}, codes: "not-found"}},
 		{"POST", "/v1/webhooks/{id}/rotate", admins, (*Server).rotateWebhook, doc{
-			says: "Make a new secret, shown this once; the old one signs besides it for a while", in: gateway.RotateRequest{}, out: out{200: webhook{}},
+			says: "Make a new secret, shown this once; the old one signs besides it for a while", audit: "webhook.rotate", in: gateway.RotateRequest{}, out: out{200: webhook{}},
 			codes: "invalid-json invalid-request too-large unsupported-media-type not-found"}},
 		{"POST", "/v1/webhooks/{id}/test", admins, (*Server).testWebhook, doc{
 			says: "Post an event of the type webhook.test once, and tell what came of it", out: out{200: gateway.WebhookAttempt{}}, codes: "not-found"}},
 		{"POST", "/v1/webhooks/{id}/replay", admins, (*Server).replayWebhook, doc{
-			says: "Deliver entries of the feed once more: one, a range, or all since a time", in: gateway.ReplayRequest{}, out: out{202: gateway.Replay{}},
+			says: "Deliver entries of the feed once more: one, a range, or all since a time", audit: "webhook.replay", in: gateway.ReplayRequest{}, out: out{202: gateway.Replay{}},
 			codes: "invalid-json invalid-request too-large unsupported-media-type not-found"}},
 		{"GET", "/v1/webhooks/{id}/attempts", admins, (*Server).listWebhookAttempts, doc{
 			says: "List the attempts to deliver to a webhook, newest first; they are kept for 30 days", params: "cursor limit",

@@ -118,6 +118,7 @@ func (s *Server) putWebhook(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	w.ID = stored.ID
+	c.detail = webhookChanges(stored, w)
 	return c.putWebhook(w, http.StatusOK)
 }
 
@@ -126,6 +127,7 @@ func (c *call) putWebhook(w gateway.Webhook, status int) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	c.made = kept.ID
 	kept.Revision = webhookRevision(kept)
 	c.tagged(kept.Revision)
 	if warning, _ := c.s.Webhooks.CheckURL(kept.URL); warning != "" {

@@ -214,6 +214,7 @@ func pruningIsExact(t *testing.T, open func() *Store) {
 
 // talkWith makes a conversation with everything in it that is ever kept.
 func talkWith(t *testing.T, s *Store, openid, text string) (messages int) {
+	ok(t, s.AddAudit(t.Context(), noon, gateway.AuditEntry{Who: "agent_1", What: "conversation.export", Target: account + "/" + openid}))
 	t.Helper()
 	ctx := context.Background()
 	draft := hello(openid).with(func(d *Draft) {
@@ -299,6 +300,7 @@ func erasedConversationsAreGone(t *testing.T, open func() *Store) {
 		`SELECT count(*) FROM desk WHERE openid = $1`,
 		`SELECT count(*) FROM assets WHERE hash NOT IN (SELECT hash FROM inbound_media) AND $1 = $1`,
 		`SELECT count(*) FROM chunks WHERE content NOT IN (SELECT content FROM assets) AND $1 = $1`,
+		`SELECT count(*) FROM audit WHERE target LIKE '%' || $1 || '%'`,
 		`SELECT count(*) FROM webhook_attempts WHERE data LIKE '%"openid":"' || $1 || '"%'`,
 		`SELECT count(*) FROM idempotency WHERE seq NOT IN (SELECT seq FROM messages) AND $1 = $1`,
 		`SELECT count(*) FROM listing WHERE seq NOT IN (SELECT seq FROM messages) AND $1 = $1`,
@@ -311,6 +313,9 @@ func erasedConversationsAreGone(t *testing.T, open func() *Store) {
 			t.Errorf("%d rows are left: %s", n, q)
 		}
 	}
+	record, err := s.Audit(t.Context(), "", 10) // who exported it is known still
+	ok(t, err)
+	same(t, []any{len(record.Items), record.Items[0].Target, record.Items[1].Target}, []any{2, account + "/oOther", ""})
 	lines = 0
 	for _, err := range s.Export(t.Context(), account, "oOther") {
 		ok(t, err)

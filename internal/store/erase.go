@@ -41,6 +41,7 @@ var traces = []trace{
 		`DELETE FROM feed WHERE cursor = $1`,
 	},
 	{`SELECT DISTINCT cursor FROM deliveries WHERE openid = $1 AND account = $2 LIMIT $3`, byOpenID, `DELETE FROM deliveries WHERE cursor = $1`},
+	{`SELECT cursor FROM audit WHERE target = $1 LIMIT $2`, func(account, openid string) []any { return []any{account + "/" + openid} }, `UPDATE audit SET target = '' WHERE cursor = $1`},
 	{`SELECT id FROM webhook_attempts WHERE data LIKE $1 ESCAPE '!' LIMIT $2`, byText, `DELETE FROM webhook_attempts WHERE id = $1`},
 }
 

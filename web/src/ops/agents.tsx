@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals';
 import { api } from '../core/api';
 import { agentById, me } from '../core/session';
-import { t, type Key } from '../core/words';
+import { known, t, type Key } from '../core/words';
 import type { Agent, Role } from '../core/types';
 import { Avatar } from '../parts/avatar';
 import { Icon } from '../parts/icon';
@@ -20,6 +20,7 @@ export function Agents() {
   const list = useList<Agent>('/v1/agents', 0);
   const audit = useList<Audit>('/v1/audit', 30);
   const adding = useSignal(false);
+  const editing = useSignal<Agent | null>(null);
   const link = useSignal('');
   const gone = useSignal<Agent | null>(null);
   const reload = () => (void list.load(), void audit.load());
@@ -34,6 +35,15 @@ export function Agents() {
     reload();
     if (!f.get('password')) linkFor(a);
   }
+  async function edit(e: SubmitEvent) {
+    e.preventDefault();
+    const f = new FormData(e.currentTarget as HTMLFormElement), a = editing.value!;
+    const body = { display: String(f.get('display')).trim(), ...(f.has('account') || a.accounts?.length ? { accounts: f.getAll('account') } : {}) };
+    if (!(await attempt(() => api<Agent>(path(a), { method: 'PUT', body }), t('ops.saved')))) return;
+    editing.value = null;
+    reload();
+  }
+  const verb = (what: string) => (known(`audit.${what}`) ? t(`audit.${what}` as Key) : what);
   const who = (id: string) => list.items.value.find((a) => a.id === id)?.display ?? agentById(id)?.display ?? id;
   return (
     <OpsFrame title={t('nav.agents')} tools={<button type="button" class="btn pri" onClick={() => (adding.value = true)}><Icon name="plus" size="s" />{t('ops.agent.add')}</button>}>
@@ -48,6 +58,7 @@ export function Agents() {
                   <td>{self ? <span class="tagc">{roleName(a.role)}</span> : <Pick label={`${t('ops.role')} ${a.display}`} value={a.role} onPick={(role) => change(a, { role })} options={roles.map((r) => [r, roleName(r)])} />}</td>
                   <td class="hide-s sub">{t(a.totp ? 'totp.is.on' : 'totp.is.off')}</td><td class="hide-s sub">{a.accounts?.map(accountName).join(t('list.comma')) || t('ops.account.all')}</td>
                   <td class="r"><Menu id={`agent-${a.id}`} label={`${t('more')} ${a.display}`} icon="more" items={[
+                    { label: t('ops.edit'), icon: 'gear', run: () => void (editing.value = a) },
                     { label: t('ops.agent.link'), icon: 'link', run: () => linkFor(a) },
                     ...(self ? [] : [{ label: t(a.disabled ? 'ops.agent.enable' : 'ops.agent.disable'), icon: 'lock' as const, run: () => change(a, { disabled: !a.disabled }) }, { label: t('ops.delete'), icon: 'cross' as const, run: () => void (gone.value = a) }]),
                   ]} /></td></tr>
@@ -58,7 +69,7 @@ export function Agents() {
         <h2 class="sech">{t('ops.audit')}</h2>
         {audit.items.value.length > 0 && (
           <table class="cbt"><thead><tr><th>{t('ops.col.time')}</th><th>{t('ops.col.who')}</th><th>{t('ops.audit.what')}</th><th class="hide-s">{t('ops.audit.target')}</th><th class="hide-s">{t('ops.audit.detail')}</th></tr></thead>
-            <tbody>{audit.items.value.map((e, i) => <tr key={i}><td class="mut"><When at={e.at} /></td><td><span class="el">{e.who ? who(e.who) : '–'}</span></td><td class="mono">{e.what}</td><td class="hide-s mono"><span class="el">{e.target ? who(e.target) : ''}</span></td><td class="hide-s sub"><span class="el">{e.detail}</span></td></tr>)}</tbody></table>
+            <tbody>{audit.items.value.map((e, i) => <tr key={i}><td class="mut"><When at={e.at} /></td><td><span class="el">{e.who ? who(e.who) : '–'}</span></td><td title={e.what}>{verb(e.what)}</td><td class="hide-s mono"><span class="el">{e.target ? who(e.target) : ''}</span></td><td class="hide-s sub"><span class="el">{e.detail}</span></td></tr>)}</tbody></table>
         )}
         <Foot list={audit} none={t('ops.audit.none')} />
       </div>
@@ -71,6 +82,16 @@ export function Agents() {
             <label class="fl1">{t('ops.agent.password')}<input class="in" name="password" type="password" minLength={10} maxLength={256} autocomplete="new-password" /></label>
             <Accounts />
             <div class="acts"><button type="button" class="btn" onClick={() => (adding.value = false)}>{t('cancel')}</button><button class="btn pri" type="submit">{t('ops.agent.add')}</button></div>
+          </form>
+        </Dialog>
+      )}
+      {editing.value && (
+        <Dialog title={t('ops.agent.edit', { name: editing.value.display })} onClose={() => (editing.value = null)}>
+          <form class="stack" onSubmit={(e) => void edit(e as unknown as SubmitEvent)}>
+            <label class="fl1">{t('ops.agent.display')}<input class="in" name="display" required maxLength={64} autocomplete="off" defaultValue={editing.value.display} /></label>
+            {editing.value.id !== me.value!.id && <Accounts picked={editing.value.accounts} />}
+            {editing.value.id !== me.value!.id && <p class="sub">{t('ops.agent.edit.note')}</p>}
+            <div class="acts"><button type="button" class="btn" onClick={() => (editing.value = null)}>{t('cancel')}</button><button class="btn pri" type="submit">{t('save')}</button></div>
           </form>
         </Dialog>
       )}

@@ -132,8 +132,8 @@ function Add({ onClose, onDone }: { onClose: () => void; onDone: (w: Webhook) =>
 }
 
 /** Boxes of the accounts that something is for; none: all. */
-export function Accounts() {
+export function Accounts({ picked = [] }: { picked?: string[] }) {
   const all = session.value!.accounts;
   if (all.length < 2) return null;
-  return <fieldset class="fs"><legend>{t('ops.only.accounts')}</legend>{all.map((a) => <label class="row" key={a.appid}><input type="checkbox" class="cb" name="account" value={a.appid} />{a.name || a.appid}</label>)}</fieldset>;
+  return <fieldset class="fs"><legend>{t('ops.only.accounts')}</legend>{all.map((a) => <label class="row" key={a.appid}><input type="checkbox" class="cb" name="account" value={a.appid} defaultChecked={picked.includes(a.appid)} />{a.name || a.appid}</label>)}</fieldset>;
 }

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kefu-go/kefu/gateway"
+)
+
+// Every call that changes what is set up for all is on record, or has a reason not to be.
+func TestWhoSetsUpIsOnRecord(t *testing.T) {
+	elsewhere := map[string]string{
+		"POST /v1/accounts/{account}/check":               "asks WeChat",
+		"POST /v1/accounts/{account}/wechat":              "recorded before it leaves",
+		"POST /v1/webhooks/{id}/test":                     "among the webhook's attempts",
+		"POST /v1/agents":                                 "with the change, in one commit",
+		"PUT /v1/agents/{id}":                             "with the change, in one commit",
+		"DELETE /v1/agents/{id}":                          "with the change, in one commit",
+		"POST /v1/agents/{id}/link":                       "with the change, in one commit",
+		"GET /v1/conversations/{account}/{openid}/export": "recorded before it leaves",
+	}
+	words, err := os.ReadFile("../../web/src/words/en.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rt := range routes() {
+		if rt.audit != "" && !strings.Contains(string(words), `"audit.`+rt.audit+`":`) {
+			t.Errorf("the console has no words for %q", rt.audit)
+		}
+		name := rt.method + " " + rt.path
+		writes := rt.method != "GET" && !slices.Contains(rt.access, "") && !slices.Contains(rt.access, gateway.Answers)
+		switch {
+		case writes && rt.audit == "" && elsewhere[name] == "":
+			t.Errorf("%s: nobody will know who did it", name)
+		case rt.audit != "" && elsewhere[name] != "":
+			t.Errorf("%s is recorded twice", name)
+		}
+	}
+}
+
+// noting is a desk that keeps the record.
+type noting struct {
+	Desk
+	kept *[]string
+	err  error
+}
+
+func (d noting) Record(_ context.Context, e gateway.AuditEntry) error {
+	*d.kept = append(*d.kept, fmt.Sprintf("%s %s %s: %s", e.Who, e.What, e.Target, e.Detail))
+	return d.err
+}
+
+// The record says who did what to what and which settings changed, and never a value.
+func TestRecordOfSetUp(t *testing.T) {
+	w := newWorld(t)
+	var kept []string
+	w.Desk = noting{kept: &kept}
+	hook := read[gateway.Webhook](t, w.do(adminKey, "POST", "/v1/webhooks", `{"url":"https://example.com/CANARY"}`))
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		want               string // "": nothing; ID is what the answer's id is
+	}{
+		{"POST", "/v1/accounts", `{"appid":"wxnew","secret":"CANARY","profile":"service_current"}`, 201, "account.add wxnew: "},
+		{"PUT", "/v1/accounts/wxnew", `{"profile":"service_current","name":"甲","token":"CANARY2"}`, 200, "account.put wxnew: name, token"},
+		{"PUT", "/v1/accounts/wxnew", `{"profile":"service_current","name":"甲"}`, 200, "account.put wxnew: "},
+		{"PUT", "/v1/accounts/wxnew", `{"profile":"none"}`, 422, ""},
+		{"POST", "/v1/accounts/wxnew/pause", `{"because":"CANARY"}`, 200, "account.pause wxnew: "},
+		{"POST", "/v1/accounts/wxnew/resume", "", 200, "account.resume wxnew: "},
+		{"POST", "/v1/accounts/wxnone/resume", "", 404, ""},
+		{"DELETE", "/v1/accounts/wxnew", "", 204, "account.delete wxnew: "},
+		{"PUT", "/v1/accounts/wxshop/token", `{"access_token":"CANARY","expires_in":7200}`, 200, "token.put wxshop: "},
+		{"POST", "/v1/keys", `{"name":"CANARY","role":"send"}`, 201, "key.add ID: send"},
+		{"PUT", "/v1/webhooks/" + hook.ID, `{"url":"https://example.com/CANARY","name":"CANARY","types":["*"]}`, 200, "webhook.put " + hook.ID + ": name, types"},
+		{"DELETE", "/v1/webhooks/" + hook.ID, "", 204, "webhook.delete " + hook.ID + ": "},
+		{"DELETE", "/v1/conversations/wxshop/oGone", "", 200, "conversation.erase wxshop: *"},
+		{"GET", "/v1/conversations/wxshop/oKnown/export", "", 0, "conversation.export wxshop/oKnown: "},
+		{"GET", "/v1/accounts", "", 200, ""},
+	} {
+		kept = nil
+		a := w.do(adminKey, tt.method, tt.path, tt.body)
+		if tt.status != 0 && a.StatusCode != tt.status {
+			t.Errorf("%s %s: %d %s", tt.method, tt.path, a.StatusCode, a.body)
+		}
+		want := tt.want
+		if strings.Contains(want, "ID") {
+			want = strings.Replace(want, "ID", read[gateway.Key](t, a).ID, 1)
+		}
+		head, any := strings.CutSuffix(want, "*")
+		switch {
+		case want == "" && len(kept) > 0, want != "" && len(kept) != 1:
+			t.Errorf("%s %s: on record %q, want %q", tt.method, tt.path, kept, want)
+		case want != "" && kept[0] != "key_admin "+want && !(any && strings.HasPrefix(kept[0], "key_admin "+head)):
+			t.Errorf("%s %s: on record %q, want %q", tt.method, tt.path, kept[0], want)
+		case strings.Contains(strings.Join(kept, ""), "CANARY") || strings.Contains(strings.Join(kept, ""), "oGone"):
+			t.Errorf("%s %s: the record tells a value: %q", tt.method, tt.path, kept)
+		}
+	}
+
+	// What can't be put on record: data of a follower's stay here; a change that is done
+	// is in the log at least.
+	w.Desk = noting{kept: &kept, err: errors.New("no room")}
+	if a := w.do(adminKey, "GET", "/v1/conversations/wxshop/oKnown/export", ""); a.StatusCode != 503 {
+		t.Errorf("an export without a record: %d %s", a.StatusCode, a.body)
+	}
+	if a := w.do(adminKey, "POST", "/v1/accounts/wxshop/resume", ""); a.StatusCode != 200 || !strings.Contains(w.logged.String(), "a call is not on record") {
+		t.Errorf("%d, log %s", a.StatusCode, w.logged.String())
+	}
+}
