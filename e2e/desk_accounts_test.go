@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/kefu-go/kefu/gateway"
@@ -48,4 +49,47 @@ func TestDeskEditsByTwo(t *testing.T) {
 	if a := account(); a.Name != "茶铺" || a.Rate != 25 || a.KeepFree == nil || *a.KeepFree != 2 {
 		t.Errorf("not both changes: %+v", a)
 	}
+}
+
+// An admin changes what an agent is called and which accounts they see; the agent, who
+// was signed in, signs in anew and sees those alone. The record says so in words.
+func TestDeskEditsAgents(t *testing.T) {
+	o := openOffice(t)
+	put(t, o.p.url()+"/v1/accounts/wxsecond", quote(object{"appid": "wxsecond", "name": "分店", "secret": "0123456789abcdef"}))
+	o.link("bob", gateway.Answers)
+	o.link("boss", gateway.Admin)
+	boss := o.sitAt(o.p.addr, "boss", "zh")
+	bob := o.sitAt(o.p.addr, "bob", "en")
+	bob.expect("401")
+	edit := func(row string) {
+		boss.js(`[...document.querySelectorAll('tbody tr')].find((r) => r.textContent.includes(` + quote(row) + `)).querySelector('.menu .ib').click()`)
+		boss.press("[role=menu]", "修改")
+		boss.until(`!!document.querySelector('dialog [name=display]')`)
+	}
+	save := func() {
+		boss.js(`document.querySelector('dialog [type=submit]').click()`)
+		boss.until(`!document.querySelector('dialog')`)
+	}
+	boss.js(`history.pushState(null, '', '/console/agents?lang=zh'); dispatchEvent(new PopStateEvent('popstate'))`)
+	boss.until(`document.querySelectorAll('tbody tr').length > 1`)
+	edit("bob")
+	boss.js(`{ const el = document.querySelector('dialog [name=display]'); el.focus(); el.select(); document.execCommand('insertText', false, '小满') }
+		document.querySelector('dialog [name=account][value=wxsecond]').click()`)
+	save()
+	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('小满') && r.textContent.includes('分店') && r.textContent.includes('bob'))`)
+	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('修改客服') && r.textContent.includes('display, accounts wxsecond'))`)
+	bob.until(`!!document.querySelector('form [name=password]')`)
+
+	again := o.sitAt(o.p.addr, "bob", "en")
+	again.all()
+	agents := must[[]gateway.Agent](t, "agents")(o.boss.Agents(t.Context()))
+	if i := slices.IndexFunc(agents, func(a gateway.Agent) bool { return a.Name == "bob" }); i < 0 || !slices.Equal(agents[i].Accounts, []string{"wxsecond"}) || agents[i].Display != "小满" {
+		t.Errorf("the agents are %+v", agents)
+	}
+
+	edit("小满") // all accounts again
+	boss.until(`document.querySelector('dialog [value=wxsecond]').checked && !document.querySelector('dialog [value=` + kefutest.DefaultAccount.AppID + `]').checked`)
+	boss.js(`document.querySelector('dialog [value=wxsecond]').click()`)
+	save()
+	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('小满') && r.textContent.includes('全部公众号'))`)
 }

@@ -345,7 +345,8 @@ func (o *office) views() []view {
 		{name: "agents", path: "/console/agents", ready: "tbody tr"},
 		{name: "agent-menu", path: "/console/agents", ready: "tbody tr", do: click("tbody tr:nth-child(2) .menu .ib", "[role=menu]")},
 		{name: "agent-add", path: "/console/agents", ready: "tbody tr", do: click(".bar .pri", "dialog form")},
-		{name: "agent-link", path: "/console/agents", ready: "tbody tr", do: both(click("tbody tr:nth-child(2) .menu .ib", "[role=menuitem]"), click("[role=menuitem]", "dialog pre"))},
+		{name: "agent-link", path: "/console/agents", ready: "tbody tr", do: both(click("tbody tr:nth-child(2) .menu .ib", "[role=menuitem]"), click("[role=menuitem]:nth-child(2)", "dialog pre"))},
+		{name: "agent-edit", path: "/console/agents", ready: "tbody tr", do: both(click("tbody tr:nth-child(2) .menu .ib", "[role=menuitem]"), click("[role=menuitem]", "dialog form"))},
 		{name: "explorer", path: "/console/explorer?call=send&kind=news", ready: "#x-title", tall: 1100},
 		{name: "explorer-answer", path: "/console/explorer?call=send&kind=text&to=simulator", ready: "#x-content", tall: 1100, do: both(func(s *seat) {
 			s.until(`document.querySelector('#x-touser').value`)
