@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"kefu/internal/journal":   {},
 	"kefu/internal/dispatch":  {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/bilingual", "kefu/internal/failpoint", "kefu/internal/ledger", "kefu/internal/store", "golang.org/x/time/rate"},
 	"kefu/internal/server":    {"kefu", "kefu/callback", "kefu/gateway", "kefu/internal/bilingual", "kefu/internal/longtext"},
-	"kefu/internal/webhook":   {"kefu", "kefu/gateway", "kefu/internal/store"},
+	"kefu/internal/webhook":   {"kefu", "kefu/gateway", "kefu/internal/bilingual", "kefu/internal/store"},
 	"kefu/internal/desk":      {"kefu", "kefu/gateway", "kefu/internal/store", "golang.org/x/crypto/argon2"},
 	"kefu/internal/console":   {},
 	"kefu/cmd/kefu":           nil,

@@ -1,7 +1,10 @@
 // Package bilingual says what people read in Chinese or in English.
 package bilingual
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // In is zh if lang is "zh", else en, with its verbs filled in; without args the text
 // as it is.
@@ -13,4 +16,25 @@ func In(lang, en, zh string, args ...any) string {
 		return en
 	}
 	return fmt.Sprintf(en, args...)
+}
+
+// A Text says the same in both languages, where one string is kept and it is not yet
+// known who will read it. Any other string is a Text too, the same in both.
+type Text string
+
+// between the two languages of a Text; nobody types it.
+const between = "\x1e"
+
+// Both is a Text of both, with their verbs filled in as by [In].
+func Both(en, zh string, args ...any) Text {
+	return Text(In("en", en, zh, args...) + between + In("zh", en, zh, args...))
+}
+
+// In is t as one reads it in that language.
+func (t Text) In(lang string) string {
+	en, zh, both := strings.Cut(string(t), between)
+	if !both {
+		return en
+	}
+	return In(lang, en, zh)
 }

@@ -18,3 +18,19 @@ func TestIn(t *testing.T) {
 		}
 	}
 }
+
+func TestText(t *testing.T) {
+	for _, tt := range []struct {
+		text   Text
+		en, zh string
+	}{
+		{Both("%d messages", "%d 条", 3), "3 messages", "3 条"},
+		{Both("100%", "百分百"), "100%", "百分百"},
+		{"as somebody typed it", "as somebody typed it", "as somebody typed it"},
+		{"", "", ""},
+	} {
+		if en, zh := tt.text.In("en"), tt.text.In("zh"); en != tt.en || zh != tt.zh || tt.text.In("") != en {
+			t.Errorf("%q: %q, %q", string(tt.text), en, zh)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
@@ -71,7 +72,7 @@ func (a *account) waitsLocked(now time.Time, lang string) (why string, until tim
 	case a.given.State == paused && a.given.Because == "":
 		return bilingual.In(lang, "the account is paused", "公众号已停发"), time.Time{}
 	case a.given.State == paused:
-		return bilingual.In(lang, "the account is paused: %s", "公众号已停发：%s", a.given.Because), time.Time{}
+		return bilingual.In(lang, "the account is paused: %s", "公众号已停发：%s", bilingual.Text(a.given.Because).In(lang)), time.Time{}
 	}
 	return a.standing.because(now, lang)
 }
@@ -82,7 +83,7 @@ func (d *Dispatcher) learn(a *account, now time.Time, p pass, openid string, r R
 	a.mu.Lock()
 	c := a.standing.learn(now, quotaEnds(now, d.clock.offset()), p, openid, a.given.Rate, result)
 	if c.pause = r.Pause && a.given.State != paused && !a.gone; c.pause {
-		a.given.State, a.given.Because = paused, because(r.Outcome)
+		a.given.State, a.given.Because = paused, string(because(r.Outcome))
 		a.standing.Config, a.standing.trial = true, true
 	}
 	a.mu.Unlock()
@@ -93,11 +94,11 @@ func (d *Dispatcher) learn(a *account, now time.Time, p pass, openid string, r R
 }
 
 // because is an outcome as the reason of a pause.
-func because(o gateway.Outcome) string {
+func because(o gateway.Outcome) bilingual.Text {
 	if o.ErrCode == 0 {
-		return o.Reason
+		return bilingual.Text(o.Reason)
 	}
-	return fmt.Sprintf("%d %s; %s; then: kefu account check", o.ErrCode, o.ErrMsg, o.Advice)
+	return bilingual.Both("%[1]d %[2]s; %[3]s; then: kefu account check", "%[1]d %[2]s；%[4]s；之后运行 kefu account check", o.ErrCode, o.ErrMsg, o.Advice, kefu.Explain("", o.ErrCode).AdviceZh)
 }
 
 // learned keeps and tells what was learned. What can't be kept holds in memory.
@@ -121,7 +122,7 @@ func (d *Dispatcher) learned(ctx context.Context, a *account, now time.Time, c c
 	var kind string
 	switch {
 	case c.pause:
-		d.Log.Error("an account is paused: WeChat refuses it as it is set up", "account", a.appid, "because", reason)
+		d.Log.Error("an account is paused: WeChat refuses it as it is set up", "account", a.appid, "because", bilingual.Text(reason).In("en"))
 		if err := d.setState(ctx, a.appid, paused, reason); err != nil {
 			d.Log.Error("the pause of an account could not be kept; it lasts until this process ends", "account", a.appid, "error", err)
 		}
@@ -207,7 +208,7 @@ func turned(from gateway.Account, to gateway.Account) []store.Entry {
 	}
 	kind, data := "account.resumed", map[string]any{}
 	if to.State == paused {
-		kind, data["because"] = "account.paused", to.Because
+		kind, data["because"] = "account.paused", bilingual.Text(to.Because).In("en")
 	}
 	return []store.Entry{{Account: to.AppID, Type: kind, Data: encode(data)}}
 }

@@ -200,6 +200,10 @@ func TestConfigPauses(t *testing.T) {
 		if accepted.Err != nil || accepted.Message.Window == nil || !strings.Contains(accepted.Message.Window.Because, "40164") {
 			t.Errorf("accepted: %+v", accepted)
 		}
+		zh, en := r.d.Standing(appid, "zh"), r.d.Standing(appid, "en")
+		if !strings.Contains(zh.Because, "公众号已停发：40164 ") || !strings.Contains(zh.Because, "白名单") || strings.Contains(zh.Because, "account is") || !strings.Contains(en.Because, "the account is paused: 40164 ") || strings.Contains(en.Because, "白名单") {
+			t.Errorf("because: %s; %s", zh.Because, en.Because)
+		}
 		ids = append(ids, accepted.Message.ID, parked)
 		time.Sleep(time.Minute)
 		settle()

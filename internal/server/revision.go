@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 )
 
 // A revision names what an admin edits, so that two of them don't overwrite each other's
@@ -66,7 +67,15 @@ func (c *call) matches(now string) error {
 // shown is an account as it is answered.
 func (c *call) shown(a gateway.Account) gateway.Account {
 	a.Standing, a.Revision = c.s.Engine.Standing(a.AppID, c.lang), accountRevision(a)
+	a.Because = bilingual.Text(a.Because).In(c.lang)
 	return a
+}
+
+// shownWebhook is a webhook as it is answered.
+func (c *call) shownWebhook(w gateway.Webhook) gateway.Webhook {
+	w.Revision = webhookRevision(w)
+	w.Because = bilingual.Text(w.Because).In(c.lang)
+	return w
 }
 
 // one answers with one account.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 )
 
 // Desk is the part of *desk.Desk that the server needs: the team at the console.
@@ -147,7 +148,7 @@ func (c *call) begin(a gateway.Agent) (int, any, error) {
 	c.key.Accounts = a.Accounts
 	for _, acc := range accounts {
 		if c.sees(acc.AppID) {
-			session.Accounts = append(session.Accounts, gateway.SessionAccount{AppID: acc.AppID, Name: acc.Name, Mode: string(acc.Mode), Profile: acc.Profile, State: acc.State, Because: acc.Because})
+			session.Accounts = append(session.Accounts, gateway.SessionAccount{AppID: acc.AppID, Name: acc.Name, Mode: string(acc.Mode), Profile: acc.Profile, State: acc.State, Because: bilingual.Text(acc.Because).In(c.lang)})
 		}
 	}
 	for _, other := range agents {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 )
 
 const (
@@ -26,6 +27,7 @@ func (c *call) tokenStatus(appid string) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	status.Because = bilingual.Text(status.Because).In(c.lang)
 	return http.StatusOK, status, nil
 }
 

@@ -76,8 +76,7 @@ func (s *Server) listWebhooks(c *call) (int, any, error) {
 	var page gateway.Page[gateway.Webhook]
 	for _, w := range all {
 		if c.managesAll(w.Accounts) {
-			w.Revision = webhookRevision(w)
-			page.Items = append(page.Items, w)
+			page.Items = append(page.Items, c.shownWebhook(w))
 		}
 	}
 	return http.StatusOK, full(page), nil
@@ -88,7 +87,7 @@ func (s *Server) getWebhook(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	w.Revision = webhookRevision(w)
+	w = c.shownWebhook(w)
 	c.tagged(w.Revision)
 	return http.StatusOK, w, nil
 }
@@ -128,7 +127,7 @@ func (c *call) putWebhook(w gateway.Webhook, status int) (int, any, error) {
 		return 0, nil, err
 	}
 	c.made = kept.ID
-	kept.Revision = webhookRevision(kept)
+	kept = c.shownWebhook(kept)
 	c.tagged(kept.Revision)
 	if warning, _ := c.s.Webhooks.CheckURL(kept.URL); warning != "" {
 		kept.Warnings = append(kept.Warnings, warning)
@@ -214,7 +213,7 @@ func (s *Server) rotateWebhook(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, w, nil
+	return http.StatusOK, c.shownWebhook(w), nil
 }
 
 func (s *Server) testWebhook(c *call) (int, any, error) {

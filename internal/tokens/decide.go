@@ -2,11 +2,11 @@ package tokens
 
 import (
 	"crypto/subtle"
-	"fmt"
 	"time"
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
 )
 
@@ -58,11 +58,11 @@ type verdict struct {
 
 // A WaitError says why there is no token and none is fetched now.
 type WaitError struct {
-	Because string
+	Because bilingual.Text
 	Until   time.Time // nothing changes before, unless a token comes from outside
 }
 
-func (e *WaitError) Error() string { return e.Because }
+func (e *WaitError) Error() string { return e.Because.In("en") }
 
 // Vain returns the moment before which it is no use to ask again.
 func (e *WaitError) Vain() time.Time { return e.Until }
@@ -78,8 +78,8 @@ func decide(u store.TokenUse, w wish) verdict {
 			v.notices = append(v.notices, n)
 		}
 	}
-	no := func(until time.Time, format string, args ...any) verdict {
-		v.act, v.err = refuse, &WaitError{fmt.Sprintf(format, args...), until}
+	no := func(until time.Time, en, zh string, args ...any) verdict {
+		v.act, v.err = refuse, &WaitError{bilingual.Both(en, zh, args...), until}
 		return v
 	}
 	if w.contested {
@@ -87,7 +87,8 @@ func decide(u store.TokenUse, w wish) verdict {
 	}
 	if w.waits {
 		notice(gateway.TokenWaits, w.now.Add(-noticeAgain))
-		return no(w.now.Add(lookAgain), "the account's access tokens come from outside and there is none that works: hand one over with kefu token import")
+		return no(w.now.Add(lookAgain), "the account's access tokens come from outside and there is none that works: hand one over with kefu token import",
+			"公众号的 access_token 由外部提供，现在没有可用的：请用 kefu token import 录入")
 	}
 	if u.Pending.After(w.now.Add(-patience)) {
 		v.act = await
@@ -97,15 +98,17 @@ func decide(u store.TokenUse, w wish) verdict {
 	if w.why == forced {
 		used, limit = u.Forced, w.forces
 		if free := u.ForceAt.Add(limit.Gap); w.now.Before(free) {
-			return no(free, "WeChat takes a forced refresh every %v only: try again then", limit.Gap)
+			return no(free, "WeChat takes a forced refresh every %v only: try again then", "微信每 %v 只接受一次强制刷新：请到时再试", limit.Gap)
 		}
 	}
 	if free := u.Refused.Add(refusedGap); w.why == refused && w.now.Before(free) {
-		return no(free, "WeChat refuses the account's access token although it has time left, and another is fetched every %v only: some other system ends it; let all use stable_token, or let one place fetch", refusedGap)
+		return no(free, "WeChat refuses the account's access token although it has time left, and another is fetched every %v only: some other system ends it; let all use stable_token, or let one place fetch",
+			"access_token 还没到期却被微信拒绝，而每 %v 只再获取一次：另有系统使它失效；请都改用 stable_token，或只由一处获取", refusedGap)
 	}
 	if used >= stop(limit) {
 		notice(gateway.TokenSpent, dayOf(w.now))
-		return no(dayOf(w.now).AddDate(0, 0, 1), "%d of the %d token fetches that WeChat allows a day are used and the rest is kept: no more until midnight in Beijing; look for who fetches so often (kefu token audit), or hand a token over with kefu token import", used, limit.Max)
+		return no(dayOf(w.now).AddDate(0, 0, 1), "%d of the %d token fetches that WeChat allows a day are used and the rest is kept: no more until midnight in Beijing; look for who fetches so often (kefu token audit), or hand a token over with kefu token import",
+			"微信每天允许获取 token %[2]d 次，已用 %[1]d 次，其余留作备用：北京时间零点前不再获取；请查是谁频繁获取（kefu token audit），或用 kefu token import 录入", used, limit.Max)
 	}
 	if w.why != forced && used+1 >= warnAt(limit) {
 		notice(gateway.TokenLow, dayOf(w.now))

@@ -45,7 +45,8 @@ func (k *keeper) renew(ctx context.Context, by string) error {
 			}
 			tok, err := f.wait(ctx)
 			if err == nil && same(tok.Value, before) {
-				err = &WaitError{"WeChat gave the same token again: it takes a forced refresh every 30 s only, and 20 a day, also those of other systems; try again later", now.Add(limit("force").Gap)}
+				err = &WaitError{bilingual.Both("WeChat gave the same token again: it takes a forced refresh every 30 s only, and 20 a day, also those of other systems; try again later",
+					"微信给的仍是同一个 token：强制刷新 30 秒内只接受一次，每天 20 次，其他系统的也算在内；请稍后再试"), now.Add(limit("force").Gap)}
 			}
 			return err
 		}
@@ -92,12 +93,25 @@ func (k *keeper) status(ctx context.Context) (gateway.TokenStatus, error) {
 		s.NextAt = timeOf(k.pauseTo)
 		switch {
 		case k.wait != nil:
-			s.Because = k.wait.Because
+			s.Because = string(k.wait.Because)
 		case k.err != nil:
-			s.Because = k.err.Error()
+			s.Because = string(failure(k.err))
 		}
 	}
 	return s, nil
+}
+
+// failure is why a token could not be fetched.
+func failure(err error) bilingual.Text {
+	var e *kefu.Error
+	if errors.As(err, &e) && e.Code != 0 {
+		x := kefu.Explain(e.Op, e.Code)
+		return bilingual.Both("%[1]v", "微信返回 %[2]d %[3]s：%[4]s；%[5]s", err, e.Code, e.Msg, x.Zh, x.AdviceZh)
+	}
+	if advice := kefu.ClassOf(err).Advice("zh"); advice != "" {
+		return bilingual.Both("%[1]v", "%[2]s（%[1]v）", err, advice)
+	}
+	return bilingual.Text(err.Error())
 }
 
 // contestedAt is when somebody else last ended a token of ours, within an hour.
@@ -122,7 +136,7 @@ func (k *keeper) notes(lang string) (notes []string) {
 			"另一个系统使公众号的 access_token 失效；请都改用 stable_token，或只由一处获取、其余向它索取（最近一次 %s）", at.UTC().Format(time.RFC3339)))
 	}
 	if k.wait != nil && !k.usable(now) {
-		notes = append(notes, bilingual.In(lang, "there is no access token that works, its messages wait: %s", "没有可用的 access_token，消息在等待：%s", k.wait.Because))
+		notes = append(notes, bilingual.In(lang, "there is no access token that works, its messages wait: %s", "没有可用的 access_token，消息在等待：%s", k.wait.Because.In(lang)))
 	}
 	return notes
 }

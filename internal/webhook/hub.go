@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
 )
 
@@ -191,7 +192,7 @@ func (h *Hub) PutWebhook(ctx context.Context, w gateway.Webhook, may func(now ga
 		}
 	}
 	if put.Because = ""; !put.Enabled {
-		put.Because = "disabled by hand"
+		put.Because = string(bilingual.Both("disabled by hand", "已手动停用"))
 	}
 	if err := h.Store.PutWebhook(ctx, h.Now(), put, may); err != nil {
 		return w, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
 )
 
@@ -431,12 +432,12 @@ func (l *line) ended(r result) {
 			l.window = l.window[1:]
 		}
 	}
-	because := ""
+	var because bilingual.Text
 	switch {
 	case r.gone:
-		because = "the endpoint answered 410 Gone"
+		because = bilingual.Both("the endpoint answered 410 Gone", "对方返回 410 Gone，表示不再接收")
 	case !l.failing.IsZero() && l.hub.Now().Sub(l.failing) >= l.hook.DisableAfter.Duration():
-		because = "no try has worked since " + l.failing.UTC().Format(time.RFC3339)
+		because = bilingual.Both("no try has worked since %s", "自 %s 起没有一次成功", l.failing.UTC().Format(time.RFC3339))
 	}
 	if because != "" && l.hook.Enabled {
 		if err := l.disable(because); err != nil { // the next try that fails brings it here again
@@ -447,7 +448,7 @@ func (l *line) ended(r result) {
 
 // disable ends the calls until the endpoint is enabled again, and says so in the feed of
 // each of its accounts.
-func (l *line) disable(because string) error {
+func (l *line) disable(because bilingual.Text) error {
 	ctx := l.hub.ctx
 	accounts := l.hook.Accounts
 	if len(accounts) == 0 {
@@ -459,7 +460,7 @@ func (l *line) disable(because string) error {
 			accounts = append(accounts, a.AppID)
 		}
 	}
-	data, err := json.Marshal(map[string]string{"webhook": l.id, "name": l.hook.Name, "because": because})
+	data, err := json.Marshal(map[string]string{"webhook": l.id, "name": l.hook.Name, "because": because.In("en")})
 	if err != nil {
 		return err
 	}
@@ -467,10 +468,10 @@ func (l *line) disable(because string) error {
 	for _, appid := range accounts {
 		entries = append(entries, store.Entry{Account: appid, Type: "webhook.disabled", Data: data})
 	}
-	if err := l.hub.Store.DisableWebhook(ctx, l.hub.Now(), l.id, because, entries...); err != nil {
+	if err := l.hub.Store.DisableWebhook(ctx, l.hub.Now(), l.id, string(because), entries...); err != nil {
 		return err
 	}
-	l.hub.Log.Warn("a webhook is disabled", "webhook", l.id, "because", because)
+	l.hub.Log.Warn("a webhook is disabled", "webhook", l.id, "because", because.In("en"))
 	l.loaded = false
 	l.wakeSoon()
 	return nil
