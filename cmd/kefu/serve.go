@@ -127,6 +127,9 @@ func networks(texts []string) (all []netip.Prefix, err error) {
 			a = a.Unmap()
 			of, err = netip.PrefixFrom(a, a.BitLen()), nil
 		}
+		if err == nil && of.Addr().Is4In6() { // callers' addresses are compared as IPv4
+			of = netip.PrefixFrom(of.Addr().Unmap(), max(of.Bits()-96, 0))
+		}
 		switch {
 		case err != nil:
 			return nil, usagef("--trusted-proxy %q is no network", "--trusted-proxy %q 不是网段", text).
