@@ -97,6 +97,22 @@ func (p *program) accountShowCommand(e *entrance) *cobra.Command {
 	return cmd
 }
 
+// doorOf says how the door answers a send.
+func doorOf(d *gateway.DoorSettings) string {
+	var s gateway.DoorSettings
+	if d != nil {
+		s = *d
+	}
+	answer := "answers as WeChat does, or -1 after 2.5 s"
+	if s.Mode == gateway.DoorQueued {
+		answer = "answers 0 once the message is kept"
+	}
+	if s.Park {
+		return answer + "; keeps what finds the window closed"
+	}
+	return answer + "; refuses what finds the window closed"
+}
+
 func (p *program) printStanding(a gateway.Account) error {
 	retries, err := dispatch.RetriesOf(a)
 	if err != nil {
@@ -116,6 +132,15 @@ func (p *program) printStanding(a gateway.Account) error {
 			row("TODAY", fmt.Sprintf("%d of %d", s.UsedToday, s.Daily))
 		}
 		row("RATE", speed)
+		calls := fmt.Sprintf("%s mode, %s", a.Mode, a.Callbacks)
+		if a.CallbackForward != "" {
+			calls += ", handed on to " + hostOf(a.CallbackForward)
+			if a.Passive != nil && !*a.Passive {
+				calls += " (its answers are not passed back)"
+			}
+		}
+		row("CALLBACKS", inert(calls))
+		row("DOOR", doorOf(a.Door))
 		row()
 		row("CLASS", "TRIES", "PAUSES")
 		for _, class := range []kefu.Class{kefu.ErrNotDelivered, kefu.ErrToken, kefu.ErrRateLimited, kefu.ErrBusy} {
