@@ -164,6 +164,8 @@ export async function load() {
 /** The lines of a conversation, oldest first. */
 export interface Thread {
   lines: Signal<Line[]>;
+  stale: Signal<Line[]>; // what is shown besides while the lines are loaded anew
+  round: number; // how often they were loaded anew: what was asked for in an earlier round is dropped
   next: Signal<string | null>; // cursor of older lines; null: there are none
   busy: Signal<boolean>;
   failed: Signal<Error | null>;
@@ -176,7 +178,7 @@ export function thread(account: string, openid: string): Thread {
   const key = keyOf(account, openid);
   let t = threads.get(key);
   if (!t) {
-    t = { lines: signal([]), next: signal(''), busy: signal(false), failed: signal(null), early: new Map() };
+    t = { lines: signal([]), stale: signal([]), round: 0, next: signal(''), busy: signal(false), failed: signal(null), early: new Map() };
     threads.set(key, t);
     if (threads.size > 30) threads.delete(threads.keys().next().value!); // the one that was opened first
     void older(account, openid);
@@ -189,11 +191,14 @@ export function thread(account: string, openid: string): Thread {
 export async function older(account: string, openid: string) {
   const t = threads.get(keyOf(account, openid));
   if (!t || t.busy.value || t.next.value === null) return;
+  const round = t.round;
   t.busy.value = true;
   t.failed.value = null;
   try {
     const page = await api<Page<Line>>(conversationPath(account, openid, 'timeline') + query({ cursor: t.next.value, limit: 50 }));
+    if (t.round !== round) return;
     batch(() => {
+      t.stale.value = [];
       const have = new Set(t.lines.value.map((l) => l.cursor));
       t.lines.value = [...page.items.filter((l) => !have.has(l.cursor)).reverse(), ...t.lines.value];
       t.next.value = page.next || null;
@@ -201,10 +206,21 @@ export async function older(account: string, openid: string) {
       t.early.clear();
     });
   } catch (e) {
-    t.failed.value = e as Error;
+    if (t.round === round) t.failed.value = e as Error;
   } finally {
-    t.busy.value = false;
+    if (t.round === round) t.busy.value = false;
   }
+}
+
+/** Knows a line again: a message of ours has its place before it has a cursor. */
+export const idOf = (l: Line) => l.message?.id ?? l.cursor;
+
+/** What is known of a thread's lines. */
+export function linesOf(t: Thread): Line[] {
+  const now = t.lines.value, before = t.stale.value;
+  if (!before.length) return now;
+  const have = new Set(now.map(idOf));
+  return [...before.filter((l) => !have.has(idOf(l))), ...now];
 }
 
 const asked = new Set<string>();
@@ -325,9 +341,12 @@ export async function start() {
 /** The lines that are there may be old, or some between them missing: asks for them anew. */
 function anew() {
   for (const [key, t] of threads) {
+    t.round++;
     batch(() => {
+      t.stale.value = linesOf(t);
       t.lines.value = [];
       t.next.value = '';
+      t.busy.value = false;
     });
     t.early.clear();
     const [account, openid] = key.split(' ') as [string, string];

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { clockTime, dayName, moment, second } from '../core/clock';
-import { conversation, keyOf, thread } from '../core/desk';
+import { conversation, keyOf, linesOf, thread } from '../core/desk';
 import { mayWrite, nameOfBy } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation } from '../core/types';
@@ -93,7 +93,7 @@ function Tags({ c }: { c: Conversation }) {
 
 function Notes({ c }: { c: Conversation }) {
   const adding = useSignal(false);
-  const notes = c.notes ?? thread(c.account, c.openid).lines.value.filter((l) => l.type === 'conversation.note').map((l) => ({ id: l.cursor, at: l.at, by: l.data.by, by_name: l.data.by_name, text: l.data.text }));
+  const notes = c.notes ?? linesOf(thread(c.account, c.openid)).filter((l) => l.type === 'conversation.note').map((l) => ({ id: l.cursor, at: l.at, by: l.data.by, by_name: l.data.by_name, text: l.data.text }));
   return (
     <section><h3>{t('notes')}{mayWrite.value && <button type="button" class="ib sm" aria-label={t('notes.add')} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
       {adding.value && (

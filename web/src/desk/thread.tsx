@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { dayName } from '../core/clock';
-import { conversation, keyOf, older, present, thread } from '../core/desk';
+import { conversation, idOf, keyOf, linesOf, older, present, thread } from '../core/desk';
 import { go } from '../core/route';
 import { agentById, me, mayWrite, session } from '../core/session';
 import { t } from '../core/words';
@@ -18,14 +18,11 @@ import { Composer } from './composer';
 const drawnLines = () => Math.max(60, Math.ceil(innerHeight / 15));
 const STEP = 20;
 
-/** Knows a line again: a message of ours has its place before it has a cursor. */
-const idOf = (l: Line) => l.message?.id ?? l.cursor;
-
 export function Thread({ account, openid, pane }: { account: string; openid: string; pane: (p: 'list' | 'thread' | 'card') => void }) {
   const th = thread(account, openid);
   const key = keyOf(account, openid);
   const c = conversation(key);
-  const lines = th.lines.value;
+  const lines = linesOf(th);
   const scroll = useRef<HTMLDivElement>(null);
   const lastDrawn = useSignal(''); // a line's id; '': the newest
   const atEnd = useSignal(true);
