@@ -1,7 +1,7 @@
 // The API explorer: choose a call, fill it in, see it as code, send it, have the
 // answer explained. What is sent goes through the gateway and its rules.
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect } from 'preact/hooks';
 import { api, idempotencyKey, Problem, query } from '../core/api';
 import { conversations, version } from '../core/desk';
 import { isAdmin, session } from '../core/session';
@@ -135,7 +135,7 @@ export function Explorer() {
   const answer = useSignal<Answer | null>(null);
   const trouble = useSignal('');
   const picked = call + kind;
-  useEffect(() => {
+  useLayoutEffect(() => { // before anybody can press the button of an empty form
     values.value = Object.fromEntries((call === 'send' ? kinds[kind]! : fieldsOf(call)).filter((f) => f.required && !/^(asset:|MEDIA_ID)/.test(f.example)).map((f) => [f.name, f.example]));
     answer.value = null;
     trouble.value = '';
