@@ -24,6 +24,7 @@ const (
 	argonTime   = 2
 	argonMemory = 19 << 10 // KiB
 	argonLanes  = 1
+	argonSalt   = 16
 	argonKey    = 32
 )
 
@@ -37,15 +38,19 @@ func argon(password string, salt []byte) []byte {
 
 // hashed is a password as it is stored.
 func hashed(password string) string {
-	var salt [16]byte
+	var salt [argonSalt]byte
 	rand.Read(salt[:])
+	return argonText(salt[:], argon(password, salt[:]))
+}
+
+func argonText(salt, key []byte) string {
 	enc := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonLanes, enc.EncodeToString(salt[:]), enc.EncodeToString(argon(password, salt[:])))
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonLanes, enc.EncodeToString(salt), enc.EncodeToString(key))
 }
 
 // nobody's password: what a guess is held against where there is none, so that the
 // time tells nothing.
-var nobody = hashed("")
+var nobody = argonText(make([]byte, argonSalt), make([]byte, argonKey))
 
 // verify reports whether the password is the stored one. It takes as long for a
 // stored one that there is not.
