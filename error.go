@@ -117,6 +117,22 @@ type Explanation struct {
 	Known              bool   // false for a code that is in no table
 }
 
+// Meaning is what it means in Chinese ("zh"), or else in English.
+func (x Explanation) Meaning(lang string) string {
+	if lang == "zh" {
+		return x.Zh
+	}
+	return x.En
+}
+
+// Advice is what to do next, in Chinese ("zh"), or else in English.
+func (x Explanation) Advice(lang string) string {
+	if lang == "zh" {
+		return x.AdviceZh
+	}
+	return x.AdviceEn
+}
+
 // Explain looks an errcode up. op is the API path without "/cgi-bin/", such as
 // "message/custom/send" or "token"; "" means any business call.
 func Explain(op string, code int) Explanation { return lookUp(op, code) }

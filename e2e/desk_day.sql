@@ -45,7 +45,7 @@ SELECT n + 1 + line, at + wait + line * 60, '$account', openid, CASE line WHEN 0
 	n + 1, n + 1, line > 0, 0, 0, CASE line WHEN 2 THEN errcode ELSE 0 END,
 	CASE WHEN line = 2 AND errcode <> 0 THEN json_object('errcode', errcode, 'errmsg', 'response out of time limit rid: 6a1b2c3d-4e5f6a7b-8c9d0e1f') END,
 	CASE WHEN line = 2 AND state <> 'expired' THEN json_object('n', 1, 'at', '2026-11-20T12:00:00Z', 'took_ms', 40 + i % 90, 'outcome', CASE state WHEN 'failed' THEN 'refused' ELSE state END, 'errcode', errcode, 'possible_duplicate', json('false'),
-		'allowance', CASE WHEN state IN ('sent', 'unknown') THEN json_object('trigger', 'user_message', 'left', max(4 - i % 4 - (i % 7 = 0) * 3, 0), 'max', 5) END) END
+		'allowance', CASE WHEN state IN ('sent', 'unknown') THEN json_object('trigger', 'user_message', 'left', max(4 - i % 4 - (i % 7 = 0) * 3, 0), 'max', 5, 'remaining', max(4 - i % 4 - (i % 7 = 0) * 3, 0)) END) END
 FROM exchanges e JOIN people p ON p.f = e.f CROSS JOIN (SELECT 0 AS line UNION SELECT 1 UNION SELECT 2);
 
 UPDATE head SET cursor = (SELECT max(cursor) FROM feed), at = $now;

@@ -171,7 +171,7 @@ type Attempt struct {
 	Part              int    `json:"part,omitempty"` // of a long text: which part, from 1
 
 	// Allowance is what this attempt left of the one it took a message from; none if
-	// it took from none that is known, or from one without a limit.
+	// it took from none that is known, from one without a limit, or ended in a crash.
 	Allowance *Taken `json:"allowance,omitempty"`
 }
 
@@ -180,6 +180,8 @@ type Taken struct {
 	Trigger kefu.Trigger `json:"trigger"`
 	Left    int          `json:"left"`
 	Max     int          `json:"max"`
+	// Remaining is what it left of all windows that were open; null: one has no limit.
+	Remaining *int `json:"remaining"`
 }
 
 // WindowState tells whether a follower may be written to.

@@ -26,9 +26,9 @@ type SeriesPoint struct {
 	// less than 10 ms, than 100 ms, than a second, and longer.
 	Took [4]int `json:"took"`
 
-	// Left counts the attempts that took a message from a window's allowance by what
-	// they left of it: nothing, one message, and more. Those that WeChat refused took
-	// none, and those of a window that is unknown, or without a limit, are not counted.
+	// Left counts the attempts that took a message from an allowance by how many more
+	// could be sent then: none, one, and more. Refused ones took none; those of a window
+	// that is unknown or has no limit, and those that a crash ended, are not counted.
 	Left [3]int `json:"left"`
 }
 

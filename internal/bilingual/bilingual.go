@@ -27,7 +27,8 @@ const between = "\x1e"
 
 // Both is a Text of both, with their verbs filled in as by [In].
 func Both(en, zh string, args ...any) Text {
-	return Text(In("en", en, zh, args...) + between + In("zh", en, zh, args...))
+	said := func(lang string) string { return strings.ReplaceAll(In(lang, en, zh, args...), between, " ") }
+	return Text(said("en") + between + said("zh"))
 }
 
 // In is t as one reads it in that language.

@@ -26,6 +26,8 @@ func TestText(t *testing.T) {
 	}{
 		{Both("%d messages", "%d 条", 3), "3 messages", "3 条"},
 		{Both("100%", "百分百"), "100%", "百分百"},
+		{Both("it said %q", "返回 %q", "a\x1eb"), `it said "a\x1eb"`, `返回 "a\x1eb"`},
+		{Both("it said %s", "返回 %s", "a\x1eb"), "it said a b", "返回 a b"},
 		{"as somebody typed it", "as somebody typed it", "as somebody typed it"},
 		{"", "", ""},
 	} {

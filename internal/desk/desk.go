@@ -250,7 +250,7 @@ func (d *Desk) PutAgent(ctx context.Context, id string, r gateway.AgentRequest, 
 		a.Role, news = r.Role, append(news, "role "+string(r.Role))
 	}
 	if r.Accounts != nil && !slices.Equal(r.Accounts, a.Accounts) {
-		a.Accounts, news = r.Accounts, append(news, strings.TrimSpace("accounts "+strings.Join(r.Accounts, " ")))
+		a.Accounts, news = r.Accounts, append(news, "accounts "+cmp.Or(strings.Join(r.Accounts, " "), "all"))
 	}
 	if r.Password != "" {
 		a.Password, news = hashed(r.Password), append(news, "password")

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -83,7 +84,7 @@ func (d *Dispatcher) learn(a *account, now time.Time, p pass, openid string, r R
 	a.mu.Lock()
 	c := a.standing.learn(now, quotaEnds(now, d.clock.offset()), p, openid, a.given.Rate, result)
 	if c.pause = r.Pause && a.given.State != paused && !a.gone; c.pause {
-		a.given.State, a.given.Because = paused, string(because(r.Outcome))
+		a.given.State, a.given.Because = paused, string(because(result))
 		a.standing.Config, a.standing.trial = true, true
 	}
 	a.mu.Unlock()
@@ -93,12 +94,14 @@ func (d *Dispatcher) learn(a *account, now time.Time, p pass, openid string, r R
 	return c
 }
 
-// because is an outcome as the reason of a pause.
-func because(o gateway.Outcome) bilingual.Text {
-	if o.ErrCode == 0 {
-		return bilingual.Text(o.Reason)
+// because is a refusal as the reason of a pause.
+func because(result error) bilingual.Text {
+	var refused *kefu.Error
+	if !errors.As(result, &refused) {
+		return bilingual.Text(result.Error())
 	}
-	return bilingual.Both("%[1]d %[2]s; %[3]s; then: kefu account check", "%[1]d %[2]s；%[4]s；之后运行 kefu account check", o.ErrCode, o.ErrMsg, o.Advice, kefu.Explain("", o.ErrCode).AdviceZh)
+	x := refused.Explain()
+	return bilingual.Both("%[1]d %[2]s; %[3]s; then: kefu account check", "%[1]d %[2]s；%[4]s；之后运行 kefu account check", refused.Code, refused.Msg, x.AdviceEn, x.AdviceZh)
 }
 
 // learned keeps and tells what was learned. What can't be kept holds in memory.

@@ -148,6 +148,21 @@ func TestQuotaCostsWhatIsOnItsWay(t *testing.T) {
 	})
 }
 
+// 40001 has two meanings; a pause is because of the secret, in either language.
+func TestPausedForItsSecret(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.Fail(kefutest.Fault{Path: "stable_token", ErrCode: 40001, Every: 1})
+		r.wechat.UserSends("oUser1")
+		r.accept("oUser1", "waits")
+		settle()
+		zh, en := r.d.Standing(appid, "zh").Because, r.d.Standing(appid, "en").Because
+		x := kefu.Explain("stable_token", 40001)
+		if !strings.Contains(zh, "AppSecret") || !strings.Contains(zh, x.AdviceZh) || !strings.Contains(en, x.AdviceEn) {
+			t.Errorf("%s; %s", zh, en)
+		}
+	})
+}
+
 // Who has cleared the quota resumes the account: nothing waits for midnight.
 func TestAHeldAccountIsResumed(t *testing.T) {
 	bubble(t, func(g *gateway.Account, _ *kefutest.Account) { g.Rate = 1 }, func(r *rig) {

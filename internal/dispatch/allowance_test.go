@@ -60,6 +60,16 @@ func TestAttemptsSayWhatTheyLeft(t *testing.T) {
 		settle()
 		want("of the menu's three", menu, "sent menu 2/3")
 		want("of no window that is known", tried, "refused")
+		r.wechat.UserSends("oUser2")
+		if _, err := r.wechat.Does("oUser2", "click", kefutest.Details{}); err != nil {
+			t.Fatal(err)
+		}
+		both := r.accept("oUser2", "2")
+		settle()
+		attempts, err := r.store.Attempts(r.t.Context(), both)
+		if err != nil || attempts[0].Allowance == nil || attempts[0].Allowance.Left != 2 || attempts[0].Allowance.Remaining == nil || *attempts[0].Allowance.Remaining != 7 {
+			t.Errorf("of the menu's three, beside five: %+v, %v", attempts[0].Allowance, err)
+		}
 		want("a payment, of which nothing is told", paid, "sent")
 	})
 }

@@ -334,8 +334,8 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 		N: m.Attempts, At: gateway.At(began), TookMS: took.Milliseconds(), Outcome: r.Attempt,
 		ErrCode: r.Outcome.ErrCode, ErrMsg: r.Outcome.ErrMsg, RID: r.Outcome.RID, PossibleDuplicate: m.PossibleDuplicate,
 	}
-	if r.Attempt == "sent" || r.Attempt == "unknown" { // its slot stays taken
-		attempt.Allowance = l.talk.Allowance(l.talk.Slots[it.seq])
+	if r.Effect == Accepted || r.Effect == Keep { // its slot stays taken
+		attempt.Allowance = l.talk.Allowance(d.policy(a), began, l.talk.Slots[it.seq])
 	}
 	f := store.Finish{Seq: it.seq, Attempt: attempt, State: r.State, RetryAt: r.RetryAt, PossibleDuplicate: m.PossibleDuplicate || r.Duplicate && r.State != gateway.Unknown}
 	if r.State != gateway.Sent {

@@ -91,12 +91,13 @@ func (c Conversation) last(p Policy) (last Bucket, ok bool) {
 	return last, ok
 }
 
-// Allowance is what a slot left of the allowance it was taken from; nil if it is of
-// none, of one without a limit, or of one that a trigger has replaced since.
-func (c Conversation) Allowance(slot Slot) *gateway.Taken {
+// Allowance is what a slot that was taken at at left of the allowance it is of, and of
+// all that were open then; nil if it is of none, of one without a limit, or of one that
+// a trigger has replaced since.
+func (c Conversation) Allowance(p Policy, at time.Time, slot Slot) *gateway.Taken {
 	for _, b := range c.Buckets {
 		if b.Trigger == slot.From && b.Generation == slot.Generation && b.Max != kefu.Unlimited {
-			return &gateway.Taken{Trigger: b.Trigger, Left: b.left(), Max: b.Max}
+			return &gateway.Taken{Trigger: b.Trigger, Left: b.left(), Max: b.Max, Remaining: limited(c.see(p, at).left)}
 		}
 	}
 	return nil

@@ -131,10 +131,13 @@ func (c *call) put(r accountRequest, stored gateway.Account, status int) (int, a
 			return 0, nil, invalid(gateway.InvalidRequest, wrong("callback_forward", "webhook-url", err))
 		}
 	}
-	if c.made = a.AppID; stored.AppID != "" {
-		c.detail = accountChanges(stored, a)
-	}
-	a, err := c.s.Engine.PutAccount(c.Context(), a, func(now gateway.Account) error { return c.matches(accountRevision(now)) })
+	a, err := c.s.Engine.PutAccount(c.Context(), a, func(now gateway.Account) error {
+		c.verb, c.made, c.detail = "account.add", a.AppID, ""
+		if now.AppID != "" {
+			c.verb, c.detail = "account.put", accountChanges(now, a)
+		}
+		return c.matches(accountRevision(now))
+	})
 	if err != nil {
 		return 0, nil, err
 	}
@@ -216,6 +219,9 @@ func (s *Server) checkAccount(c *call) (int, any, error) {
 	err = s.Engine.CheckAccount(c.Context(), a.AppID)
 	switch {
 	case err == nil:
+		if now, err := s.Store.Account(c.Context(), a.AppID); err == nil && a.State != now.State {
+			c.done("account.resume")
+		}
 		return http.StatusOK, gateway.AccountCheck{OK: true}, nil
 	case kefu.ClassOf(err) == "" && !s.has(err, gateway.NoToken):
 		return 0, nil, err
@@ -240,6 +246,9 @@ func (s *Server) pauseAccount(c *call) (int, any, error) {
 	}
 	if len(r.Because) > maxBecause {
 		return 0, nil, invalid(gateway.InvalidRequest, wrong("because", "max-bytes", len(r.Because), maxBecause))
+	}
+	if err := invalid(gateway.InvalidRequest, checkText("because", r.Because, maxBecause, false)...); err != nil {
+		return 0, nil, err
 	}
 	if err := s.Engine.Pause(c.Context(), a.AppID, r.Because); err != nil {
 		return 0, nil, err

@@ -14,6 +14,7 @@ import (
 
 // audited is what the record of a call says beside its verb.
 type audited struct {
+	verb   string // instead of the route's
 	made   string // what it was about, where its address doesn't say
 	detail string // never a secret, nor what a follower wrote
 }
@@ -34,13 +35,30 @@ func (c *call) done(what string) {
 	}
 }
 
+// accountChanges names the settings of an account that differ, without their values.
 func accountChanges(before, after gateway.Account) string {
-	secrets := func(a gateway.Account) map[string]kefu.Secret {
-		return map[string]kefu.Secret{"secret": a.Secret, "token": a.Token, "aes_key": a.AESKey}
+	settings := func(a gateway.Account) map[string]json.RawMessage {
+		m := members(accountSettings(a.WithDefaults()))
+		for name, s := range map[string]kefu.Secret{"secret": a.Secret, "token": a.Token, "aes_key": a.AESKey} {
+			m[name] = json.RawMessage(s.Reveal())
+		}
+		return m
 	}
-	names := changes(accountSettings(before), accountSettings(after))
-	for name, s := range secrets(after) {
-		if s != secrets(before)[name] {
+	return changes(settings(before), settings(after))
+}
+
+// webhookChanges names the settings of a webhook that differ, without their values.
+func webhookChanges(before, after gateway.Webhook) string {
+	after.CreatedAt = before.CreatedAt
+	return changes(members(webhookSettings(before)), members(webhookSettings(after)))
+}
+
+func changes(before, after map[string]json.RawMessage) string {
+	all := maps.Clone(before)
+	maps.Copy(all, after)
+	var names []string
+	for name := range all {
+		if !bytes.Equal(before[name], after[name]) {
 			names = append(names, name)
 		}
 	}
@@ -48,28 +66,7 @@ func accountChanges(before, after gateway.Account) string {
 	return strings.Join(names, ", ")
 }
 
-func webhookChanges(before, after gateway.Webhook) string {
-	after.CreatedAt = before.CreatedAt
-	return strings.Join(changes(webhookSettings(before), webhookSettings(after)), ", ")
-}
-
-// changes names the settings that differ, without their values.
-func changes(before, after any) (names []string) {
-	old, fresh := members(before), members(after)
-	for name := range maps.Keys(old) {
-		if _, there := fresh[name]; !there {
-			names = append(names, name)
-		}
-	}
-	for name, value := range fresh {
-		if !bytes.Equal(old[name], value) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
+// members are those of v as JSON.
 func members(v any) (m map[string]json.RawMessage) {
 	b, err := json.Marshal(v)
 	if err == nil {

@@ -46,11 +46,15 @@ func TestWhoSetsUpIsOnRecord(t *testing.T) {
 // noting is a desk that keeps the record.
 type noting struct {
 	Desk
-	kept *[]string
-	err  error
+	kept   *[]string
+	err    error
+	before func(context.Context)
 }
 
-func (d noting) Record(_ context.Context, e gateway.AuditEntry) error {
+func (d noting) Record(ctx context.Context, e gateway.AuditEntry) error {
+	if d.before != nil {
+		d.before(ctx)
+	}
 	*d.kept = append(*d.kept, fmt.Sprintf("%s %s %s: %s", e.Who, e.What, e.Target, e.Detail))
 	return d.err
 }
@@ -79,7 +83,10 @@ func TestRecordOfSetUp(t *testing.T) {
 		{"PUT", "/v1/webhooks/" + hook.ID, `{"url":"https://example.com/CANARY","name":"CANARY","types":["*"]}`, 200, "webhook.put " + hook.ID + ": name, types"},
 		{"DELETE", "/v1/webhooks/" + hook.ID, "", 204, "webhook.delete " + hook.ID + ": "},
 		{"DELETE", "/v1/conversations/wxshop/oGone", "", 200, "conversation.erase wxshop: *"},
-		{"GET", "/v1/conversations/wxshop/oKnown/export", "", 0, "conversation.export wxshop/oKnown: "},
+		{"GET", "/v1/conversations/wxshop/oFollower/export", "", 0, "conversation.export wxshop/oFollower: "},
+		{"GET", "/v1/conversations/wxshop/oGone/export", "", 404, ""}, // there is nothing to record of, and nobody to name
+		{"PUT", "/v1/accounts/wxbyput", `{"secret":"CANARY","profile":"service_current"}`, 201, "account.add wxbyput: "},
+		{"POST", "/v1/accounts/wxshop/check", "", 200, ""},
 		{"GET", "/v1/accounts", "", 200, ""},
 	} {
 		kept = nil
@@ -102,10 +109,32 @@ func TestRecordOfSetUp(t *testing.T) {
 		}
 	}
 
+	// A check that ends a pause is on record as what it did.
+	kept = nil
+	w.checked = func() { w.accounts[shop] = gateway.Account{AppID: shop, State: "active"}.WithDefaults() }
+	w.accounts[shop] = gateway.Account{AppID: shop, State: "paused"}.WithDefaults()
+	if w.do(adminKey, "POST", "/v1/accounts/wxshop/check", ""); !slices.Equal(kept, []string{"key_admin account.resume wxshop: "}) {
+		t.Errorf("on record %q", kept)
+	}
+
+	// Who leaves after the call has begun is on record still.
+	kept = nil
+	gone, leave := context.WithCancel(t.Context())
+	w.Desk = noting{kept: &kept, before: func(ctx context.Context) {
+		leave()
+		if ctx.Err() != nil {
+			t.Error("the record is kept no longer than the caller waits")
+		}
+	}}
+	w.doIn(gone, adminKey, "DELETE", "/v1/conversations/wxshop/oGone", "")
+	if len(kept) != 1 {
+		t.Errorf("on record %q", kept)
+	}
+
 	// What can't be put on record: data of a follower's stay here; a change that is done
 	// is in the log at least.
 	w.Desk = noting{kept: &kept, err: errors.New("no room")}
-	if a := w.do(adminKey, "GET", "/v1/conversations/wxshop/oKnown/export", ""); a.StatusCode != 503 {
+	if a := w.do(adminKey, "GET", "/v1/conversations/wxshop/oFollower/export", ""); a.StatusCode != 503 {
 		t.Errorf("an export without a record: %d %s", a.StatusCode, a.body)
 	}
 	if a := w.do(adminKey, "POST", "/v1/accounts/wxshop/resume", ""); a.StatusCode != 200 || !strings.Contains(w.logged.String(), "a call is not on record") {

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,9 +95,12 @@ func (s *Server) act(rt route, c *call) (int, any, error) {
 	if err := invalid(gateway.InvalidRequest, unknown...); err != nil {
 		return 0, nil, err
 	}
+	if rt.audit != "" { // what has begun ends, and is on record, though the caller may leave
+		c.Request = c.WithContext(context.WithoutCancel(c.Context()))
+	}
 	status, body, err := rt.do(s, c)
 	if err == nil && rt.audit != "" {
-		c.done(rt.audit)
+		c.done(cmp.Or(c.verb, rt.audit))
 	}
 	return status, body, err
 }

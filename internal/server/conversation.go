@@ -135,11 +135,11 @@ func (s *Server) exportConversation(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := c.record("conversation.export", account+"/"+openid, ""); err != nil {
-		return 0, nil, err
-	}
 	began := false
 	for line, err := range s.Store.Export(c.Context(), account, openid) {
+		if !began && err == nil {
+			err = c.record("conversation.export", account+"/"+openid, "")
+		}
 		if err != nil && !began {
 			return 0, nil, err
 		}

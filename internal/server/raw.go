@@ -131,10 +131,7 @@ func (c *call) rawAnswer(in gateway.RawCall, res *http.Response, answer []byte, 
 		out.Data = base64.StdEncoding.EncodeToString(answer)
 	}
 	if e := kefu.Explain(strings.TrimPrefix(in.Path, "/cgi-bin/"), out.ErrCode); out.ErrCode != 0 {
-		out.Meaning, out.Advice = e.En, e.AdviceEn
-		if c.lang == "zh" {
-			out.Meaning, out.Advice = e.Zh, e.AdviceZh
-		}
+		out.Meaning, out.Advice = e.Meaning(c.lang), e.Advice(c.lang)
 	}
 	return out
 }

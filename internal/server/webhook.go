@@ -117,12 +117,16 @@ func (s *Server) putWebhook(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	w.ID = stored.ID
-	c.detail = webhookChanges(stored, w)
 	return c.putWebhook(w, http.StatusOK)
 }
 
 func (c *call) putWebhook(w gateway.Webhook, status int) (int, any, error) {
-	kept, err := c.s.Webhooks.PutWebhook(c.Context(), w, func(now gateway.Webhook) error { return c.matches(webhookRevision(now)) })
+	kept, err := c.s.Webhooks.PutWebhook(c.Context(), w, func(now gateway.Webhook) error {
+		if w.ID != "" {
+			c.detail = webhookChanges(now, w)
+		}
+		return c.matches(webhookRevision(now))
+	})
 	if err != nil {
 		return 0, nil, err
 	}

@@ -66,6 +66,7 @@ type world struct {
 	typing   []bool
 	window   gateway.Window
 
+	checked   func() // when an account is checked
 	reply     callback.Reply
 	answered  []string // passively
 	handovers []gateway.Handling
@@ -360,7 +361,12 @@ func (w *world) DeleteAccount(_ context.Context, appid string) error {
 	return nil
 }
 
-func (w *world) CheckAccount(context.Context, string) error { return w.checkErr }
+func (w *world) CheckAccount(context.Context, string) error {
+	if w.checked != nil {
+		w.checked()
+	}
+	return w.checkErr
+}
 
 func (w *world) Pause(_ context.Context, appid, because string) error {
 	a := w.accounts[appid]
@@ -658,7 +664,13 @@ type answer struct {
 // headers are "Name: value".
 func (w *world) do(key, method, path, body string, headers ...string) answer {
 	w.t.Helper()
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	return w.doIn(context.Background(), key, method, path, body, headers...)
+}
+
+// doIn is do for a caller who may leave.
+func (w *world) doIn(ctx context.Context, key, method, path, body string, headers ...string) answer {
+	w.t.Helper()
+	r := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
 	if key != "" {
 		r.Header.Set("Authorization", "Bearer "+key)
 	}

@@ -29,8 +29,8 @@ func seriesCountsEveryLineOnce(t *testing.T, open func() *Store) {
 		m := enqueue1(t, s, hello(follower))
 		ok(t, s.Begin(t.Context(), noon.Add(time.Hour), Begin{Seq: m.Seq, Attempt: 1}))
 		ok(t, s.Finish(t.Context(), noon.Add(time.Hour), Finish{Seq: m.Seq, State: gateway.Sent, Attempt: gateway.Attempt{
-			N: 1, TookMS: took, ErrMsg: `"took_ms":1,"left":0,`,
-			Allowance: []*gateway.Taken{nil, {Left: 0, Max: 1}, {Left: 1, Max: 2}, {Left: 1, Max: 5}, {Left: 2, Max: 5}, {Left: 10, Max: 20}, {Left: 100, Max: 200}}[i],
+			N: 1, TookMS: took, ErrMsg: `"took_ms":1,"remaining":0}`,
+			Allowance: []*gateway.Taken{nil, {Remaining: new(0)}, {Remaining: new(1)}, {Remaining: new(1)}, {Remaining: new(2)}, {Remaining: new(10)}, {Left: 1}}[i],
 		}}))
 	}
 	hear(noon.Add(time.Hour), "wxother", opens)
@@ -48,7 +48,7 @@ func seriesCountsEveryLineOnce(t *testing.T, open func() *Store) {
 	// hello is accepted at noon, whatever the clock of the others.
 	same(t, v.Points, []gateway.SeriesPoint{
 		{At: gateway.At(noon), Accepted: 9, Heard: 2, Opened: 1},
-		{At: gateway.At(noon.Add(time.Hour)), Failed: 1, Sent: 7, Took: [4]int{2, 2, 2, 2}, Left: [3]int{1, 2, 3}},
+		{At: gateway.At(noon.Add(time.Hour)), Failed: 1, Sent: 7, Took: [4]int{2, 2, 2, 2}, Left: [3]int{1, 2, 2}},
 	})
 	v, err = s.Series(t.Context(), noon.Add(-time.Hour), noon.Add(3*time.Hour), time.Hour, nil)
 	ok(t, err)

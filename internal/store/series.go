@@ -46,13 +46,14 @@ func (s *Store) Series(ctx context.Context, from, to time.Time, step time.Durati
 		v.Points = append(v.Points, gateway.SeriesPoint{At: gateway.At(at)})
 	}
 	ours := func(account string) bool { return len(accounts) == 0 || slices.Contains(accounts, account) }
-	// An attempt's took_ms and left by their digits, which both engines can read; what
+	// An attempt's took_ms and remaining by their digits, which both engines can read; what
 	// WeChat wrote in it can't look like them, since its quotes are escaped.
 	rows, err := s.rows(ctx, `SELECT (at - $1) / $2, account, type, coalesce(errcode, 0),
 			CASE WHEN seq IS NULL AND data LIKE '%"trigger":"%' THEN 1 ELSE 0 END,
 			CASE WHEN attempt IS NULL THEN -1 WHEN attempt LIKE '%"took_ms":_,%' THEN 0 WHEN attempt LIKE '%"took_ms":__,%' THEN 1
 				WHEN attempt LIKE '%"took_ms":___,%' THEN 2 ELSE 3 END,
-			CASE WHEN attempt LIKE '%"left":0,%' THEN 0 WHEN attempt LIKE '%"left":1,%' THEN 1 WHEN attempt LIKE '%"left":%' THEN 2 ELSE -1 END, count(*)
+			CASE WHEN attempt LIKE '%"remaining":0}%' THEN 0 WHEN attempt LIKE '%"remaining":1}%' THEN 1
+				WHEN attempt LIKE '%"remaining":null}%' THEN -1 WHEN attempt LIKE '%"remaining":%' THEN 2 ELSE -1 END, count(*)
 		FROM feed WHERE cursor >= $3 AND at >= $1 AND at < $4 AND (seq IS NOT NULL OR type IN ('follower.message', 'follower.event'))
 		GROUP BY 1, 2, 3, 4, 5, 6, 7`, ms(from), step.Milliseconds(), first, ms(to))
 	if err != nil {

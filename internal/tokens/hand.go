@@ -105,8 +105,8 @@ func (k *keeper) status(ctx context.Context) (gateway.TokenStatus, error) {
 func failure(err error) bilingual.Text {
 	var e *kefu.Error
 	if errors.As(err, &e) && e.Code != 0 {
-		x := kefu.Explain(e.Op, e.Code)
-		return bilingual.Both("%[1]v", "微信返回 %[2]d %[3]s：%[4]s；%[5]s", err, e.Code, e.Msg, x.Zh, x.AdviceZh)
+		x := e.Explain()
+		return bilingual.Both("%[1]v; %[4]s", "微信返回 %[2]d %[3]s：%[5]s；%[6]s", err, e.Code, e.Msg, x.AdviceEn, x.Zh, x.AdviceZh)
 	}
 	if advice := kefu.ClassOf(err).Advice("zh"); advice != "" {
 		return bilingual.Both("%[1]v", "%[2]s（%[1]v）", err, advice)
