@@ -172,7 +172,7 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 		kind = "follower.event"
 	}
 	policy := d.policy(l.account)
-	talk, opened := seen(l.talk, policy, e, trigger, at)
+	talk, opened := seen(l.talk, policy, e, trigger, at, now)
 	handling, session := sessionOf(e, now)
 	c := store.Callback{
 		Entry:     store.Entry{Account: appid, OpenID: l.openid, Type: kind, Data: data},
@@ -238,15 +238,21 @@ func ofAccount(e callback.Event) bool {
 	return false
 }
 
-// seen is the ledger after an event, which counts as t.
-func seen(f follower, policy ledger.Policy, e callback.Event, t kefu.Trigger, at time.Time) (_ follower, opened bool) {
+// seen is the ledger after an event that was made at at, which counts as t. One of a day
+// ago may have been seen before without the store still knowing it: it gives nothing
+// that the bucket had already.
+func seen(f follower, policy ledger.Policy, e callback.Event, t kefu.Trigger, at, now time.Time) (_ follower, opened bool) {
 	switch e.(type) {
 	case callback.KfCreateSessionEvent:
 		f.Conversation = f.Session(true, at)
 	case callback.KfCloseSessionEvent:
 		f.Conversation = f.Session(false, at)
 	}
-	if t != "" {
+	switch {
+	case t == "":
+	case now.Sub(at) >= store.CallbackLife:
+		f.Conversation, opened = f.Told(policy, t, at, now)
+	default:
 		f.Conversation, opened = f.Conversation.Trigger(policy, t, at)
 	}
 	return f, opened

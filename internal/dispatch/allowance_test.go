@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/kefutest"
 )
@@ -71,5 +72,38 @@ func TestAttemptsSayWhatTheyLeft(t *testing.T) {
 			t.Errorf("of the menu's three, beside five: %+v, %v", attempts[0].Allowance, err)
 		}
 		want("a payment, of which nothing is told", paid, "sent")
+	})
+}
+
+// A push that comes once more after the store has forgotten it gives nothing anew; a
+// first one that is as late opens what is left of its window.
+func TestOldPushesGiveNothingTwice(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		left := func(openid string) int {
+			w, err := r.d.Window(r.t.Context(), appid, openid)
+			if err != nil || w.Remaining == nil {
+				t.Fatalf("%+v, %v", w, err)
+			}
+			return *w.Remaining
+		}
+		hi := callback.TextMessage{Header: callback.Header{FromUserName: "oUser1", MsgType: "text", CreateTime: time.Now().Truncate(time.Second)}, Content: "hi"}
+		hi.MsgID = 17
+		r.wechat.UserSends("oUser1")
+		r.push(hi)
+		r.accept("oUser1", "1")
+		settle()
+		for _, later := range []time.Duration{time.Minute, 25 * time.Hour} {
+			time.Sleep(later)
+			r.push(hi)
+			if n := left("oUser1"); n != 4 {
+				t.Errorf("%v later: %d left, want 4", later, n)
+			}
+		}
+		first := hi
+		first.FromUserName, first.MsgID = "oUser2", 18
+		r.push(first)
+		if n := left("oUser2"); n != 5 {
+			t.Errorf("%d left of a push that was late, want 5", n)
+		}
 	})
 }

@@ -479,7 +479,7 @@ func idempotencyKeysLiveSevenDays(t *testing.T, open func() *Store) {
 		after time.Duration
 		want  int
 	}{
-		{callbackLife - time.Millisecond, 0}, {callbackLife, 3}, {callbackLife, 0},
+		{CallbackLife - time.Millisecond, 0}, {CallbackLife, 3}, {CallbackLife, 0},
 		{idempotencyLife - time.Millisecond, 0}, {idempotencyLife, 3}, {idempotencyLife, 0}, {2 * idempotencyLife, 1},
 	} {
 		n, err := s.Prune(t.Context(), noon.Add(tt.after), Retention{})
@@ -532,9 +532,9 @@ func duplicateCallbackIsDropped(t *testing.T, open func() *Store) {
 		{"again", account, "1", 0, true},
 		{"another", account, "2", 0, false},
 		{"of another account", "wxother", "1", 0, false},
-		{"nearly a day later", account, "1", callbackLife - time.Millisecond, true},
-		{"a day later", account, "1", callbackLife, false},
-		{"again on that day", account, "1", callbackLife, true},
+		{"nearly a day later", account, "1", CallbackLife - time.Millisecond, true},
+		{"a day later", account, "1", CallbackLife, false},
+		{"again on that day", account, "1", CallbackLife, true},
 		{"without a key", account, "", 0, false},
 		{"without a key, again", account, "", 0, false},
 	} {

@@ -213,7 +213,7 @@ func (c Callback) run(t *tx, now time.Time) (duplicate bool, err error) {
 	if c.DedupeKey != "" {
 		var seen int64
 		err := t.row(`SELECT cursor FROM callbacks_seen WHERE account = $1 AND key = $2 AND at > $3`,
-			c.Account, c.DedupeKey, ms(now.Add(-callbackLife))).Scan(&seen)
+			c.Account, c.DedupeKey, ms(now.Add(-CallbackLife))).Scan(&seen)
 		if err == nil {
 			return true, nil
 		} else if !errors.Is(err, sql.ErrNoRows) {

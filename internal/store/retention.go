@@ -20,10 +20,10 @@ type Retention struct {
 // and answer with their messages.
 const LeastKept = 7 * 24 * time.Hour
 
-const (
-	idempotencyLife = LeastKept
-	callbackLife    = 24 * time.Hour
-)
+const idempotencyLife = LeastKept
+
+// CallbackLife is how long a callback is known again.
+const CallbackLife = 24 * time.Hour
 
 // A prunable is a kind of rows that are kept for a time only. sweep deletes some of
 // those that are older, few enough for a commit that nobody notices, and returns how
@@ -39,7 +39,7 @@ var prunables = []prunable{
 	{"idempotency keys", oldest(`DELETE FROM idempotency WHERE seq IN
 		(SELECT seq FROM (SELECT seq, at FROM idempotency ORDER BY seq LIMIT 1000) AS oldest WHERE at <= $1)`, idempotencyLife)},
 	{"callbacks seen", oldest(`DELETE FROM callbacks_seen WHERE cursor IN
-		(SELECT cursor FROM (SELECT cursor, at FROM callbacks_seen ORDER BY cursor LIMIT 1000) AS oldest WHERE at <= $1)`, callbackLife)},
+		(SELECT cursor FROM (SELECT cursor, at FROM callbacks_seen ORDER BY cursor LIMIT 1000) AS oldest WHERE at <= $1)`, CallbackLife)},
 	{"token events", oldest(`DELETE FROM token_events WHERE id IN
 		(SELECT id FROM (SELECT id, at FROM token_events ORDER BY id LIMIT 1000) AS oldest WHERE at <= $1)`, tokenEventLife)},
 	{"history", pruneHistory},
