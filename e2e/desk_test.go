@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -444,56 +443,5 @@ func TestDeskCutOff(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("in the thread: %q\nwant %q", got, want)
-	}
-}
-
-// What is asked for as the page opens is kept: a thread that was loaded before the feed
-// is followed is loaded once more, without going blank and with what came in between.
-func TestDeskOpensWithoutGap(t *testing.T) {
-	o := openOffice(t)
-	o.wechat.UserSends("oMei", "在吗")
-	for name, slow := range map[string]string{
-		"the feed begins late":              `{head: 700, answer: 0}`,
-		"and the thread's answer is slower": `{head: 700, answer: 1500}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := o.sit("ann")
-			s.t = t
-			if _, err := chromedp.Call(s.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
-				Source: `{
-					const slow = ` + slow + `, real = window.fetch, pause = (ms) => new Promise((go) => setTimeout(go, ms));
-					let threads = 0;
-					window.fetch = async (address, ...rest) => {
-						if (String(address).includes('/v1/events/head')) await pause(slow.head);
-						const answer = await real(address, ...rest);
-						if (String(address).includes('/timeline')) {
-							window.asked = true;
-							if (!threads++) await pause(slow.answer);
-						}
-						return answer;
-					};
-					new MutationObserver(() => {
-						const n = document.querySelectorAll('.log .m').length;
-						if (n) window.drawn = true;
-						else if (window.drawn) window.blank = true;
-					}).observe(document, {childList: true, subtree: true});
-				}`,
-			}); err != nil {
-				t.Fatal(err)
-			}
-			s.do(chromedp.Navigate(s.at + "/console/c/" + kefutest.DefaultAccount.AppID + "/oMei?lang=en"))
-			s.until(`window.asked`)
-			text := "between, " + name
-			o.wechat.UserSends("oMei", text)
-			s.heard(text)
-			o.wechat.UserSends("oMei", "after "+text)
-			s.heard("after " + text)
-			if eval[bool](s.phone, `!!window.blank`) {
-				t.Error("the thread went blank")
-			}
-			if n := eval[int](s.phone, `[...document.querySelectorAll('.log .m')].filter((m) => m.textContent.includes(`+quote(text)+`)).length`); n != 2 {
-				t.Errorf("%d lines of the two", n)
-			}
-		})
 	}
 }

@@ -19,6 +19,9 @@ export const signedOut = signal(false);
 /** match: the revision that a PUT replaces; another one is refused with 412. */
 export interface Asking { method?: string; body?: unknown; raw?: Blob; headers?: Record<string, string>; match?: string; signal?: AbortSignal }
 
+/** How long an answer is waited for, ms: a line that died in silence ends, too. */
+const PATIENCE = { read: 15_000, write: 60_000 };
+
 export async function api<T>(path: string, asking: Asking = {}): Promise<T> {
   const headers: Record<string, string> = { 'Accept-Language': lang.value, ...asking.headers };
   if (asking.match) headers['If-Match'] = `"${asking.match}"`;
@@ -29,8 +32,10 @@ export async function api<T>(path: string, asking: Asking = {}): Promise<T> {
     body = JSON.stringify(asking.body);
   }
   let res: Response;
+  const method = asking.method ?? (body ? 'POST' : 'GET');
+  const late = AbortSignal.timeout(method === 'GET' ? PATIENCE.read : PATIENCE.write);
   try {
-    res = await fetch(path, { method: asking.method ?? (body ? 'POST' : 'GET'), headers, body, signal: asking.signal, credentials: 'same-origin', redirect: 'error' });
+    res = await fetch(path, { method, headers, body, signal: asking.signal ? AbortSignal.any([asking.signal, late]) : late, credentials: 'same-origin', redirect: 'error' });
   } catch (e) {
     if (asking.signal?.aborted) throw e;
     throw new Unreachable(String(e));

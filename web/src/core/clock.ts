@@ -27,7 +27,13 @@ function tick() {
   timer = window.setTimeout(tick, 1000 - (now % 1000) + 5);
 }
 tick();
-document.addEventListener('visibilitychange', tick);
+
+/** Whether the page can be seen. */
+export const visible = signal(document.visibilityState === 'visible');
+document.addEventListener('visibilitychange', () => {
+  visible.value = document.visibilityState === 'visible';
+  tick();
+});
 
 /** What is left until `at`: "47 时 52 分", below one hour "18:24". Empty when over. */
 export function left(at: number, now: number): string {

@@ -1,7 +1,7 @@
 // What the desk knows: conversations by key, and the lines of those that were
 // opened. The feed keeps it true; where the feed tells too little, it is asked for.
 import { batch, computed, effect, signal, type Signal } from '@preact/signals';
-import { api, conversationPath, query } from './api';
+import { api, conversationPath, Problem, query, signedOut, Unreachable } from './api';
 import { second, serverNow } from './clock';
 import { follow, type Entry } from './stream';
 import { me } from './session';
@@ -141,23 +141,40 @@ function touch() {
 
 /** Loads every conversation, the latest first; the page is of use after the first part. */
 export async function load() {
+  const mine = ++loads;
   failed.value = null;
-  try {
-    let cursor = '';
-    for (let first = true; ; first = false) {
-      const page = await api<Page<Conversation>>('/v1/conversations' + query({ cursor, limit: first ? 100 : 500 }));
-      batch(() => page.items.forEach(put));
-      version.value++;
-      loaded.value = true;
-      settle(first);
-      cursor = page.next;
-      if (!cursor || conversations.size >= MOST) return;
-      await new Promise((r) => setTimeout(r, 50)); // let the page breathe
+  let cursor = '', n = 0;
+  while (mine === loads) {
+    const since = tick;
+    let page: Page<Conversation>;
+    try {
+      page = await api<Page<Conversation>>('/v1/conversations' + query({ cursor, limit: n ? 500 : 100 }));
+    } catch (e) {
+      if (!n || signedOut.value) {
+        failed.value = e as Error;
+        return;
+      }
+      await pause(AGAIN); // the rest comes when it can be had
+      continue;
     }
-  } catch (e) {
-    failed.value = e as Error;
+    batch(() =>
+      page.items.forEach((c) => {
+        const key = keyOf(c.account, c.openid);
+        if ((news.get(key) ?? 0) > since && conversations.has(key)) refresh(c.account, c.openid);
+        else put(c);
+      }),
+    );
+    version.value++;
+    loaded.value = true;
+    settle(!n);
+    cursor = page.next;
+    n += page.items.length;
+    if (!cursor || n >= MOST) return;
+    await pause(50); // let the page breathe
   }
 }
+const pause = (ms: number) => new Promise((r) => setTimeout(r, ms));
+let loads = 0;
 
 // --- one conversation
 
@@ -199,10 +216,10 @@ export async function older(account: string, openid: string) {
     if (t.round !== round) return;
     batch(() => {
       t.stale.value = [];
-      const have = new Set(t.lines.value.map((l) => l.cursor));
-      t.lines.value = [...page.items.filter((l) => !have.has(l.cursor)).reverse(), ...t.lines.value];
+      const have = new Set(t.lines.value.map(idOf));
+      t.lines.value = ordered([...page.items.filter((l) => !have.has(idOf(l))).reverse(), ...t.lines.value]);
       t.next.value = page.next || null;
-      for (const e of t.early.values()) if (t.lines.value.some((l) => l.message?.id === e.data.id)) take(e);
+      for (const e of t.early.values()) if (e.type === 'follower.media' || t.lines.value.some((l) => l.message?.id === e.data.id)) take(e);
       t.early.clear();
     });
   } catch (e) {
@@ -215,6 +232,13 @@ export async function older(account: string, openid: string) {
 /** Knows a line again: a message of ours has its place before it has a cursor. */
 export const idOf = (l: Line) => l.message?.id ?? l.cursor;
 
+/** Lines as they happened; a message of ours that has no cursor yet is the latest. */
+function ordered(lines: Line[]): Line[] {
+  const place = (l: Line) => Number(l.cursor) || Infinity;
+  const late = lines.some((l, i) => i > 0 && place(lines[i - 1]!) > place(l));
+  return late ? [...lines].sort((a, b) => (place(a) < place(b) ? -1 : place(a) > place(b) ? 1 : 0)) : lines;
+}
+
 /** What is known of a thread's lines. */
 export function linesOf(t: Thread): Line[] {
   const now = t.lines.value, before = t.stale.value;
@@ -223,31 +247,40 @@ export function linesOf(t: Thread): Line[] {
   return [...before.filter((l) => !have.has(idOf(l))), ...now];
 }
 
+/** The pause before what could not be had is asked for again, ms. */
+const AGAIN = 2_000;
+
 const asked = new Set<string>();
 let asking = 0;
+/** When something was last told of a conversation, by a count: what was read before that is old. */
+const news = new Map<string, number>();
+let tick = 0;
 
 /** Asks for a conversation anew, soon, and once for many changes. */
 export function refresh(account: string, openid: string) {
   asked.add(keyOf(account, openid));
+  news.set(keyOf(account, openid), ++tick);
   if (!asking) asking = window.setTimeout(ask, 40);
 }
 
 async function ask() {
-  const keys = [...asked];
-  asked.clear();
+  const keys = [...asked].slice(0, 8); // the others come next, before those that are asked for meanwhile
+  keys.forEach((key) => asked.delete(key));
+  let pause = 20;
   await Promise.all(
-    keys.slice(0, 8).map(async (key) => {
+    keys.map(async (key) => {
       const [account, openid] = key.split(' ') as [string, string];
       try {
         put(await api<Conversation>(conversationPath(account, openid)));
-      } catch {
-        // it stays as it was; the next entry asks again
+      } catch (e) {
+        if (!(e instanceof Unreachable || (e instanceof Problem && (e.status >= 500 || e.status === 429)))) return; // it stays as it was
+        asked.add(key);
+        pause = AGAIN;
       }
     }),
   );
-  keys.slice(8).forEach((k) => asked.add(k));
   touch();
-  asking = asked.size ? window.setTimeout(ask, 20) : 0;
+  asking = asked.size && !signedOut.value ? window.setTimeout(ask, pause) : 0;
 }
 
 /** Changes what the page knows of a conversation before the feed tells it. */
@@ -269,7 +302,7 @@ export function putMessage(m: Message, cursor?: string, begun = false) {
     const lines = [...t.lines.value];
     const known = lines[at]!.message!;
     lines[at] = { ...lines[at]!, message: begun ? { ...m, ...known } : { ...known, ...m }, cursor: cursor ?? lines[at]!.cursor };
-    t.lines.value = lines;
+    t.lines.value = cursor ? ordered(lines) : lines;
   } else t.lines.value = [...t.lines.value, { cursor: cursor ?? `local ${m.id}`, at: m.accepted_at, type: 'message', message: m }];
 }
 
@@ -283,6 +316,13 @@ function note(e: Entry) {
   const others = (present.value[key] ?? []).filter((p) => p.agent !== e.data.agent && p.until > Date.now());
   if (e.data.state !== 'gone' && e.data.agent !== me.value?.id) others.push({ agent: e.data.agent, state: e.data.state, until: Date.now() + 45_000 });
   present.value = { ...present.value, [key]: others };
+}
+
+/** Forgets who has said nothing for long: a tab that is closed can't say that it has gone. */
+function leave() {
+  const now = Date.now(), all = Object.entries(present.value);
+  if (!all.some(([, ps]) => !ps.length || ps.some((p) => p.until <= now))) return;
+  present.value = Object.fromEntries(all.map(([key, ps]) => [key, ps.filter((p) => p.until > now)] as const).filter(([, ps]) => ps.length));
 }
 
 // --- the feed
@@ -310,6 +350,7 @@ function take(e: Entry) {
     if (!t.lines.value.some((l) => l.cursor === e.cursor)) t.lines.value = [...t.lines.value, { cursor: e.cursor, at: e.at, type: e.type, data: e.data }];
   }
   if (t && e.type === 'follower.media' && e.data.asset) {
+    if (t.busy.value) t.early.set(`media ${e.data.media_id}`, e); // its line may be on its way
     t.lines.value = t.lines.value.map((l) => {
       const p = l.type === 'follower.message' ? l.data?.push : undefined;
       if (p?.MediaID === e.data.media_id) return { ...l, asset: e.data.asset };
@@ -329,7 +370,15 @@ let stop: (() => void) | undefined;
 /** Loads and follows; again after the session had ended. */
 export async function start() {
   stop?.();
-  const { next } = await api<{ next: string }>('/v1/events/head').catch(() => ({ next: '' }));
+  let next: string | undefined;
+  while (next === undefined) {
+    try {
+      ({ next } = await api<{ next: string }>('/v1/events/head'));
+    } catch (e) {
+      if (signedOut.value) return;
+      await pause(AGAIN); // what happens before the feed is followed must not be missed
+    }
+  }
   stop = follow(next, take, () => {
     anew();
     void load();
@@ -372,4 +421,7 @@ effect(() => {
     refresh(account, openid);
   }
 });
-setInterval(() => touch(), 5_000);
+setInterval(() => {
+  touch();
+  leave();
+}, 5_000);

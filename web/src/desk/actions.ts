@@ -101,7 +101,7 @@ export async function sendNow(m: Message) {
   const off = await cancel(m);
   if (off?.state !== 'canceled') return;
   try {
-    await send({ account: m.account, message: m.message });
+    await send({ account: m.account, message: m.message }, `console-now-${m.id}`); // twice is once
   } catch (e) {
     tell(e);
   }

@@ -43,7 +43,7 @@ function Remark({ c, name }: { c: Conversation; name: string }) {
       void act.setRemark(c, new FormData(e.currentTarget).get('remark')!.toString().trim());
       editing.value = false;
     }}>
-      <input class="in" name="remark" aria-label={t('remark.label')} value={c.remark ?? ''} maxLength={30} autofocus onKeyDown={(e) => e.key === 'Escape' && (editing.value = false)} />
+      <input class="in" name="remark" aria-label={t('remark.label')} defaultValue={c.remark ?? ''} maxLength={30} autofocus onKeyDown={(e) => e.key === 'Escape' && (editing.value = false)} />
     </form>
   );
 }

@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { clockTime, dayName, left, moment, second } from '../core/clock';
 import { keyOf, present } from '../core/desk';
-import { idempotencyKey, Problem, Unreachable } from '../core/api';
+import { Problem, Unreachable } from '../core/api';
 import { agentById, setting } from '../core/session';
 import { line } from '../core/stream';
 import { t } from '../core/words';
@@ -13,6 +13,7 @@ import { announce, tell, toast } from '../parts/overlay';
 import { Dots, urgencyClass } from '../parts/time';
 import * as act from './actions';
 import { draftOf, setDraft } from './drafts';
+import { sendOnce } from './outbox';
 import { bytes, cuts } from './plan';
 import { QuickReplies, saveReply } from './replies';
 import { KindForm, kindsToSend, type FormKind } from './forms';
@@ -36,11 +37,10 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   const mirror = useRef<HTMLDivElement>(null);
   const composed = useRef(0);
   const lastTyping = useRef(0);
+  const chosen = useRef(0); // files so far: the latest is the one that counts
   const seen = useSignal(false); // that somebody types, by the follower
   const file = useRef<HTMLInputElement>(null);
   const tools = useRef<HTMLDivElement>(null);
-  // The key of a send whose answer was lost: the next try of the same text joins it.
-  const pendingKey = useRef<{ text: string; key: string } | null>(null);
 
   const now = second.value;
   const w = c.window;
@@ -92,15 +92,15 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     }
   }
 
-  async function deliver(message: any, key: string) {
+  async function deliver(message: any) {
     const days = validDays.value;
     if (!c.assigned_to) void act.claim(c); // whoever answers has it
-    await act.send({
+    await sendOnce({
       account: c.account, message: { touser: c.openid, ...message },
       ...(message.msgtype === 'text' && parts > 1 && { long_text: 'split' }),
       ...(later.value && { not_before: new Date(later.value).toISOString() }),
       ...(verb === 'park' && { when_closed: 'park', expires_at: new Date(now + days * 86_400_000).toISOString() }),
-    }, key);
+    });
   }
 
   async function submit() {
@@ -115,10 +115,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
         if (!(await act.addNote(c, value.trim()))) return;
         mode.value = 'reply';
       } else {
-        const key = pendingKey.current?.text === value ? pendingKey.current.key : idempotencyKey();
-        pendingKey.current = { text: value, key };
-        await deliver({ msgtype: 'text', text: { content: value } }, key);
-        pendingKey.current = null;
+        await deliver({ msgtype: 'text', text: { content: value } });
         later.value = '';
       }
       // What was typed meanwhile stays.
@@ -143,12 +140,12 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
 
   async function sendUpload() {
     const up = upload.value;
-    if (!up?.asset) return;
+    if (!up?.asset || busy.value) return;
     busy.value = true;
     try {
       const body = up.kind === 'video' ? { media_id: up.asset, title: up.file.name } : { media_id: up.asset };
-      await deliver({ msgtype: up.kind, [up.kind]: body }, idempotencyKey());
-      upload.value = null;
+      await deliver({ msgtype: up.kind, [up.kind]: body });
+      if (upload.value?.asset === up.asset) upload.value = null; // another may have been chosen meanwhile
     } catch (e) {
       tell(e);
     } finally {
@@ -158,7 +155,14 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
 
   function take(files: FileList | null | undefined) {
     const f = files?.[0];
-    if (f) startUpload(f, c.account, (up) => (upload.value = up));
+    if (!f) return;
+    const mine = ++chosen.current;
+    const before = upload.value;
+    startUpload(f, c.account, (up) => {
+      if (mine !== chosen.current) return;
+      if (before === upload.value) before?.abort?.();
+      upload.value = up;
+    });
   }
 
   function keys(e: KeyboardEvent) {
@@ -185,12 +189,12 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       <Meter c={c} u={u} now={now} draft={verb === 'note' ? 0 : parts} />
       {form.value ? (
         <KindForm kind={form.value} c={c} onCancel={endForm} onSend={async (message) => {
-          await deliver(message, idempotencyKey());
+          await deliver(message);
           endForm();
         }} verb={t(closed ? 'verb.park' : 'verb.send', { n: 1 })} />
       ) : (
         <div class={`box ${verb === 'park' ? 'prk' : ''} ${verb === 'note' ? 'nte' : ''}`}>
-          {upload.value && <MediaTile up={upload.value} onDrop={() => (upload.value?.abort?.(), (upload.value = null))} onSend={() => void sendUpload()} label={t(closed ? 'verb.park' : 'verb.send', { n: 1 })} busy={busy.value} />}
+          {upload.value && <MediaTile up={upload.value} onDrop={() => (chosen.current++, upload.value?.abort?.(), (upload.value = null))} onSend={() => void sendUpload()} label={t(closed ? 'verb.park' : 'verb.send', { n: 1 })} busy={busy.value} />}
           <div class="write">
             <div class="mirror" ref={mirror} aria-hidden="true">{at.map((cut, i) => <span key={cut}>{text.value.slice(at[i - 1] ?? 0, cut)}<i class="cut">{t('cut', { n: i + 2 })}</i></span>)}</div>
             <textarea ref={area} id="reply" rows={1} value={text.value} maxLength={20_000} aria-label={t('reply.label', { name })} placeholder={t(verb === 'note' ? 'note.placeholder' : closed ? 'park.placeholder' : 'reply.placeholder')}

@@ -21,7 +21,7 @@ export function Desk() {
       {open ? (
         <>
           <Thread key={open} account={account!} openid={openid!} pane={pane} />
-          <Card account={account!} openid={openid!} onBack={() => pane('thread')} />
+          <Card key={open} account={account!} openid={openid!} onBack={() => pane('thread')} />
         </>
       ) : (
         <>

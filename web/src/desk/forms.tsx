@@ -76,6 +76,7 @@ export function KindForm({ kind, c, onCancel, onSend, verb }: { kind: FormKind; 
 
   async function submit(e: Event) {
     e.preventDefault();
+    if (busy.value) return;
     const bad: Record<string, string> = {};
     if (kind === 'json') {
       try {

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
-import { dayName } from '../core/clock';
+import { dayName, visible } from '../core/clock';
 import { conversation, idOf, keyOf, linesOf, older, present, thread } from '../core/desk';
 import { go } from '../core/route';
 import { agentById, me, mayWrite, session } from '../core/session';
@@ -40,8 +40,8 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
 
   const newest = lines.findLast((l) => l.type === 'follower.message')?.cursor ?? '';
   useEffect(() => {
-    if (c && newest && document.visibilityState === 'visible' && atEnd.value) void act.markRead(c, newest);
-  }, [newest, key, c?.unread]);
+    if (c && newest && visible.value && atEnd.value) void act.markRead(c, newest);
+  }, [newest, key, c?.unread, visible.value, atEnd.value]);
   useEffect(() => {
     if (!c) return;
     void act.presence({ account, openid }, 'viewing');
@@ -52,14 +52,15 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
     };
   }, [key, !c]);
 
-  const count = useRef(0);
+  const latest = useRef('');
   useEffect(() => {
     const last = lines.at(-1);
-    if (last && lines.length > count.current && count.current) {
-      tellArrival(last);
-      if (!atEnd.value) missed.value += lines.length - count.current;
-    }
-    count.current = lines.length;
+    const known = latest.current ? lines.findLastIndex((l) => idOf(l) === latest.current) : -1;
+    const came = known < 0 ? 0 : lines.length - 1 - known; // older ones that were loaded are not new
+    latest.current = last ? idOf(last) : '';
+    if (!came) return;
+    tellArrival(last!);
+    if (!atEnd.value) missed.value += came;
   }, [lines]);
 
   const found = lastDrawn.value ? lines.findIndex((l) => idOf(l) === lastDrawn.value) : -1;

@@ -29,8 +29,13 @@ export function startUpload(file: File, account: string, show: (u: Upload) => vo
   up.abort = () => x.abort();
   x.upload.onprogress = (e) => e.lengthComputable && set({ progress: e.loaded / e.total });
   x.onload = () => {
-    const answer = JSON.parse(x.responseText || '{}');
-    if (x.status < 300) set({ progress: 1, asset: answer.id });
+    let answer: any = {};
+    try {
+      answer = JSON.parse(x.responseText || '{}');
+    } catch {
+      // a proxy's page: its status tells
+    }
+    if (x.status < 300 && answer.id) set({ progress: 1, asset: answer.id });
     else set({ error: answer.errors?.[0]?.message ?? answer.detail ?? answer.title ?? `HTTP ${x.status}` });
   };
   x.onerror = () => set({ error: t('send.unreachable') });
