@@ -243,7 +243,6 @@ func (d *Dispatcher) message(ctx context.Context, l *lane, it *item) (store.Mess
 		it.retryAt = 0
 		if m.RetryAt != nil {
 			it.retryAt = at(m.RetryAt.Time)
-			l.wait(it)
 		}
 	}
 	d.atHand.offer(it, m) // its account may have to wait

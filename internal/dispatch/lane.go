@@ -32,7 +32,6 @@ type lane struct {
 	scheduled []*item // in no lane yet, by not_before
 	sending   *item
 	slots     [2]int           // that the items of main and of bulk take
-	waits     [2]*item         // of main and of bulk, the one whose retry or resend is not due, or was the last to be
 	soonest   moment           // no item expires before; it may be too early. 0: none expires
 	letOut    bool             // parked ones are to be let out, as many as the ledger allows
 	hold      time.Time        // after the store failed: nothing is done before
@@ -174,7 +173,7 @@ func (it *item) slots() int { return max(1, int(it.parts)-int(it.sent)) }
 // begun reports whether it is a long text of which some parts were sent.
 func (it *item) begun() bool { return it.sent > 0 }
 
-// group is where the item stands in lane.slots and lane.waits.
+// group is where the item stands in lane.slots.
 func (it *item) group() int {
 	if it.Priority() == gateway.Bulk {
 		return 1
@@ -205,17 +204,9 @@ func (l *lane) add(it *item) {
 	*line = slices.Insert(*line, i, it)
 	if line == &l.main || line == &l.bulk {
 		l.slots[it.group()] += it.slots()
-		l.wait(it)
 	}
 	if l.soonest == 0 || it.mayExpire() && it.expires < l.soonest {
 		l.soonest = it.expires
-	}
-}
-
-// wait notes that the item's group waits for it.
-func (l *lane) wait(it *item) {
-	if it.retryAt != 0 {
-		l.waits[it.group()] = it
 	}
 }
 
@@ -259,9 +250,6 @@ func (l *lane) remove(it *item) {
 	i, ok := slices.BinarySearchFunc(*line, it, (*item).compare)
 	if ok && (line == &l.main || line == &l.bulk) {
 		l.slots[it.group()] -= it.slots()
-		if l.waits[it.group()] == it {
-			l.waits[it.group()] = nil
-		}
 	}
 	switch {
 	case !ok:
@@ -322,18 +310,17 @@ func (l *lane) due(now time.Time) []*item {
 // (zero: none). A retry or a resend that is not due blocks its own group; human and
 // normal block bulk, but not between the parts of a long text in bulk.
 func (l *lane) head(now time.Time) (*item, time.Time) {
-	if w := l.waits[0]; w != nil && !w.retryAt.reached(now) {
-		return nil, w.retryAt.time()
+	if len(l.main) > 0 && !l.main[0].retryAt.reached(now) {
+		return nil, l.main[0].retryAt.time()
 	}
-	w := l.waits[1]
-	waiting := w != nil && !w.retryAt.reached(now)
+	waiting := len(l.bulk) > 0 && !l.bulk[0].retryAt.reached(now)
 	switch {
 	case len(l.bulk) > 0 && l.bulk[0].begun() && !waiting:
 		return l.bulk[0], time.Time{}
 	case len(l.main) > 0:
 		return l.main[0], time.Time{}
 	case waiting:
-		return nil, w.retryAt.time()
+		return nil, l.bulk[0].retryAt.time()
 	case len(l.bulk) > 0:
 		return l.bulk[0], time.Time{}
 	}

@@ -129,7 +129,7 @@ func (l *lane) empty() {
 	for _, line := range l.lines() {
 		*line = nil
 	}
-	l.slots, l.waits, l.soonest = [2]int{}, [2]*item{}, 0
+	l.slots, l.soonest = [2]int{}, 0
 }
 
 // allLanes are those that there are now.

@@ -221,17 +221,11 @@ func storeOf(t *testing.T, appids ...string) *store.Store {
 func contents(l *lane) (out struct {
 	Lines   [4][]item
 	Slots   [2]int
-	Waits   [2]int64
 	Soonest moment
 }) {
 	for i, line := range l.lines() {
 		for _, it := range *line {
 			out.Lines[i] = append(out.Lines[i], *it)
-		}
-	}
-	for i, it := range l.waits {
-		if it != nil {
-			out.Waits[i] = it.seq
 		}
 	}
 	out.Slots, out.Soonest = l.slots, l.soonest
