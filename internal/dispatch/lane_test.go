@@ -124,3 +124,51 @@ func TestALaneMovesUp(t *testing.T) {
 		t.Errorf("%d wait and %d are looked at", line.waiting, line.busy)
 	}
 }
+
+// The first message of a group is whose turn it is, or the group waits for it; bulk waits
+// for human and normal, but for a long text of its own that has begun.
+func TestHeadOfALane(t *testing.T) {
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	soon, over := now.Add(time.Second), now.Add(-time.Second)
+	type row struct {
+		seq   int64
+		bulk  bool
+		begun bool
+		retry time.Time
+	}
+	for _, tt := range []struct {
+		what string
+		rows []row // in the order in which they join
+		head int64 // 0: none
+		wait time.Time
+	}{
+		{"nothing", nil, 0, time.Time{}},
+		{"by number", []row{{seq: 2}, {seq: 1}}, 1, time.Time{}},
+		{"a retry that is not due blocks", []row{{seq: 1, retry: soon}, {seq: 2}}, 0, soon},
+		{"one that is due does not", []row{{seq: 1, retry: over}, {seq: 2}}, 1, time.Time{}},
+		{"whatever was put off behind it", []row{{seq: 1, retry: soon}, {seq: 2, retry: over}}, 0, soon},
+		{"in either order", []row{{seq: 2, retry: over}, {seq: 1, retry: soon}}, 0, soon},
+		{"what was let out goes before one that waits", []row{{seq: 2, retry: soon}, {seq: 1}}, 1, time.Time{}},
+		{"bulk is last", []row{{seq: 1, bulk: true}, {seq: 2}}, 2, time.Time{}},
+		{"but for parts that have begun", []row{{seq: 1, bulk: true, begun: true}, {seq: 2}}, 1, time.Time{}},
+		{"unless the next part is put off", []row{{seq: 1, bulk: true, begun: true, retry: soon}, {seq: 2}}, 2, time.Time{}},
+		{"bulk waits for its first", []row{{seq: 1, bulk: true, retry: soon}, {seq: 2, bulk: true, retry: over}}, 0, soon},
+		{"and for a retry of the others", []row{{seq: 1, bulk: true}, {seq: 2, retry: soon}}, 0, soon},
+	} {
+		l := &lane{account: &account{atHand: &atHand{}}}
+		for _, r := range tt.rows {
+			w := store.Waiting{Seq: r.seq, Number: r.seq, State: gateway.Queued, Priority: gateway.Normal, WhenClosed: gateway.Park, OnUnknown: gateway.Hold, RetryAt: r.retry}
+			if r.bulk {
+				w.Priority = gateway.Bulk
+			}
+			if r.begun {
+				w.Parts, w.PartsSent = 3, 1
+			}
+			l.add(newItem(w))
+		}
+		it, wait := l.head(now)
+		if it == nil && tt.head != 0 || it != nil && it.seq != tt.head || !wait.Equal(tt.wait) {
+			t.Errorf("%s: %+v, %v; want %d, %v", tt.what, it, wait, tt.head, tt.wait)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package dispatch_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -396,40 +395,5 @@ func TestDeadlinesAcrossWaits(t *testing.T) {
 		r.want("an hour from not_before", at, gateway.Parked)
 		time.Sleep(2 * time.Minute)
 		r.want("is over", at, gateway.Expired)
-	})
-}
-
-// Two messages of a lane may have a moment of their next try after a restart, one of
-// them over: the lane waits for the other, and doesn't look at it again and again until
-// then. (In a bubble it would do so forever: no time passes.)
-func TestALaneWaitsForTheLaterTry(t *testing.T) {
-	bubble(t, nil, func(r *rig) {
-		var parked []string
-		for i := range 4 {
-			parked = append(parked, r.accept("oUser1", fmt.Sprint("p", i+1)))
-			settle()
-		}
-		r.wechat.UserSends("oUser1") // lets out three of them, and keeps two of its five for live answers
-		settle()
-		r.want("kept back", parked[3], gateway.Parked)
-		r.wechat.Fail(kefutest.Fault{ErrCode: -1, Next: 1})
-		late := r.accept("oUser1", "late", human)
-		time.Sleep(time.Millisecond)
-		if err := r.d.Pause(r.t.Context(), appid, ""); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute) // its next try is due, and not made
-		r.want("put off", late, gateway.Queued)
-		r.wechat.UserSends("oUser1") // lets out the fourth, which goes first
-		settle()
-		r.wechat.Fail(kefutest.Fault{ErrCode: -1, Next: 1})
-		if err := r.d.Resume(r.t.Context(), appid); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Millisecond)
-		r.want("put off, too", parked[3], gateway.Queued)
-		r.restart()
-		time.Sleep(time.Minute)
-		r.wantReceived("all", "oUser1", "p1 p2 p3 p4 late")
 	})
 }
