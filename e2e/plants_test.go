@@ -32,7 +32,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"a lane is a stack", simulation, []edit{
 			{"internal/dispatch/lane.go", "	return cmp.Compare(it.number, o.number)", "	return cmp.Compare(o.number, it.number)"}}},
 		{"a trigger is kept and not told to the ledger", simulation, []edit{
-			{"internal/dispatch/act.go", "	if t != \"\" {\n		f.Conversation, opened", "	if t != \"\" && t != kefu.Unfollow {\n		f.Conversation, opened"}}},
+			{"internal/dispatch/act.go", "	case t == \"\":\n", "	case t == \"\", t == kefu.Unfollow:\n"}}},
 		{"what is unknown is resent as often as it is", simulation, []edit{
 			{"internal/dispatch/policy.go", "c.OnUnknown == gateway.Resend && !c.Resent", "c.OnUnknown == gateway.Resend"}}},
 		{"every part asks for itself alone", simulation, []edit{
