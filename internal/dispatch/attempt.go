@@ -141,6 +141,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		return false, false
 	}
 	if !it.retryAt.reached(now) { // an earlier process put it off
+		l.putOff = append(l.putOff, it)
 		return false, true
 	}
 	talk := l.talk

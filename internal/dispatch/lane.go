@@ -31,6 +31,7 @@ type lane struct {
 	parked    []*item // by number
 	scheduled []*item // in no lane yet, by not_before
 	sending   *item
+	putOff    []*item          // of main and of bulk, those with a retry or a resend that is or was not due; few
 	slots     [2]int           // that the items of main and of bulk take
 	soonest   moment           // no item expires before; it may be too early. 0: none expires
 	letOut    bool             // parked ones are to be let out, as many as the ledger allows
@@ -204,6 +205,9 @@ func (l *lane) add(it *item) {
 	*line = slices.Insert(*line, i, it)
 	if line == &l.main || line == &l.bulk {
 		l.slots[it.group()] += it.slots()
+		if it.retryAt != 0 {
+			l.putOff = append(l.putOff, it)
+		}
 	}
 	if l.soonest == 0 || it.mayExpire() && it.expires < l.soonest {
 		l.soonest = it.expires
@@ -250,6 +254,9 @@ func (l *lane) remove(it *item) {
 	i, ok := slices.BinarySearchFunc(*line, it, (*item).compare)
 	if ok && (line == &l.main || line == &l.bulk) {
 		l.slots[it.group()] -= it.slots()
+		if at := slices.Index(l.putOff, it); at >= 0 {
+			l.putOff = slices.Delete(l.putOff, at, at+1)
+		}
 	}
 	switch {
 	case !ok:
@@ -308,23 +315,38 @@ func (l *lane) due(now time.Time) []*item {
 
 // head returns the item whose turn it is, or nil and the moment to look again
 // (zero: none). A retry or a resend that is not due blocks its own group; human and
-// normal block bulk, but not between the parts of a long text in bulk.
+// normal block bulk, but not between the parts of a long text in bulk, which in turn
+// goes on only after the parts of theirs.
 func (l *lane) head(now time.Time) (*item, time.Time) {
-	if len(l.main) > 0 && !l.main[0].retryAt.reached(now) {
-		return nil, l.main[0].retryAt.time()
+	if until := l.blocked(0, now); !until.IsZero() {
+		return nil, until
 	}
-	waiting := len(l.bulk) > 0 && !l.bulk[0].retryAt.reached(now)
+	until := l.blocked(1, now)
+	waiting := !until.IsZero()
 	switch {
+	case len(l.main) > 0 && l.main[0].begun():
+		return l.main[0], time.Time{}
 	case len(l.bulk) > 0 && l.bulk[0].begun() && !waiting:
 		return l.bulk[0], time.Time{}
 	case len(l.main) > 0:
 		return l.main[0], time.Time{}
 	case waiting:
-		return nil, l.bulk[0].retryAt.time()
+		return nil, until
 	case len(l.bulk) > 0:
 		return l.bulk[0], time.Time{}
 	}
 	return nil, time.Time{}
+}
+
+// blocked is until when a group waits for those of it that are put off, whichever place
+// they have; zero: it does not.
+func (l *lane) blocked(group int, now time.Time) (until time.Time) {
+	for _, it := range l.putOff {
+		if it.group() == group && !it.retryAt.reached(now) {
+			until = later(until, it.retryAt.time())
+		}
+	}
+	return until
 }
 
 // ahead counts the slots that are taken before a new message of that priority would

@@ -125,7 +125,7 @@ func TestALaneMovesUp(t *testing.T) {
 	}
 }
 
-// The first message of a group is whose turn it is, or the group waits for it; bulk waits
+// The first message of a group is whose turn it is, unless one of them is put off; bulk waits
 // for human and normal, but for a long text of its own that has begun.
 func TestHeadOfALane(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
@@ -148,11 +148,13 @@ func TestHeadOfALane(t *testing.T) {
 		{"one that is due does not", []row{{seq: 1, retry: over}, {seq: 2}}, 1, time.Time{}},
 		{"whatever was put off behind it", []row{{seq: 1, retry: soon}, {seq: 2, retry: over}}, 0, soon},
 		{"in either order", []row{{seq: 2, retry: over}, {seq: 1, retry: soon}}, 0, soon},
-		{"what was let out goes before one that waits", []row{{seq: 2, retry: soon}, {seq: 1}}, 1, time.Time{}},
+		{"what was let out waits for one that is put off: a part of it may have arrived", []row{{seq: 2, retry: soon}, {seq: 1}}, 0, soon},
+		{"for all of them", []row{{seq: 1, retry: soon}, {seq: 2, retry: soon.Add(time.Second)}, {seq: 3, retry: over}}, 0, soon.Add(time.Second)},
 		{"bulk is last", []row{{seq: 1, bulk: true}, {seq: 2}}, 2, time.Time{}},
 		{"but for parts that have begun", []row{{seq: 1, bulk: true, begun: true}, {seq: 2}}, 1, time.Time{}},
+		{"which wait for those of the others: what was put off and let them pass comes after them", []row{{seq: 1, bulk: true, begun: true, retry: over}, {seq: 2, begun: true}}, 2, time.Time{}},
 		{"unless the next part is put off", []row{{seq: 1, bulk: true, begun: true, retry: soon}, {seq: 2}}, 2, time.Time{}},
-		{"bulk waits for its first", []row{{seq: 1, bulk: true, retry: soon}, {seq: 2, bulk: true, retry: over}}, 0, soon},
+		{"bulk waits for its own", []row{{seq: 1, bulk: true, retry: soon}, {seq: 2, bulk: true, retry: over}}, 0, soon},
 		{"and for a retry of the others", []row{{seq: 1, bulk: true}, {seq: 2, retry: soon}}, 0, soon},
 	} {
 		l := &lane{account: &account{atHand: &atHand{}}}

@@ -129,7 +129,7 @@ func (l *lane) empty() {
 	for _, line := range l.lines() {
 		*line = nil
 	}
-	l.slots, l.soonest = [2]int{}, 0
+	l.putOff, l.slots, l.soonest = nil, [2]int{}, 0
 }
 
 // allLanes are those that there are now.

@@ -221,6 +221,7 @@ func storeOf(t *testing.T, appids ...string) *store.Store {
 func contents(l *lane) (out struct {
 	Lines   [4][]item
 	Slots   [2]int
+	PutOff  []int64
 	Soonest moment
 }) {
 	for i, line := range l.lines() {
@@ -228,6 +229,10 @@ func contents(l *lane) (out struct {
 			out.Lines[i] = append(out.Lines[i], *it)
 		}
 	}
+	for _, it := range l.putOff {
+		out.PutOff = append(out.PutOff, it.seq)
+	}
+	slices.Sort(out.PutOff)
 	out.Slots, out.Soonest = l.slots, l.soonest
 	if !slices.IsSortedFunc(out.Lines[0], func(a, b item) int { return a.compare(&b) }) {
 		panic("a lane is not in order")
