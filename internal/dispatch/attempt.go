@@ -361,6 +361,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 			l.sending = nil
 			it.fromPark = false
 			it.retryAt, it.sent = at(r.RetryAt), uint8(f.PartsSent)
+			it.perhaps = it.perhaps || it.parts > 0 && r.State == gateway.Unknown
 			if it.become(r.State); waits(r.State, r.RetryAt) {
 				l.add(it)
 			}

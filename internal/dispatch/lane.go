@@ -122,6 +122,7 @@ type item struct {
 	renewed    bool  // its media were renewed; not remembered across a restart
 	parts      uint8 // of a long text
 	sent       uint8 // of parts
+	perhaps    bool  // a part is or was unknown: it may have been sent
 }
 
 var (
@@ -171,8 +172,8 @@ func (it *item) asks() ledger.Asking {
 // slots is how many the item takes: one for each part that has not left.
 func (it *item) slots() int { return max(1, int(it.parts)-int(it.sent)) }
 
-// begun reports whether it is a long text of which some parts were sent.
-func (it *item) begun() bool { return it.sent > 0 }
+// begun reports whether it is a long text of which some parts were sent, or may have been.
+func (it *item) begun() bool { return it.sent > 0 || it.perhaps }
 
 // group is where the item stands in lane.slots.
 func (it *item) group() int {
@@ -187,7 +188,7 @@ func newItem(w store.Waiting) *item {
 		seq: w.Seq, number: w.Number, joined: at(w.AcceptedAt), expires: at(w.ExpiresAt), retryAt: at(w.RetryAt), tries: -1,
 		state: place(states[:], w.State), priority: uint8(rank(w.Priority)),
 		whenClosed: place(whenClosed[:], w.WhenClosed), onUnknown: place(onUnknown[:], w.OnUnknown),
-		parts: uint8(w.Parts), sent: uint8(w.PartsSent),
+		parts: uint8(w.Parts), sent: uint8(w.PartsSent), perhaps: w.Parts > 0 && w.State == gateway.Unknown,
 	}
 	if !w.NotBefore.IsZero() {
 		it.joined = at(w.NotBefore)
