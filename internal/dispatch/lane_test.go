@@ -134,6 +134,7 @@ func TestHeadOfALane(t *testing.T) {
 		seq   int64
 		bulk  bool
 		begun bool
+		lost  bool // a first part of unknown outcome, to be resent
 		retry time.Time
 	}
 	for _, tt := range []struct {
@@ -150,6 +151,7 @@ func TestHeadOfALane(t *testing.T) {
 		{"in either order", []row{{seq: 2, retry: over}, {seq: 1, retry: soon}}, 0, soon},
 		{"what was let out waits for one that is put off: a part of it may have arrived", []row{{seq: 2, retry: soon}, {seq: 1}}, 0, soon},
 		{"for all of them", []row{{seq: 1, retry: soon}, {seq: 2, retry: soon.Add(time.Second)}, {seq: 3, retry: over}}, 0, soon.Add(time.Second)},
+		{"nor before a text that may have begun", []row{{seq: 2, lost: true, retry: over}, {seq: 1}}, 2, time.Time{}},
 		{"bulk is last", []row{{seq: 1, bulk: true}, {seq: 2}}, 2, time.Time{}},
 		{"but for parts that have begun", []row{{seq: 1, bulk: true, begun: true}, {seq: 2}}, 1, time.Time{}},
 		{"which wait for those of the others: what was put off and let them pass comes after them", []row{{seq: 1, bulk: true, begun: true, retry: over}, {seq: 2, begun: true}}, 2, time.Time{}},
@@ -162,6 +164,9 @@ func TestHeadOfALane(t *testing.T) {
 			w := store.Waiting{Seq: r.seq, Number: r.seq, State: gateway.Queued, Priority: gateway.Normal, WhenClosed: gateway.Park, OnUnknown: gateway.Hold, RetryAt: r.retry}
 			if r.bulk {
 				w.Priority = gateway.Bulk
+			}
+			if r.lost {
+				w.Parts, w.State = 3, gateway.Unknown
 			}
 			if r.begun {
 				w.Parts, w.PartsSent = 3, 1
