@@ -178,9 +178,10 @@ type Attempt struct {
 // Taken is what a message left of the allowance that it was taken from.
 type Taken struct {
 	Trigger kefu.Trigger `json:"trigger"`
-	Left    int          `json:"left"`
+	Left    int          `json:"left"` // messages, of Max
 	Max     int          `json:"max"`
-	// Remaining is what it left of all windows that were open; null: one has no limit.
+	// Remaining is how many messages it left in all windows that were open then; null:
+	// one of them has no limit.
 	Remaining *int `json:"remaining"`
 }
 

@@ -124,7 +124,6 @@ func networks(texts []string) (all []netip.Prefix, err error) {
 	for _, text := range texts {
 		of, err := netip.ParsePrefix(text)
 		if a, bad := netip.ParseAddr(text); bad == nil {
-			a = a.Unmap()
 			of, err = netip.PrefixFrom(a, a.BitLen()), nil
 		}
 		if err == nil && of.Addr().Is4In6() { // callers' addresses are compared as IPv4

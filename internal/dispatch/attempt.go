@@ -140,7 +140,7 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		d.later(l, "read a message", err)
 		return false, false
 	}
-	if !it.retryAt.reached(now) { // an earlier process put it off
+	if !it.retryAt.reached(now) { // an earlier process put it off, as has just been read
 		l.putOff = append(l.putOff, it)
 		return false, true
 	}

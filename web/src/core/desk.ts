@@ -28,16 +28,11 @@ export const wanted = signal('');
 /** While the pointer is over the list, nothing in it moves. */
 export const held = signal(false);
 
-function put(c: Conversation): Signal<Conversation> {
+function put(c: Conversation) {
   const key = keyOf(c.account, c.openid);
   const known = conversations.get(key);
-  if (known) {
-    known.value = c;
-    return known;
-  }
-  const s = signal(c);
-  conversations.set(key, s);
-  return s;
+  if (known) known.value = c;
+  else conversations.set(key, signal(c));
 }
 
 /** The conversation, as a component sees it: also when it comes later. */
@@ -139,24 +134,30 @@ function touch() {
   }, 60);
 }
 
+const pause = (ms: number) => new Promise((r) => setTimeout(r, ms));
+/** The pause before what could not be had is asked for again, ms. */
+const AGAIN = 2_000;
+
+let loads = 0; // so far: a later one ends those before
 /** Loads every conversation, the latest first; the page is of use after the first part. */
 export async function load() {
   const mine = ++loads;
   failed.value = null;
   let cursor = '', n = 0;
   while (mine === loads) {
-    const since = tick;
+    const since = told;
     let page: Page<Conversation>;
     try {
       page = await api<Page<Conversation>>('/v1/conversations' + query({ cursor, limit: n ? 500 : 100 }));
     } catch (e) {
-      if (!n || signedOut.value) {
-        failed.value = e as Error;
-        return;
+      if (n && !signedOut.value) {
+        await pause(AGAIN); // the rest comes when it can be had
+        continue;
       }
-      await pause(AGAIN); // the rest comes when it can be had
-      continue;
+      if (mine === loads) failed.value = e as Error;
+      return;
     }
+    if (mine !== loads) return;
     batch(() =>
       page.items.forEach((c) => {
         const key = keyOf(c.account, c.openid);
@@ -173,8 +174,6 @@ export async function load() {
     await pause(50); // let the page breathe
   }
 }
-const pause = (ms: number) => new Promise((r) => setTimeout(r, ms));
-let loads = 0;
 
 // --- one conversation
 
@@ -247,26 +246,23 @@ export function linesOf(t: Thread): Line[] {
   return [...before.filter((l) => !have.has(idOf(l))), ...now];
 }
 
-/** The pause before what could not be had is asked for again, ms. */
-const AGAIN = 2_000;
-
 const asked = new Set<string>();
 let asking = 0;
 /** When something was last told of a conversation, by a count: what was read before that is old. */
 const news = new Map<string, number>();
-let tick = 0;
+let told = 0;
 
 /** Asks for a conversation anew, soon, and once for many changes. */
 export function refresh(account: string, openid: string) {
   asked.add(keyOf(account, openid));
-  news.set(keyOf(account, openid), ++tick);
+  news.set(keyOf(account, openid), ++told);
   if (!asking) asking = window.setTimeout(ask, 40);
 }
 
 async function ask() {
   const keys = [...asked].slice(0, 8); // the others come next, before those that are asked for meanwhile
   keys.forEach((key) => asked.delete(key));
-  let pause = 20;
+  let wait = 20;
   await Promise.all(
     keys.map(async (key) => {
       const [account, openid] = key.split(' ') as [string, string];
@@ -275,12 +271,12 @@ async function ask() {
       } catch (e) {
         if (!(e instanceof Unreachable || (e instanceof Problem && (e.status >= 500 || e.status === 429)))) return; // it stays as it was
         asked.add(key);
-        pause = AGAIN;
+        wait = AGAIN;
       }
     }),
   );
   touch();
-  asking = asked.size && !signedOut.value ? window.setTimeout(ask, pause) : 0;
+  asking = asked.size && !signedOut.value ? window.setTimeout(ask, wait) : 0;
 }
 
 /** Changes what the page knows of a conversation before the feed tells it. */
@@ -366,18 +362,20 @@ function take(e: Entry) {
 }
 
 let stop: (() => void) | undefined;
+let starts = 0; // so far: one at a time follows
 
 /** Loads and follows; again after the session had ended. */
 export async function start() {
   stop?.();
+  const mine = ++starts;
   let next: string | undefined;
   while (next === undefined) {
     try {
       ({ next } = await api<{ next: string }>('/v1/events/head'));
-    } catch (e) {
-      if (signedOut.value) return;
+    } catch {
       await pause(AGAIN); // what happens before the feed is followed must not be missed
     }
+    if (mine !== starts || signedOut.value) return;
   }
   stop = follow(next, take, () => {
     anew();
@@ -404,6 +402,7 @@ function anew() {
 }
 
 export function quit() {
+  starts++; // one that has not begun to follow never does
   stop?.();
   stop = undefined;
 }

@@ -19,10 +19,10 @@ export function setLang(l: Lang) {
   localStorage.setItem('kefu.lang', l);
 }
 
-/** The words for key, with {name} replaced. An English text "one|many" goes by {n}. */
 /** Whether there are words for a key that comes from elsewhere. */
 export const known = (key: string): key is Key => Object.hasOwn(catalogues.en, key);
 
+/** The words for key, with {name} replaced. An English text "one|many" goes by {n}. */
 export function t(key: Key, args: Record<string, string | number> = {}): string {
   let text = catalogues[lang.value][key];
   if (lang.value === 'en' && text.includes('|')) {
