@@ -401,12 +401,6 @@ function anew() {
   }
 }
 
-export function quit() {
-  starts++; // one that has not begun to follow never does
-  stop?.();
-  stop = undefined;
-}
-
 // A window that ends moves its row; one that ends while another is open leaves that.
 effect(() => {
   const now = second.value;
