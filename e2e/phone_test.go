@@ -437,6 +437,7 @@ func TestPhoneActsAsTheFollower(t *testing.T) {
 			if kind, push := did(); kind != "SCAN" || push["EventKey"] != "scene_9" {
 				t.Errorf("scanned %s %v", kind, push)
 			}
+			p.until(`document.querySelectorAll("#window .bk").length === 3`) // which moves the buttons below
 			p.click("acts", lang.pay)
 			p.until(`document.querySelectorAll("#window .bk").length === 4`) // message, menu, scan, payment
 			if kind, _ := did(); kind != "pay" {
