@@ -38,7 +38,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"every part asks for itself alone", simulation, []edit{
 			{"internal/dispatch/lane.go", "Slots: it.slots()}", "Slots: 1}"}}},
 		{"a long text is refused, and kept all the same", simulation, []edit{
-			{"internal/dispatch/accept.go", "				out[i].Err = p\n			}\n			continue\n		}\n		drafts", "				out[i].Err = p\n			}\n			if len(sub.Parts) == 0 {\n				continue\n			}\n		}\n		drafts"},
+			{"internal/dispatch/accept.go", "					out[i].Err = p\n				}\n				continue\n			}\n			taken", "					out[i].Err = p\n				}\n				if len(sub.Parts) == 0 {\n					continue\n				}\n			}\n			taken"},
 			{"internal/dispatch/accept.go", "Err: problem(r.Err)}", "Err: cmp.Or(out[i].Err, problem(r.Err))}"},
 			{"internal/dispatch/accept.go", "import (\n", "import (\n	\"cmp\"\n"}}},
 		{"no text is too long", simulation, []edit{

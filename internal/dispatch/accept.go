@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,26 +57,30 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 	given := l.account.given
 	l.account.mu.Unlock()
 	now := d.Now()
-	queued := map[gateway.Priority]int{} // slots of this call's, before the next of its kind
+	var taken taken // by this call's, before the next
 	var drafts []store.Draft
 	var kept []int // the indices of drafts
 	for _, i := range indices {
 		sub := &s[i]
-		ahead := l.ahead(sub.Priority) + queued[gateway.Human] + queued[gateway.Normal]
-		if sub.Priority == gateway.Bulk {
-			ahead += queued[gateway.Bulk]
-		}
-		if p := d.foreseen(l, policy, sub, now, ahead); p != nil {
-			if replay, ok := d.replayed(ctx, sub); ok {
-				out[i] = replay
-			} else {
-				out[i].Err = p
+		if !taken.joins(sub) {
+			refused := func() *gateway.Problem {
+				return d.foreseen(l, policy, sub, now, l.ahead(sub.Priority)+taken.before(sub.Priority))
 			}
-			continue
+			p := refused()
+			if p != nil && taken.withoutReplays(func(s *gateway.Submission) bool { _, ok := d.replayed(ctx, s); return ok }) {
+				p = refused()
+			}
+			if p != nil {
+				var ok bool
+				if out[i], ok = d.replayed(ctx, sub); !ok {
+					out[i].Err = p
+				}
+				continue
+			}
+			taken.add(sub, now)
 		}
 		drafts = append(drafts, draft(sub, given, now))
 		kept = append(kept, i)
-		queued[sub.Priority] += max(1, len(sub.Parts))
 	}
 	if len(drafts) == 0 {
 		return
@@ -99,6 +104,59 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 		d.agenda.poke(l, l.priority())
 	}
 	d.wakeAt(l)
+}
+
+// taken is what submissions of one call take of a lane, before the next of them.
+type taken []claim
+
+// A claim is a submission that has slots coming, unless it joins a message that is
+// there already.
+type claim struct {
+	sub     *gateway.Submission
+	slots   int
+	checked bool // it is none that joins
+}
+
+// add has a submission take its slots. One that is not due yet is in no lane.
+func (t *taken) add(s *gateway.Submission, now time.Time) {
+	c := claim{sub: s, slots: max(1, len(s.Parts))}
+	if s.NotBefore.After(now) {
+		c.slots = 0
+	}
+	*t = append(*t, c)
+}
+
+// before is the number of slots that go before one of this priority.
+func (t taken) before(p gateway.Priority) (n int) {
+	for _, c := range t {
+		if p == gateway.Bulk || c.sub.Priority != gateway.Bulk {
+			n += c.slots
+		}
+	}
+	return n
+}
+
+// joins tells whether a submission asks for the same as one that was added: it takes
+// nothing, and has the other's answer.
+func (t taken) joins(s *gateway.Submission) bool {
+	return slices.ContainsFunc(t, func(c claim) bool {
+		return c.sub.IdempotencyKey == s.IdempotencyKey && (s.IdempotencyKey != "" || s.RetryOf != "" && c.sub.RetryOf == s.RetryOf)
+	})
+}
+
+// withoutReplays takes back the slots of those that join a message that was there
+// before the call, and tells whether there were any. It is asked for only when slots
+// are short: each look reads the store.
+func (t taken) withoutReplays(replayed func(*gateway.Submission) bool) (any bool) {
+	for i := range t {
+		if c := &t[i]; !c.checked && c.slots > 0 {
+			c.checked = true
+			if replayed(c.sub) {
+				c.slots, any = 0, true
+			}
+		}
+	}
+	return any
 }
 
 // foreseen is why a submission is refused before it is stored, or nil.
@@ -133,13 +191,14 @@ func withheld(code int) *gateway.Outcome {
 	return &gateway.Outcome{Class: x.Class, ErrCode: code, Reason: "withheld: " + reason, Advice: x.AdviceEn}
 }
 
-// replayed finds the message that an earlier submission with the same idempotency
-// key has made.
+// replayed finds the message that a submission joins: an earlier one with the same
+// idempotency key, or repeat of the same message, has made it.
 func (d *Dispatcher) replayed(ctx context.Context, s *gateway.Submission) (gateway.Accepted, bool) {
-	if s.IdempotencyKey == "" {
+	if s.IdempotencyKey == "" && s.RetryOf == "" {
 		return gateway.Accepted{}, false
 	}
-	m, err := d.Store.Replay(ctx, d.Now(), s.Account, s.IdempotencyKey, s.Fingerprint)
+	now := d.Now()
+	m, err := d.Store.Replay(ctx, now, draft(s, gateway.Account{}, now))
 	if errors.Is(err, store.ErrNotFound) {
 		return gateway.Accepted{}, false
 	}

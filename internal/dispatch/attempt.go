@@ -202,10 +202,12 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 	}
 	failpoint.Here("begin.kept")
 	began := d.Now()
+	if began.Sub(now) > longCommit && outlived(l, policy, it, began) {
+		return false, d.withdraw(ctx, l, it)
+	}
 	until, warn, ok := a.leave(began, pass)
 	if !ok { // stopped meanwhile
-		back := store.Move{Seq: it.seq, From: gateway.Sending, To: gateway.Queued, Conversation: conversation(l, l.talk)}
-		if err := d.Store.Move(ctx, began, back); err == nil {
+		if err := d.Store.Move(ctx, began, back(l, it)); err == nil {
 			d.agenda.gate(l, until)
 			return false, false
 		} // else it is refused like those before it, which does it no harm
@@ -228,6 +230,38 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 
 	d.finish(ctx, l, it, m, pass, began, took, err)
 	return true, true
+}
+
+// longCommit is how long the mark that goes before a post may take before what was
+// decided is asked again: less than any window's guard.
+const longCommit = time.Second
+
+// outlived reports whether a message that was to leave may not at now.
+func outlived(l *lane, policy ledger.Policy, it *item, now time.Time) bool {
+	v := l.talk.Foresee(policy, now, 0, it.asks())
+	return v.Act == ledger.Withhold || it.expires.reached(now)
+}
+
+// back has a message waiting again whose post has not left.
+func back(l *lane, it *item) store.Move {
+	return store.Move{Seq: it.seq, From: gateway.Sending, To: gateway.Queued, Conversation: conversation(l, l.talk)}
+}
+
+// withdraw has a message waiting again that must not leave any more, however often
+// the store has to be asked: at its next turn it is withheld, or it expires.
+func (d *Dispatcher) withdraw(ctx context.Context, l *lane, it *item) bool {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := d.Store.Move(ctx, d.Now(), back(l, it))
+		if err == nil {
+			return true
+		}
+		if d.lost(err) || d.stopping() {
+			d.later(l, "call a post back", err)
+			return false
+		}
+		d.Log.Error("a post can't be called back yet", "account", l.account.appid, "error", err)
+		time.Sleep(wait)
+	}
 }
 
 // message returns what the store has of a message whose turn it is.
@@ -325,8 +359,8 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 	defer d.learned(ctx, a, now, changed)
 	if r.Renew {
 		l.mu.Unlock() // callbacks go on
-		it.renewed = true
 		r = d.renew(ctx, a, &m, r)
+		it.renewed = r.State != gateway.Queued || r.Renew // else it was not: the store or WeChat could not be asked
 		l.mu.Lock()
 		now = d.Now()
 	}

@@ -114,6 +114,11 @@ func (r *rig) accept(openid, text string, change ...func(*gateway.Submission)) s
 
 func (r *rig) try(openid, text string, change ...func(*gateway.Submission)) gateway.Accepted {
 	r.t.Helper()
+	return r.d.Accept(r.t.Context(), []gateway.Submission{submission(openid, text, change...)})[0]
+}
+
+// submission is a text that is parked while it can't be sent.
+func submission(openid, text string, change ...func(*gateway.Submission)) gateway.Submission {
 	s := gateway.Submission{
 		Account: appid, OpenID: openid, MsgType: "text", WhenClosed: gateway.Park, OnUnknown: gateway.Hold,
 		Priority: gateway.Normal, Source: gateway.FromAPI,
@@ -122,7 +127,7 @@ func (r *rig) try(openid, text string, change ...func(*gateway.Submission)) gate
 	for _, c := range change {
 		c(&s)
 	}
-	return r.d.Accept(r.t.Context(), []gateway.Submission{s})[0]
+	return s
 }
 
 func (r *rig) state(id string) gateway.State {

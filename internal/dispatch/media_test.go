@@ -51,6 +51,7 @@ type slowMedia struct {
 	at, top int // how many at once
 	takes   func(name string) time.Duration
 	fails   func(name string) error
+	renews  func(body json.RawMessage) (json.RawMessage, error)
 }
 
 func (s *slowMedia) Resolve(ctx context.Context, _ *kefu.Client, _ string, _ time.Time, body json.RawMessage) (json.RawMessage, error) {
@@ -81,7 +82,10 @@ func (s *slowMedia) Resolve(ctx context.Context, _ *kefu.Client, _ string, _ tim
 	return bytes.Replace(body, []byte("file:"+name), []byte("id-"+name), 1), nil
 }
 
-func (s *slowMedia) Renew(context.Context, *kefu.Client, string, json.RawMessage) (json.RawMessage, error) {
+func (s *slowMedia) Renew(_ context.Context, _ *kefu.Client, _ string, body json.RawMessage) (json.RawMessage, error) {
+	if s.renews != nil {
+		return s.renews(body)
+	}
 	return nil, errors.New("not here")
 }
 
@@ -251,6 +255,29 @@ func TestMediaAreRenewedOnce(t *testing.T) {
 		r.want("refused twice", id, gateway.Failed)
 		if m, _ := r.store.Message(t.Context(), id); m.Attempts != 2 {
 			t.Errorf("%d attempts, want 2", m.Attempts)
+		}
+	})
+}
+
+// A renewal that failed for now, as one of a store that is down, was none.
+func TestARenewalThatFailedIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		renewals := 0
+		r := newMediaRig(t, &slowMedia{renews: func(body json.RawMessage) (json.RawMessage, error) {
+			if renewals++; renewals == 1 {
+				return nil, errors.New("the database is being started anew")
+			}
+			return body, nil
+		}})
+		defer r.close()
+		r.wechat.UserSends("oA")
+		r.wechat.Fail(kefutest.Fault{ErrCode: 40007, Next: 2})
+		id := r.accept("oA", "", picture("file:a"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		r.want("renewed at the second try", id, gateway.Sent)
+		if renewals != 2 {
+			t.Errorf("%d renewals, want 2", renewals)
 		}
 	})
 }

@@ -122,12 +122,8 @@ func (e *enqueue) prepare() (err error) {
 	} else if e.id, err = parseID(d.ID); err != nil {
 		return err
 	}
-	if d.RetryOf != "" {
-		id, err := parseID(d.RetryOf)
-		if err != nil {
-			return err
-		}
-		e.retryOf = id[:]
+	if e.retryOf, err = retried(e.draft); err != nil {
+		return err
 	}
 	if e.outcome, err = textOf(d.Outcome); err != nil {
 		return err
@@ -159,31 +155,11 @@ func (e *enqueue) scheduled() bool {
 // run keeps the draft, or finds the message that it joins.
 func (e *enqueue) run(t *tx) error {
 	d, key := &e.draft.Message, e.draft.IdempotencyKey
-	if key != "" {
-		var seq int64
-		var fingerprint []byte
-		err := t.row(`SELECT seq, fingerprint FROM idempotency WHERE account = $1 AND key = $2 AND at > $3`,
-			d.Account, key, ms(e.now.Add(-idempotencyLife))).Scan(&seq, &fingerprint)
-		switch {
-		case err == nil && !bytes.Equal(fingerprint, e.draft.Fingerprint[:]):
-			return ErrIdempotencyMismatch
-		case err == nil:
-			return e.join(t, seq)
-		case !errors.Is(err, sql.ErrNoRows):
-			return err
-		}
-	} else if e.retryOf != nil {
-		var seq int64
-		err := t.row(`SELECT m.seq FROM messages m
-			JOIN feed f ON f.cursor = (SELECT max(cursor) FROM feed WHERE seq = m.seq)
-			WHERE m.retry_of = $1 AND ($2 = 1 OR f.type NOT IN ('message.sent', 'message.failed', 'message.expired', 'message.canceled'))
-			ORDER BY m.seq LIMIT 1`, e.retryOf, bit(e.draft.RetryOnce)).Scan(&seq)
-		switch {
-		case err == nil:
-			return e.join(t, seq)
-		case !errors.Is(err, sql.ErrNoRows):
-			return err
-		}
+	switch seq, err := joined(func(q string, args ...any) scanner { return t.row(q, args...) }, e.now, e.draft, e.retryOf); {
+	case err == nil:
+		return e.join(t, seq)
+	case !errors.Is(err, ErrNotFound):
+		return err
 	}
 
 	seq := t.draw()
