@@ -70,8 +70,8 @@ func (e *Error) Explain() Explanation { return lookUp(e.Op, e.Code) }
 
 // A TransportError is a call without an answer that tells its outcome. It
 // unwraps to [ErrNotDelivered] when the request certainly did not take effect
-// (no connection was made, or WeChat's front refused it with a 3xx or 4xx), else
-// to [ErrUnknownOutcome], and to its cause.
+// (no connection was made, or WeChat's front refused it with a 3xx, or with a 4xx
+// other than 408), else to [ErrUnknownOutcome], and to its cause.
 type TransportError struct {
 	Op     string
 	Status int   // HTTP status of the answer, 0 without one

@@ -54,7 +54,7 @@ func fill(t *testing.T, path string, finished, waiting int) {
 // default the numbers are a five-hundredth and nothing is timed; the figures are
 // logged:
 //
-//	KEFU_LONG=1 go test -run Scale -timeout 3h -v .
+//	KEFU_LONG=1 go test -run '^TestScale$' -timeout 3h -v .
 //
 // KEFU_SCALE_DB names the file that is filled, or used again if it is there.
 func TestScale(t *testing.T) {

@@ -201,7 +201,20 @@ type Window struct {
 	ClosesAt  *Time        `json:"closes_at"` // last moment at which a send starts
 	OpenedBy  kefu.Trigger `json:"opened_by,omitempty"`
 	Because   string       `json:"because"`
+	Cause     WindowCause  `json:"cause,omitzero"`
 	Buckets   []Bucket     `json:"buckets"`
+}
+
+// A WindowCause is what made a window what it is: because, for programs.
+type WindowCause struct {
+	// Code is opened (something is left in a bucket), used-up (nothing is, by the
+	// gateway's count), answered (WeChat said so, with ErrCode, or 0 for a message that
+	// it accepted), unfollowed, over (the last bucket ended), never-seen or elsewhere
+	// (callbacks of the account go elsewhere).
+	Code    string       `json:"code"`
+	At      Time         `json:"at,omitzero"` // when; of opened and used-up, when the bucket was opened
+	Trigger kefu.Trigger `json:"trigger,omitempty"`
+	ErrCode int          `json:"errcode,omitempty"`
 }
 
 // A Bucket is what one trigger permits.

@@ -12,7 +12,7 @@ import (
 // with so many queued ahead of it.
 func (c Conversation) Window(p Policy, now time.Time, ahead int) gateway.Window {
 	s := c.see(p, now)
-	w := gateway.Window{State: s.state, Because: c.because(p, now, s), Buckets: make([]gateway.Bucket, 0, len(s.open))}
+	w := gateway.Window{State: s.state, Because: c.because(p, now, s), Cause: c.cause(p, s), Buckets: make([]gateway.Bucket, 0, len(s.open))}
 	for _, b := range s.open {
 		w.Buckets = append(w.Buckets, gateway.Bucket{
 			Trigger: b.Trigger, Max: limited(b.Max), Remaining: limited(b.left()),
@@ -34,6 +34,30 @@ func (c Conversation) Window(p Policy, now time.Time, ahead int) gateway.Window 
 		w.OpenedBy, w.ClosesAt = from.Trigger, &from.ClosesAt
 	}
 	return w
+}
+
+// cause is what made the window what it is.
+func (c Conversation) cause(p Policy, s sight) gateway.WindowCause {
+	switch s.cause {
+	case opened:
+		b := s.open[s.next]
+		return gateway.WindowCause{Code: "opened", At: gateway.At(b.OpenedAt), Trigger: b.Trigger}
+	case usedUp:
+		b := s.open[len(s.open)-1]
+		return gateway.WindowCause{Code: "used-up", At: gateway.At(b.OpenedAt), Trigger: b.Trigger}
+	case answered:
+		return gateway.WindowCause{Code: "answered", At: gateway.At(c.Answer.At), ErrCode: c.Answer.Code}
+	case unfollow:
+		return gateway.WindowCause{Code: "unfollowed", At: gateway.At(c.Unfollowed)}
+	case timeOver:
+		if b, ok := c.last(p); ok {
+			return gateway.WindowCause{Code: "over", At: gateway.At(b.closesAt(p)), Trigger: b.Trigger}
+		}
+		return gateway.WindowCause{Code: "over"}
+	case neverSeen:
+		return gateway.WindowCause{Code: "never-seen"}
+	}
+	return gateway.WindowCause{Code: "elsewhere"}
 }
 
 // because tells why the window is what it is, and what follows from that.
