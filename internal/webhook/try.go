@@ -295,7 +295,7 @@ type mark struct {
 // answer makes no message, but for those of the first that a crash kept back.
 func (h *Hub) notBefore(ctx context.Context, account, id string, messages []json.RawMessage) ([]json.RawMessage, error) {
 	key := AnswerKey(id, 0)
-	m, err := h.Store.Replay(ctx, h.Now(), account, key, sha256.Sum256([]byte(key)))
+	m, err := h.Store.Replay(ctx, h.Now(), store.Draft{Message: gateway.Message{Account: account}, IdempotencyKey: key, Fingerprint: sha256.Sum256([]byte(key))})
 	if errors.Is(err, store.ErrNotFound) {
 		return messages, nil
 	} else if err != nil {
