@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/kefutest"
 )
@@ -52,7 +54,8 @@ func TestDeskEditsByTwo(t *testing.T) {
 }
 
 // An admin changes what an agent is called and which accounts they see; the agent, who
-// was signed in, signs in anew and sees those alone. The record says so in words.
+// was signed in, signs in anew and sees those alone. The record says so in words. A name
+// alone widens nothing, though the account is gone; all accounts are chosen as such.
 func TestDeskEditsAgents(t *testing.T) {
 	o := openOffice(t)
 	put(t, o.p.url()+"/v1/accounts/wxsecond", quote(object{"appid": "wxsecond", "name": "分店", "secret": "0123456789abcdef"}))
@@ -74,7 +77,9 @@ func TestDeskEditsAgents(t *testing.T) {
 	boss.until(`document.querySelectorAll('tbody tr').length > 1`)
 	edit("bob")
 	boss.js(`{ const el = document.querySelector('dialog [name=display]'); el.focus(); el.select(); document.execCommand('insertText', false, '小满') }
-		document.querySelector('dialog [name=account][value=wxsecond]').click()`)
+		document.querySelector('dialog [name=scope][value=some]').click()`)
+	boss.until(`!!document.querySelector('dialog [name=account][value=wxsecond]')`)
+	boss.js(`document.querySelector('dialog [name=account][value=wxsecond]').click()`)
 	save()
 	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('小满') && r.textContent.includes('分店') && r.textContent.includes('bob'))`)
 	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('修改客服') && r.textContent.includes('display, accounts wxsecond'))`)
@@ -82,14 +87,48 @@ func TestDeskEditsAgents(t *testing.T) {
 
 	again := o.sitAt(o.p.addr, "bob", "en")
 	again.all()
-	agents := must[[]gateway.Agent](t, "agents")(o.boss.Agents(t.Context()))
-	if i := slices.IndexFunc(agents, func(a gateway.Agent) bool { return a.Name == "bob" }); i < 0 || !slices.Equal(agents[i].Accounts, []string{"wxsecond"}) || agents[i].Display != "小满" {
-		t.Errorf("the agents are %+v", agents)
+	is := func(display string, accounts ...string) {
+		t.Helper()
+		agents := must[[]gateway.Agent](t, "agents")(o.boss.Agents(t.Context()))
+		if i := slices.IndexFunc(agents, func(a gateway.Agent) bool { return a.Name == "bob" }); i < 0 || !slices.Equal(agents[i].Accounts, accounts) || agents[i].Display != display {
+			t.Errorf("the agents are %+v", agents)
+		}
 	}
+	is("小满", "wxsecond")
 
-	edit("小满") // all accounts again
-	boss.until(`document.querySelector('dialog [value=wxsecond]').checked && !document.querySelector('dialog [value=` + kefutest.DefaultAccount.AppID + `]').checked`)
-	boss.js(`document.querySelector('dialog [value=wxsecond]').click()`)
+	call(t, "DELETE", o.p.url()+"/v1/accounts/wxsecond", "", nil)
+	boss.do(chromedp.Reload())
+	boss.until(`document.querySelectorAll('tbody tr').length > 1`)
+	edit("小满")
+	boss.until(`document.querySelector('dialog [value=wxsecond]').checked && document.querySelector('dialog .fs').textContent.includes('已移除') && !document.querySelector('dialog [value=` + kefutest.DefaultAccount.AppID + `]').checked`)
+	boss.js(`{ const el = document.querySelector('dialog [name=display]'); el.focus(); el.select(); document.execCommand('insertText', false, '阿满') }`)
 	save()
-	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('小满') && r.textContent.includes('全部公众号'))`)
+	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('阿满'))`)
+	is("阿满", "wxsecond")
+
+	edit("阿满")
+	boss.js(`document.querySelector('dialog [value=wxsecond]').click(); document.querySelector('dialog [type=submit]').click()`)
+	boss.until(`document.querySelector('.toasts').textContent.includes('请至少选一个公众号')`)
+	is("阿满", "wxsecond")
+	again.expect("401")
+	boss.js(`document.querySelector('dialog [name=scope][value=all]').click()`)
+	boss.until(`!document.querySelector('dialog [name=account]')`)
+	save()
+	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('阿满') && r.textContent.includes('全部公众号'))`)
+	is("阿满")
+
+	// What is asked about first is done once one has said yes.
+	boss.js(`[...document.querySelectorAll('tbody tr')].find((r) => r.textContent.includes('阿满')).querySelector('.menu .ib').click()`)
+	boss.press("[role=menu]", "删除")
+	boss.press("dialog", "删除")
+	boss.until(`![...document.querySelectorAll('tbody td.nm2')].some((c) => c.textContent.includes('阿满'))`)
+	boss.js(`history.pushState(null, '', '/console/keys?lang=zh'); dispatchEvent(new PopStateEvent('popstate'))`)
+	boss.press(".bar", "新建密钥")
+	boss.until(`!!document.querySelector('dialog [name=name]')`)
+	boss.js(`for (let i = 0; i < 3; i++) document.querySelector('dialog form').requestSubmit()`)
+	boss.press("dialog", "已存好")
+	boss.until(`document.querySelectorAll('tbody tr').length === 2`) // that of the environment, and one, not three
+	boss.press("tbody tr:last-child", "吊销")
+	boss.press("dialog", "吊销")
+	boss.until(`document.querySelectorAll('tbody tr').length === 1`)
 }

@@ -113,7 +113,7 @@ func TestOpsByKeyboard(t *testing.T) {
 		here("tbody .open")
 	}
 	// What opens over the page: the first field has the focus.
-	for _, d := range []struct{ path, button, field string }{{"webhooks", ".bar .pri", "dialog [name=url]"}, {"keys", ".bar .pri", "dialog [name=name]"}, {"agents", ".bar .pri", "dialog [name=name]"}, {"accounts", ".acct .wrapr .btn:last-child", "dialog [name=name]"}} {
+	for _, d := range []struct{ path, button, field string }{{"webhooks", ".bar .pri", "dialog [name=url]"}, {"replies", ".bar .pri", "dialog [name=title]"}, {"keys", ".bar .pri", "dialog [name=name]"}, {"agents", ".bar .pri", "dialog [name=name]"}, {"accounts", ".acct .wrapr .btn:last-child", "dialog [name=name]"}} {
 		s.do(chromedp.Navigate(s.at + "/console/" + d.path + "?lang=en"))
 		focus(d.button)
 		s.enter()

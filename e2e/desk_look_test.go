@@ -129,7 +129,7 @@ func (o *office) furnishMore() {
 		{"msgtype": "voice", "voice": object{"media_id": voice}},
 		{"msgtype": "video", "video": object{"media_id": video, "thumb_media_id": picture, "title": "焙火现场", "description": "中足火"}},
 		{"msgtype": "music", "music": object{"title": "采茶谣", "description": "茶歌", "musicurl": "https://example.com/song.mp3", "hqmusicurl": "https://example.com/song.flac", "thumb_media_id": picture}},
-		{"msgtype": "news", "news": object{"articles": []object{{"title": "您的订单已发货", "description": "顺丰速运，预计后天送达，点开看物流。", "url": "https://example.com/order", "picurl": "https://example.com/tea.jpg"}}}},
+		{"msgtype": "news", "news": object{"articles": []object{{"title": "您的订单已发货", "description": "顺丰速运，预计后天送达，点开看物流。", "url": "https://example.com/order", "picurl": elsewhere(t)}}}},
 		{"msgtype": "mpnews", "mpnews": object{"media_id": at.draft(t, "新茶上市")}},
 		{"msgtype": "mpnewsarticle", "mpnewsarticle": object{"article_id": at.publish(t, at.draft(t, "今日头条"))}},
 		{"msgtype": "msgmenu", "msgmenu": object{"head_content": "这次服务您满意吗？", "list": []object{{"id": "101", "content": "满意"}, {"id": "102", "content": "不满意"}}, "tail_content": "谢谢"}},
@@ -331,6 +331,8 @@ func (o *office) views() []view {
 		{name: "message", path: "/console/messages?m=" + o.lost(), ready: ".drw .att+.att", tall: 1000},
 		{name: "messages-bulk", path: "/console/messages?state=unknown", ready: "tbody tr", do: both(click("thead .cb", ".bulk .quiet"), click(".bulk .btn", "dialog dd"))},
 		{name: "messages-none", path: "/console/messages?errcode=45009", ready: ".tblw .empty"},
+		{name: "quick-replies", path: "/console/replies", ready: "tbody tr"},
+		{name: "quick-reply-add", path: "/console/replies", ready: "tbody tr", do: click(".bar .pri", "dialog form")},
 		{name: "callbacks", path: "/console/callbacks", ready: "tbody tr", do: click("tbody tr .open", ".drw pre")},
 		{name: "accounts", path: "/console/accounts", ready: ".acct .tok", tall: 1000, do: func(s *seat) {
 			s.js(`document.querySelectorAll('.acct details').forEach((d) => d.open = true); document.querySelector('.acct .wrapr .btn').click()`)

@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -161,12 +163,14 @@ func TestDeskStates(t *testing.T) {
 	t.Run("window closed", func(t *testing.T) {
 		o.wechat.Clicks("oWu", "hello")
 		s.open("oWu")
-		s.until(`!!document.querySelector('.shutbar') && document.querySelector('#send').textContent.includes('Park')`)
+		s.until(`document.querySelector('.shutbar')?.textContent.includes('The last window (menu) ended') && document.querySelector('#send').textContent.includes('Park')`)
 		s.answer("等您")
 		s.bubble("等您", "parked")
 		o.wechat.UserSends("oWu", "来了")
 		s.bubble("等您", "sent")
 		s.until(`!document.querySelector('.shutbar') && document.querySelector('#send').textContent.includes('Send')`)
+		o.wechat.Unfollows("oWu")
+		s.until(`document.querySelector('.shutbar')?.textContent.includes('They unfollowed')`)
 	})
 }
 
@@ -271,10 +275,11 @@ func TestDeskComposer(t *testing.T) {
 		s.press(".tools", "All kinds")
 		s.press(".pop.tg", "article")
 		s.js(`window.fill = (id, v) => { const el = document.getElementById(id); el.focus(); document.execCommand('insertText', false, v) }`)
-		s.js(`fill('kf-title', '白毫银针怎么泡'); fill('kf-url', 'https://example.com/tea')`)
+		s.js(`fill('kf-title', '白毫银针怎么泡'); fill('kf-url', 'https://example.com/tea'); fill('kf-picurl', ` + quote(elsewhere(t)) + `)`)
 		s.until(`document.querySelector('.kp').textContent.includes('白毫银针怎么泡')`)
+		s.until(`!!document.querySelector('.kp .none') && !document.querySelector('.kp img')`) // there is no message yet whose picture it is
 		s.press(".sendbar", "Send")
-		s.until(`[...document.querySelectorAll('.m.out[data-state=sent]')].some((m) => m.textContent.includes('白毫银针怎么泡'))`)
+		s.until(`[...document.querySelectorAll('.m.out[data-state=sent]')].some((m) => m.textContent.includes('白毫银针怎么泡') && m.querySelector('.news img')?.naturalWidth > 0)`)
 		s.press(".tools", "All kinds")
 		s.press(".pop.tg", "menu")
 		s.js(`fill('kf-head', '您满意吗'); fill('kf-list', '满意'); fill('kf-list1', '不满意')`)
@@ -291,6 +296,18 @@ func TestDeskComposer(t *testing.T) {
 		time.Sleep(1100 * time.Millisecond) // the tap's window has ended, that of the message goes on
 		s.until(`!document.querySelector('.shutbar') && document.querySelector('#send').textContent.includes('Send')`)
 	})
+}
+
+// elsewhere is the URL of a picture on a server that the gateway alone may ask for it.
+func elsewhere(t *testing.T) string {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.UserAgent() != "kefu" {
+			t.Errorf("the browser itself asks for a picture: %s", q.UserAgent())
+		}
+		_, _ = w.Write(photo())
+	}))
+	t.Cleanup(site.Close)
+	return site.URL + "/tea.jpg"
 }
 
 // Two agents at one conversation: each sees the other, one has it, and nothing is

@@ -106,6 +106,20 @@ func openTab(t *testing.T, address, ready string, setup ...chromedp.Action[chrom
 	}
 	ctx, cancel := chromedp.NewContext(parent, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
+	return watch(t, ctx, address, ready, setup...)
+}
+
+// beside opens another tab of the same browser, with the same cookies.
+func beside(t *testing.T, p *phone, address, ready string) *phone {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(p.ctx)
+	t.Cleanup(cancel)
+	return watch(t, ctx, address, ready)
+}
+
+// watch has a tab show the page, and the test fail for whatever is said on its console.
+func watch(t *testing.T, ctx context.Context, address, ready string, setup ...chromedp.Action[chromedp.Void]) *phone {
+	t.Helper()
 	var mu sync.Mutex // guards said
 	var said []string
 	if err := chromedp.Listen(ctx, func(ev any) {

@@ -76,6 +76,16 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			{"internal/store/writer.go", "		err = w.resolve(d)\n", "		w.publish(d.grew, d.head)\n		err = nil\n"}}},
 		{"a COMMIT that was never answered counts as not kept", "store TestCommitInDoubt", []edit{
 			{"internal/store/writer.go", "		err = w.resolve(d)\n", "		err = d.err\n"}}},
+		{"what the server shows counts as kept", "store TestNothingIsAcknowledgedThatTheStandbyHasNot", []edit{
+			{"internal/store/writer.go", "t.session, again, true)", "t.session, again, false)"}}},
+		{"the server's warning at a COMMIT is not heard", "store TestNothingIsAcknowledgedThatTheStandbyHasNot", []edit{
+			{"internal/store/postgres.go", "	if n.SeverityUnlocalized == \"WARNING\" {", "	if false {"}}},
+		{"the lease waits for the standby", "store TestNothingIsAcknowledgedThatTheStandbyHasNot", []edit{
+			{"internal/store/postgres.go", "	c.RuntimeParams[\"synchronous_commit\"] = \"local\"\n", ""}}},
+		{"a read waits for ever", "store TestServerGoesSilent", []edit{
+			{"internal/store/reading.go", "; r.patience > 0 {", "; r.patience > time.Hour {"}}},
+		{"hosts are asked one after another", "store TestSilentHosts", []edit{
+			{"internal/store/hosts.go", "headStart = 300 * time.Millisecond", "headStart = time.Hour"}}},
 		{"the fence is not looked at", "store TestPostgreSQL", []edit{
 			{"internal/store/writer.go", "	if err == nil && t.epoch != w.epoch {", "	if false {"}}},
 		{"what a database that ends did not keep is acknowledged", restarted, []edit{

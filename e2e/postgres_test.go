@@ -84,6 +84,60 @@ func TestStandbyPromoted(t *testing.T) {
 	s.judge(0)
 }
 
+// Reliability, row 6: for longer than the gateway waits for a commit nothing gets to the
+// standby, and the primary shows what the standby has not. Then the primary dies.
+func TestStandbyCutOff(t *testing.T) {
+	if os.Getenv("KEFU_LONG") == "" {
+		t.Skip("the short form is in internal/store; KEFU_LONG=1")
+	}
+	t.Parallel()
+	primary := pgtest.Start(t)
+	standby, err := primary.Standby(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(standby.Remove)
+	s := besiegeOn(t, primary.Via(primary.TCP()+","+standby.TCP(), "public"))
+	s.load()
+	s.asked.Store(100)
+	s.catchUp()
+	if _, err := primary.Withhold(); err != nil {
+		t.Fatal(err)
+	}
+	s.asked.Store(200)
+	time.Sleep(25 * time.Second) // twice, and a half
+	primary.Kill()
+	if err := standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	s.catchUp()
+	s.judge(0)
+}
+
+// Reliability, row 6: the server's machine vanishes, which closes no connection, and the
+// address is another's at once. The gateway goes on within half a minute.
+func TestPrimaryVanishes(t *testing.T) {
+	if os.Getenv("KEFU_LONG") == "" {
+		t.Skip("the short form is in internal/store; KEFU_LONG=1")
+	}
+	t.Parallel()
+	server := pgtest.Start(t)
+	proxy := pgtest.NewProxy(t, server.TCP())
+	s := besiegeOn(t, server.Via(proxy.Addr(), "public"))
+	s.load()
+	for round := range 3 {
+		s.asked.Store(int64(150 * (round + 1)))
+		time.Sleep(time.Duration(50+rand.IntN(300)) * time.Millisecond)
+		proxy.Silence()
+		began := time.Now()
+		s.catchUp()
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	}
+	s.judge(0)
+}
+
 // Reliability, row 1 on PostgreSQL: kill -9 of the gateway at random moments; the
 // next one takes over when nothing was heard of it for the life of a lease.
 func TestKilledGatewayOnPostgres(t *testing.T) {

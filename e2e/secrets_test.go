@@ -235,7 +235,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	answer, _, _ = ask("POST", "/v1/session/totp", "", "{}")
 	into(answer, &offer)
 	v.add("TOTP secret", offer.Secret)
-	ask("PUT", "/v1/session/totp", "", `{"code":"000000"}`)
+	ask("PUT", "/v1/session/totp", "", `{"password":"`+password+`","code":"000000"}`)
 	ask("PUT", "/v1/session/password", "", `{"old":"`+password+`x","new":"`+password+`"}`)
 	cookie += "x"
 	ask("GET", "/v1/session", "", "")

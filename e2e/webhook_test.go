@@ -335,8 +335,8 @@ func TestWebhooksGoNowhereElse(t *testing.T) {
 }
 
 // A name that leads to this machine is never connected to, whoever gives it: as a webhook,
-// as the callback that pushes are handed on to, or as media in a message. With
-// --allow-private the same three are. (That a name which changes between a look-up and the
+// as the callback that pushes are handed on to, as media in a message, or as an article's
+// picture that is to be shown. With --allow-private the same four are. (That a name which changes between a look-up and the
 // dial gains nothing is seen in package egress, with a resolver of the test's.)
 func TestPrivateNamesGetNoConnection(t *testing.T) {
 	for _, tt := range []struct {
@@ -351,7 +351,7 @@ func TestPrivateNamesGetNoConnection(t *testing.T) {
 				mu.Lock()
 				paths[r.URL.Path] = true
 				mu.Unlock()
-				if r.URL.Path == "/media.jpg" {
+				if r.URL.Path == "/media.jpg" || r.URL.Path == "/shown.jpg" {
 					w.Header().Set("Content-Type", "image/jpeg")
 					w.Write(photo())
 				}
@@ -381,6 +381,10 @@ func TestPrivateNamesGetNoConnection(t *testing.T) {
 			if got := m.State == gateway.Sent; got != tt.want {
 				t.Errorf("%s %+v", m.State, m.Outcome)
 			}
+			p.api2(t, "POST", "/v1/messages?wait=20s", object{"message": object{"touser": "oUser1", "msgtype": "news", "news": object{"articles": []object{{"title": "a", "url": "https://example.com/", "picurl": named + "/shown.jpg"}}}}}, &m)
+			if shown := picture(t, p, m.ID); (shown == string(photo())) != tt.want {
+				t.Errorf("the picture: %.200q", shown)
+			}
 			var tries gateway.Page[gateway.WebhookAttempt]
 			for end := time.Now().Add(20 * time.Second); len(tries.Items) == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 				get(t, p.url()+"/v1/webhooks/"+hook.ID+"/attempts", &tries)
@@ -390,9 +394,26 @@ func TestPrivateNamesGetNoConnection(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if (conns > 0) != tt.want || tt.want && len(paths) != 3 {
+			if (conns > 0) != tt.want || tt.want && len(paths) != 4 {
 				t.Errorf("%d connections, for %v", conns, paths)
 			}
 		})
 	}
+}
+
+// picture is what the gateway answers of a message's first picture.
+func picture(t *testing.T, p *process, id string) string {
+	t.Helper()
+	req, _ := http.NewRequest("GET", p.url()+"/v1/messages/"+id+"/pictures/1", nil)
+	req.Header.Set("Authorization", "Bearer "+apiKey)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

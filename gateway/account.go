@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/kefu-go/kefu"
@@ -11,28 +12,28 @@ import (
 // written and never read: they are empty in every answer.
 type Account struct {
 	AppID  string        `json:"appid"`
-	Name   string        `json:"name,omitempty"`
+	Name   string        `json:"name"`
 	Secret kefu.Secret   `json:"-"`    // AppSecret
 	Token  kefu.Secret   `json:"-"`    // of callbacks
 	AESKey kefu.Secret   `json:"-"`    // EncodingAESKey
 	Mode   callback.Mode `json:"mode"` // pinned; default secure with an AES key, else plain
 
-	Profile      string                     `json:"profile"`
-	Rules        map[kefu.Trigger]Allowance `json:"rules,omitempty"` // override cells of the profile
-	Mixing       Mixing                     `json:"mixing"`          // default [SideBySide]
-	MenuTap      kefu.Trigger               `json:"msgmenu_tap"`     // what a tap on a msgmenu counts as: menu (default) or user_message
-	ScanFollow   kefu.Trigger               `json:"scan_follow"`     // what following by a QR code counts as: follow (default) or scan
-	Callbacks    string                     `json:"callbacks"`       // "here" (default) or "elsewhere"
-	WhenClosed   WhenClosed                 `json:"when_closed"`     // default of messages
-	OnUnknown    OnUnknown                  `json:"on_unknown"`      // default of messages
-	Busy         string                     `json:"busy"`            // "retry" (default) or "unknown": what -1 means
-	KeepFree     *int                       `json:"keep_free,omitempty"`
-	ExpiresAfter Seconds                    `json:"expires_after"` // default 48 h
-	Relearn      Seconds                    `json:"relearn"`       // how long a belief withholds; default 60 s
+	Profile      string       `json:"profile"`
+	Rules        Rules        `json:"rules"`         // override cells of the profile
+	Mixing       Mixing       `json:"mixing"`        // default [SideBySide]
+	MenuTap      kefu.Trigger `json:"msgmenu_tap"`   // what a tap on a msgmenu counts as: menu (default) or user_message
+	ScanFollow   kefu.Trigger `json:"scan_follow"`   // what following by a QR code counts as: follow (default) or scan
+	Callbacks    string       `json:"callbacks"`     // "here" (default) or "elsewhere"
+	WhenClosed   WhenClosed   `json:"when_closed"`   // default of messages
+	OnUnknown    OnUnknown    `json:"on_unknown"`    // default of messages
+	Busy         string       `json:"busy"`          // "retry" (default) or "unknown": what -1 means
+	KeepFree     *int         `json:"keep_free"`     // slots that parked messages leave; null: 1 of up to 3, 2 of up to 5, a third of more
+	ExpiresAfter Seconds      `json:"expires_after"` // default 48 h
+	Relearn      Seconds      `json:"relearn"`       // how long a belief withholds; default 60 s
 	// Tries replace how often and how soon classes of failures are tried again:
 	// not-delivered, rate-limited, token (until the message expires) and busy (3).
 	Tries map[kefu.Class]Tries `json:"tries,omitempty"`
-	Rate  float64              `json:"rate,omitempty"` // most posts a second; 0: no limit
+	Rate  float64              `json:"rate"` // most posts a second; 0: no limit
 	// TokenSource is "own" (default), or "supplied": the gateway never fetches an
 	// access token and waits for each to be handed over.
 	TokenSource string `json:"token_source"`
@@ -112,6 +113,17 @@ const (
 type Allowance struct {
 	Max     *int `json:"max"` // null: no limit
 	Seconds int  `json:"seconds"`
+}
+
+// Rules are cells of the rules by trigger. None are {} in JSON.
+type Rules map[kefu.Trigger]Allowance
+
+// MarshalJSON implements [json.Marshaler].
+func (r Rules) MarshalJSON() ([]byte, error) {
+	if r == nil {
+		return []byte("{}"), nil
+	}
+	return json.Marshal(map[kefu.Trigger]Allowance(r))
 }
 
 // A Rule is what a trigger permits for an account.

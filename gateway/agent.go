@@ -4,22 +4,22 @@ import "encoding/json"
 
 // The roles of agents, beside [Admin], who may do everything.
 const (
-	Answers Role = "agent"  // answers followers: messages, typing, notes, tags, taking and giving conversations
-	Leads   Role = "lead"   // the same, and the team's quick replies and other agents' conversations
+	Answers Role = "agent"  // answers followers: messages, typing, notes, tags; takes, gives and closes conversations, those of others too
+	Leads   Role = "lead"   // the same, and the team's quick replies, deleting files, the list of agents, calls of WeChat's API for messages, media and workers
 	Views   Role = "viewer" // reads
 )
 
 // An Agent is a person at the console.
 type Agent struct {
 	ID       string          `json:"id"`
-	Name     string          `json:"name,omitempty"` // signs in with it; shown to admins and to oneself
-	Display  string          `json:"display"`        // as others see it
-	Role     Role            `json:"role"`           // agent, lead, admin or viewer
-	Accounts []string        `json:"accounts,omitempty"`
-	TOTP     bool            `json:"totp"`              // a second factor is asked for
-	Disabled bool            `json:"disabled"`          // may not sign in
-	Online   bool            `json:"online"`            // seen within the last minute
-	Settings json.RawMessage `json:"settings,omitzero"` // an object of the page's own, up to 4 KiB; one's own alone
+	Name     string          `json:"name,omitempty"`     // signs in with it; shown to admins and to oneself
+	Display  string          `json:"display"`            // as others see it
+	Role     Role            `json:"role"`               // agent, lead, admin or viewer
+	Accounts []string        `json:"accounts,omitempty"` // that they are for; none: all. Of others, those that the caller is for, too
+	TOTP     bool            `json:"totp,omitempty"`     // a second factor is asked for; shown like the name
+	Disabled bool            `json:"disabled"`           // may not sign in
+	Online   bool            `json:"online"`             // seen within the last minute
+	Settings json.RawMessage `json:"settings,omitzero"`  // an object of the page's own, up to 4 KiB; one's own alone
 }
 
 // An AgentRequest makes or changes an agent.
@@ -30,6 +30,7 @@ type AgentRequest struct {
 	Accounts []string `json:"accounts,omitempty"` // none: all
 	Password string   `json:"password,omitempty"` // 10 to 256 bytes; "": a one-time link is the way in
 	Disabled *bool    `json:"disabled,omitempty"`
+	TOTP     *bool    `json:"totp,omitempty"` // false takes off somebody else's second factor, which was lost; true is refused
 }
 
 // An AgentLink is a link that signs in once.
@@ -51,7 +52,10 @@ type Session struct {
 	Agent    Agent            `json:"agent"`
 	Now      int64            `json:"now"` // ms, by the gateway's clock
 	Accounts []SessionAccount `json:"accounts"`
-	Agents   []Agent          `json:"agents"` // those that conversations can be given to
+	// Agents are those that conversations can be given to: of an account that is among an
+	// agent's Accounts, and of any if they have none. Whoever has no account in common
+	// with the caller is left out.
+	Agents []Agent `json:"agents"`
 }
 
 // A SessionAccount is what the console shows of an account.
@@ -79,6 +83,12 @@ type TOTPOffer struct {
 // A TOTPCode is what an authenticator shows.
 type TOTPCode struct {
 	Code string `json:"code"`
+}
+
+// A TOTPStart turns a second factor on.
+type TOTPStart struct {
+	Password string `json:"password,omitempty"` // one's own; "" if there is none yet
+	Code     string `json:"code"`               // the first of the secret that was offered
 }
 
 // An AuditEntry says who did what.
@@ -126,7 +136,8 @@ type ReadMark struct {
 
 // A Presence tells the others at the desk what one does with a conversation.
 type Presence struct {
-	State string `json:"state"` // "viewing", "replying" or "gone"
+	State string `json:"state"`         // "viewing", "replying" or "gone"
+	Tab   string `json:"tab,omitempty"` // of those that one has open: up to 32 letters, digits, - or _; the others are told the most of all
 }
 
 // A QuickReply is a text that is sent often.

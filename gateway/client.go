@@ -31,7 +31,7 @@ type Client struct {
 	BaseURL  string       // default [DefaultURL]
 	Key      kefu.Secret  // kf_…
 	HTTP     *http.Client // default: a client of its own, without a proxy
-	Source   Source       // what calls: FromAPI (default), FromCLI or FromConsole
+	Source   Source       // what calls: FromAPI (default), FromCLI, FromConsole or FromBot
 	Language string       // of problems, "en" (default) or "zh"
 }
 
@@ -142,6 +142,13 @@ func (c *Client) AddAsset(ctx context.Context, account string, file io.Reader) (
 // Asset returns what is known of an asset.
 func (c *Client) Asset(ctx context.Context, id string) (Asset, error) {
 	return call[Asset](ctx, c, request{method: "GET", path: path("assets", id), query: url.Values{"meta": {"1"}}})
+}
+
+// Assets returns a page of assets, the latest first; no accounts: of all that the key is
+// for.
+func (c *Client) Assets(ctx context.Context, accounts []string, cursor string, limit int) (Page[Asset], error) {
+	q := paged(url.Values{"account": accounts}, cursor, limit)
+	return call[Page[Asset]](ctx, c, request{method: "GET", path: "/v1/assets", query: q})
 }
 
 // DeleteAsset forgets an asset. As long as messages that wait need it, it is a [*Problem]

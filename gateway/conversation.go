@@ -75,6 +75,10 @@ type Exported struct {
 	Account  string          `json:"account,omitempty"` // of "conversation"
 	OpenID   string          `json:"openid,omitempty"`  // of "conversation"
 	Ledger   json.RawMessage `json:"ledger,omitempty"`  // of "conversation": what is known of the windows, as it is stored
+	Remark   string          `json:"remark,omitempty"`  // of "conversation", as what follows
+	Tags     []string        `json:"tags,omitempty"`
+	Assigned string          `json:"assigned,omitempty"` // to the agent with this id
+	Handling *Handling       `json:"handling,omitempty"` // who answers, if anybody was ever named
 	Message  *Message        `json:"message,omitempty"`
 	Attempts []Attempt       `json:"attempts,omitempty"` // of the message, oldest first
 	Data     json.RawMessage `json:"data,omitempty"`     // of the other types, as in the feed

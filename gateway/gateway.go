@@ -154,7 +154,7 @@ type Outcome struct {
 	ErrCode int        `json:"errcode,omitempty"`
 	ErrMsg  string     `json:"errmsg,omitempty"`
 	RID     string     `json:"rid,omitempty"`
-	Reason  string     `json:"reason,omitempty"` // without an errcode: "crash", "expired", …
+	Reason  string     `json:"reason,omitempty"` // what WeChat did not say: "crash", "expired", "withheld: …"
 	Advice  string     `json:"advice,omitempty"`
 }
 
@@ -199,10 +199,23 @@ type Window struct {
 	State     WindowState  `json:"state"`
 	Remaining *int         `json:"remaining"` // null: unknown, or no limit
 	ClosesAt  *Time        `json:"closes_at"` // last moment at which a send starts
-	OpenedBy  kefu.Trigger `json:"opened_by,omitempty"`
+	OpenedBy  kefu.Trigger `json:"opened_by"` // of the bucket that the next send takes from; null: there is none
 	Because   string       `json:"because"`
 	Cause     WindowCause  `json:"cause,omitzero"`
 	Buckets   []Bucket     `json:"buckets"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (w Window) MarshalJSON() ([]byte, error) {
+	type plain Window // without this method
+	out := struct {
+		plain
+		OpenedBy *kefu.Trigger `json:"opened_by"`
+	}{plain: plain(w)}
+	if w.OpenedBy != "" {
+		out.OpenedBy = &w.OpenedBy
+	}
+	return json.Marshal(out)
 }
 
 // A WindowCause is what made a window what it is: because, for programs.

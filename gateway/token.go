@@ -61,7 +61,7 @@ type TokenEvent struct {
 	Action  TokenAction `json:"action"`
 	// Why a token was fetched: "start" (there was none), "expiry" (its end is near or
 	// over), "refused" (WeChat refused it before its end), "expired" (42001: WeChat's
-	// clock says that it is over) or "forced".
+	// clock says that it is over), "forced" or "check" (somebody checked the account).
 	Why string `json:"why,omitempty"`
 	By  string `json:"by"` // id of the key, or "gateway"
 	// Outcome of a fetch: "ok", "same" (WeChat gave the token that was there),

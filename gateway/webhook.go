@@ -134,7 +134,7 @@ type WebhookBody struct {
 type WebhookEvent struct {
 	FeedEntry
 	Handler    Handler `json:"handler,omitempty"` // who answers the follower
-	Window     *Window `json:"window,omitempty"`  // of follower.*: as it is at this try
+	Window     *Window `json:"window,omitempty"`  // of follower.message and follower.event: as it is at this try
 	OutOfOrder bool    `json:"out_of_order,omitempty"`
 }
 

@@ -55,82 +55,82 @@ type Account struct {
 	CallbackHandler http.Handler `json:"-"`
 	// Mode of the callback: default [callback.Secure] with an AESKey, else
 	// [callback.Plain].
-	Mode callback.Mode `json:"mode,omitempty"`
+	Mode callback.Mode `json:"mode"`
 	// Format of pushes: "xml" (default) or "json".
-	Format string `json:"format,omitempty"`
+	Format string `json:"format"`
 	// Deliveries is how often a push is made at most, until it is answered. Default
 	// 3: "总共重试三次" on WeChat's page, read with what logs show.
-	Deliveries int `json:"deliveries,omitempty"`
+	Deliveries int `json:"deliveries"`
 	// CallbackTimeout is how long WeChat waits for an answer, in real time. Default
 	// 5 s.
-	CallbackTimeout Duration `json:"callback_timeout,omitempty"`
+	CallbackTimeout Duration `json:"callback_timeout"`
 
 	// Profile names the rules of windows, allowances and limits; see
 	// [kefu.Profiles]. Default [kefu.DefaultProfile].
-	Profile string `json:"profile,omitempty"`
+	Profile string `json:"profile"`
 	// Rules replace single allowances of the profile.
-	Rules Allowances `json:"rules,omitempty"`
+	Rules Allowances `json:"rules"`
 	// Limits replace single limits of [kefu.Rules], in bytes or items, by msgtype
 	// and field: "text.content" (2048), "news.articles" (1), "news.articles.title".
-	Limits map[string]int `json:"limits,omitempty"`
+	Limits map[string]int `json:"limits"`
 	// Mixing says how the windows of several triggers combine; no source tells.
 	// Default [SideBySide].
-	Mixing Mixing `json:"mixing,omitempty"`
+	Mixing Mixing `json:"mixing"`
 	// MenuTap is what a tap on a msgmenu counts as: [kefu.Menu] (default: the plain
 	// reading of WeChat's page) or [kefu.UserMessage].
-	MenuTap kefu.Trigger `json:"msgmenu_tap,omitempty"`
+	MenuTap kefu.Trigger `json:"msgmenu_tap"`
 	// ScanFollow is what following by a QR code counts as: [kefu.Follow] (default)
 	// or [kefu.Scan].
-	ScanFollow kefu.Trigger `json:"scan_follow,omitempty"`
+	ScanFollow kefu.Trigger `json:"scan_follow"`
 	// NotFollowing is the errcode for an openid that does not follow the account:
 	// 45015 (default: its text names the cancelled subscription) or 43004.
-	NotFollowing int `json:"not_following,omitempty"`
+	NotFollowing int `json:"not_following"`
 	// Escapes is what becomes of \uXXXX in JSON: [AcceptEscapes] (default) and more.
-	Escapes Escapes `json:"escapes,omitempty"`
+	Escapes Escapes `json:"escapes"`
 	// UnknownKF is the errcode for an unknown kf account: 65401 (default) or 61452.
-	UnknownKF int `json:"unknown_kf,omitempty"`
+	UnknownKF int `json:"unknown_kf"`
 	// NumberIDs writes kf_id as a JSON number. Default: as text, like the official
 	// samples; silenceper/wechat and PowerWeChat#344 have numbers.
-	NumberIDs bool `json:"number_ids,omitempty"`
+	NumberIDs bool `json:"number_ids"`
 	// TextPublishIDs writes publish_id and msg_data_id as text, like the official
 	// samples. Default: as numbers, like the real answer in PowerWeChat#460 and as
 	// silenceper/wechat reads them.
-	TextPublishIDs bool `json:"text_publish_ids,omitempty"`
+	TextPublishIDs bool `json:"text_publish_ids"`
 	// Menu is what stands at the foot of the chat; [DefaultAccount] has one. The account
 	// itself makes another by /cgi-bin/menu/create.
-	Menu []Button `json:"menu,omitempty"`
+	Menu []Button `json:"menu"`
 	// MiniProgram makes it the account of a mini program: its messages are text,
 	// image, link and miniprogrampage, and others get 45050. On other accounts that
 	// is link.
-	MiniProgram bool `json:"mini_program,omitempty"`
+	MiniProgram bool `json:"mini_program"`
 	// MiniPrograms are the mini programs linked to the account, by appid.
-	MiniPrograms []string `json:"mini_programs,omitempty"`
+	MiniPrograms []string `json:"mini_programs"`
 	// AcceptAnyID takes any media, article, card and mini-program id for good.
-	AcceptAnyID bool `json:"accept_any_id,omitempty"`
+	AcceptAnyID bool `json:"accept_any_id"`
 
 	// Refusals are what the account may not do: the errcode by the path of a call, or
 	// by msgtype. 45087, 45094, 48001, 48004, 50002 and 50004 for
 	// "/cgi-bin/message/custom/send", 40200 for "msgmenu".
-	Refusals map[string]int `json:"refusals,omitempty"`
+	Refusals map[string]int `json:"refusals"`
 	// DailyLimits replace the daily quotas of calls, by path; beyond them: 45009.
 	// Defaults: custom/send 500,000, token 2,000, media/upload 100,000, ….
-	DailyLimits map[string]int `json:"daily_limits,omitempty"`
+	DailyLimits map[string]int `json:"daily_limits"`
 	// MinuteLimit is the most calls of each path a minute; beyond it: 45011. Default
 	// none: WeChat names no number.
-	MinuteLimit int `json:"minute_limit,omitempty"`
+	MinuteLimit int `json:"minute_limit"`
 	// SecretFrozen: the token calls answer 40243.
-	SecretFrozen bool `json:"secret_frozen,omitempty"`
+	SecretFrozen bool `json:"secret_frozen"`
 	// ForceCode is the errcode of force_refresh above its limits. Default 0: the
 	// current token comes back.
-	ForceCode int `json:"force_code,omitempty"`
+	ForceCode int `json:"force_code"`
 	// AllowIPs are the addresses or prefixes that may ask for tokens; others get
 	// IPCode: 40164 (default), 61004, or 89501, 89503, 89506, 89507 for one that the
 	// admin has to confirm, or refused. Default: any.
-	AllowIPs []string `json:"allow_ips,omitempty"`
-	IPCode   int      `json:"ip_code,omitempty"`
+	AllowIPs []string `json:"allow_ips"`
+	IPCode   int      `json:"ip_code"`
 	// BusinessIPCode is the errcode of all other calls from such an address: 45035 or
 	// 61004. Default 0: they are not looked at.
-	BusinessIPCode int `json:"business_ip_code,omitempty"`
+	BusinessIPCode int `json:"business_ip_code"`
 }
 
 // kfID and publishID are ids of digits as the account's answers have them.

@@ -30,6 +30,15 @@ type Line struct {
 	Raw string `json:"raw,omitempty"`
 }
 
+// MarshalJSON implements [json.Marshaler].
+func (l Line) MarshalJSON() ([]byte, error) {
+	type plain Line // without this method
+	return encode(struct {
+		plain
+		At stamp `json:"at"`
+	}{plain(l), stamp(l.At)}), nil
+}
+
 // UnmarshalJSON implements [json.Unmarshaler]. The id may be a number, too.
 func (l *Line) UnmarshalJSON(b []byte) error {
 	type plain Line // without this method

@@ -15,13 +15,14 @@ import (
 type newsItem struct {
 	ID       string        `json:"media_id"`
 	Draft    bool          `json:"draft"`
-	Created  time.Time     `json:"created"`
-	GoneAt   time.Time     `json:"gone_at,omitzero"` // when its publication takes it out of the drafts
+	Created  stamp         `json:"created"`
+	GoneAt   stamp         `json:"gone_at,omitzero"` // when its publication takes it out of the drafts
 	Articles []newsArticle `json:"articles"`
 }
 
 func (n *newsItem) gone(now time.Time) bool {
-	return !n.GoneAt.IsZero() && !now.Before(n.GoneAt)
+	at := time.Time(n.GoneAt)
+	return !at.IsZero() && !now.Before(at)
 }
 
 // A newsArticle is one article as the account wrote it, and its page.
@@ -102,7 +103,7 @@ func (l *library) addNews(now time.Time, draft bool, articles []newsArticle) (*n
 			return nil, code
 		}
 	}
-	n := &newsItem{ID: newID(), Draft: draft, Created: now}
+	n := &newsItem{ID: newID(), Draft: draft, Created: stamp(now)}
 	for _, a := range articles {
 		if a.Digest == "" && len(articles) == 1 {
 			a.Digest = firstWords(a.Content)
@@ -210,7 +211,8 @@ type newsAnswer struct {
 }
 
 func (c *call) tell(n *newsItem) newsAnswer {
-	return newsAnswer{c.library.newsOf(c.base, n), n.Created.Unix(), n.Created.Unix()}
+	created := time.Time(n.Created).Unix()
+	return newsAnswer{c.library.newsOf(c.base, n), created, created}
 }
 
 func getDraft(c *call) reply {

@@ -180,12 +180,12 @@ func (l *library) index() {
 	age := map[string]time.Time{}
 	for id, f := range l.files {
 		if f.Permanent && f.Data != nil {
-			age[id] = f.Created
+			age[id] = time.Time(f.Created)
 		}
 	}
 	for id, n := range l.news {
 		if !n.Draft {
-			age[id] = n.Created
+			age[id] = time.Time(n.Created)
 		}
 		l.open(n.Articles)
 	}

@@ -16,7 +16,7 @@ func (l *library) addMaterial(now time.Time, kind kefu.MediaKind, name, title, i
 		return nil, code
 	}
 	f := &mediaFile{
-		Kind: kind, Name: name, Title: title, Intro: intro, Created: now, Permanent: true, Data: data,
+		Kind: kind, Name: name, Title: title, Intro: intro, Created: stamp(now), Permanent: true, Data: data,
 		id: newID(), format: format,
 	}
 	l.mu.Lock()
@@ -251,10 +251,10 @@ func listMaterial(c *call) reply {
 		f, news, _ := c.library.material(id)
 		if news != nil {
 			content := c.tell(news)
-			items = append(items, item{MediaID: id, Content: &content, UpdateTime: news.Created.Unix()})
+			items = append(items, item{MediaID: id, Content: &content, UpdateTime: time.Time(news.Created).Unix()})
 			continue
 		}
-		listed := item{MediaID: id, Name: f.Name, UpdateTime: f.Created.Unix()}
+		listed := item{MediaID: id, Name: f.Name, UpdateTime: time.Time(f.Created).Unix()}
 		if f.Path != "" {
 			listed.URL = c.base + f.Path
 		}

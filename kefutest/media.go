@@ -30,7 +30,7 @@ type mediaFile struct {
 	Title     string         `json:"title,omitempty"`        // of a permanent video
 	Intro     string         `json:"introduction,omitempty"` // of a permanent video
 	Path      string         `json:"path,omitempty"`         // where it is served, if it has a URL
-	Created   time.Time      `json:"created"`
+	Created   stamp          `json:"created"`
 	Permanent bool           `json:"permanent"`
 	Data      []byte         `json:"data"`
 
@@ -97,7 +97,7 @@ func (l *library) upload(now time.Time, kind kefu.MediaKind, name string, data [
 	if code != 0 {
 		return nil, code
 	}
-	f := &mediaFile{Kind: kind, Name: name, Created: now, Data: data, id: newID(), format: format}
+	f := &mediaFile{Kind: kind, Name: name, Created: stamp(now), Data: data, id: newID(), format: format}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forget(now, len(data))
@@ -142,7 +142,7 @@ func (l *library) uploadImage(now time.Time, data []byte) (*mediaFile, int) {
 }
 
 func (l *library) keepPicture(now time.Time, format string, data []byte) *mediaFile {
-	f := &mediaFile{Kind: kefu.MediaImage, Created: now, Permanent: true, Data: data, format: format}
+	f := &mediaFile{Kind: kefu.MediaImage, Created: stamp(now), Permanent: true, Data: data, format: format}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.servePicture(f)
@@ -187,7 +187,7 @@ func (l *library) at(path string) (*mediaFile, bool) {
 }
 
 func (l *library) alive(f *mediaFile, now time.Time) bool {
-	return f.Permanent || now.Sub(f.Created) < l.rules.MediaLife
+	return f.Permanent || now.Sub(time.Time(f.Created)) < l.rules.MediaLife
 }
 
 // checkMedia decides whether the media id can stand, at now, where a message

@@ -23,18 +23,18 @@ const (
 // A publishJob is what freepublish/submit starts. What it does at its end is laid
 // down at its start, so that every look at it needs only the time.
 type publishJob struct {
-	ID        string    `json:"publish_id"`
-	MsgDataID string    `json:"msg_data_id"`
-	Done      time.Time `json:"done"`
-	Status    int       `json:"publish_status"` // at its end
-	Article   article   `json:"article"`        // as it was when it appeared
+	ID        string  `json:"publish_id"`
+	MsgDataID string  `json:"msg_data_id"`
+	Done      stamp   `json:"done"`
+	Status    int     `json:"publish_status"` // at its end
+	Article   article `json:"article"`        // as it was when it appeared
 }
 
 // An article is what is published under one article_id: the articles of a draft.
 // In a state document the id alone stands for one that only messages know.
 type article struct {
 	ID    string        `json:"article_id"`
-	From  time.Time     `json:"from,omitzero"` // when it appears
+	From  stamp         `json:"from,omitzero"` // when it appears
 	Items []newsArticle `json:"news_item"`
 }
 
@@ -70,9 +70,9 @@ func (l *library) submit(now time.Time, draftID string) (*publishJob, int) {
 	job := &publishJob{
 		ID:        strconv.Itoa(100000001 + len(l.jobs)),
 		MsgDataID: strconv.FormatInt(2247483647+int64(len(l.jobs)), 10),
-		Done:      end,
+		Done:      stamp(end),
 		Status:    l.rules.PublishEnds,
-		Article:   article{ID: newID(), From: end},
+		Article:   article{ID: newID(), From: stamp(end)},
 	}
 	for _, a := range n.Articles {
 		a.URL = newPage()
@@ -83,7 +83,7 @@ func (l *library) submit(now time.Time, draftID string) (*publishJob, int) {
 		l.articles[job.Article.ID] = &job.Article
 		l.open(job.Article.Items)
 		gone := *n
-		gone.GoneAt = end
+		gone.GoneAt = stamp(end)
 		l.news[n.ID] = &gone
 	}
 	return job, 0
@@ -119,7 +119,7 @@ func (l *library) publication(now time.Time, base, publishID string) (publicatio
 	}
 	p := publication{PublishID: job.ID, Status: job.Status, FailIdx: []int{}}
 	switch {
-	case now.Before(job.Done):
+	case now.Before(time.Time(job.Done)):
 		p.Status = publishing
 	case job.Status == notOriginal, job.Status == notApproved:
 		for i := range job.Article.Items {
@@ -155,7 +155,7 @@ func (l *library) checkArticleID(now time.Time, id string) int {
 
 func (l *library) article(now time.Time, id string) (*article, int) {
 	a := l.articles[id]
-	if a.deleted() || now.Before(a.From) {
+	if a.deleted() || now.Before(time.Time(a.From)) {
 		return nil, 53600
 	}
 	return a, 0
@@ -316,7 +316,7 @@ const massHelper = "mphelper"
 // tellOfPublication pushes PUBLISHJOBFINISH at the end of the job.
 func (c *call) tellOfPublication(job *publishJob) {
 	sim, a, base := c.sim, c.account, c.base
-	c.later(job.Done, func() {
+	c.later(time.Time(job.Done), func() {
 		sim.mu.Lock()
 		p, code := a.library.publication(sim.now(), base, job.ID)
 		event := p.event(a.Format == "json")

@@ -10,8 +10,8 @@ import (
 type usage struct {
 	Day    string `json:"day"`
 	Count  int    `json:"count"`
-	minute int64
-	inMin  int
+	Minute int64  `json:"minute"` // since 1970
+	InMin  int    `json:"in_minute"`
 }
 
 // beijing is where WeChat's day begins; it has had no summer time since 1991.
@@ -30,17 +30,17 @@ func (a *account) dailyLimit(rt *route) int {
 // count takes one call of rt from the account's quotas, or tells which is spent.
 func (a *account) count(now time.Time, rt *route) (errcode int) {
 	u := a.usage(now, rt.path)
-	if minute := now.Unix() / 60; u.minute != minute {
-		u.minute, u.inMin = minute, 0
+	if minute := now.Unix() / 60; u.Minute != minute {
+		u.Minute, u.InMin = minute, 0
 	}
 	if most := a.dailyLimit(rt); most > 0 && u.Count >= most {
 		return 45009
 	}
-	if most := cmp.Or(a.MinuteLimit, rt.minute); most > 0 && u.inMin >= most {
+	if most := cmp.Or(a.MinuteLimit, rt.minute); most > 0 && u.InMin >= most {
 		return 45011
 	}
 	u.Count++
-	u.inMin++
+	u.InMin++
 	return 0
 }
 

@@ -12,29 +12,31 @@ import (
 )
 
 // A state is the state document: all of one account but its identity, its callback
-// and its tokens. A member that is left out leaves what it is about as it is.
+// and its tokens. A member that is left out leaves what it is about as it is, so State
+// leaves none out; one that is null makes that empty, or what it is by default.
 type state struct {
-	Clock   *time.Time `json:"clock"` // of all accounts
-	Account            // its settings
+	Clock   *stamp `json:"clock"` // of all accounts
+	Account        // its settings
 	libraryState
 	Cards      []card                   `json:"cards"`
 	KFAccounts []kfAccount              `json:"kf_accounts"`
 	Followers  map[string]followerState `json:"followers"` // by openid
 	Messages   []*Line                  `json:"messages"`  // of all chats, oldest first
 	Calls      map[string]*usage        `json:"calls"`     // of today, by path
+	Resets     *usage                   `json:"resets"`    // of these, this month
 	Faults     []armedFault             `json:"faults"`
 }
 
 // A followerState is a follower in a state document.
 type followerState struct {
-	Following   bool      `json:"following"`  // default true
-	BlockedBy   string    `json:"blocked_by"` // "account": sends answer 43019; "follower": 43006
-	Refuses     bool      `json:"refuses"`    // the account's messages: 48002
-	Minor       bool      `json:"minor"`      // 70000
-	Buckets     buckets   `json:"buckets"`
-	Because     string    `json:"because"` // why there are none
-	LastMessage time.Time `json:"last_message_at,omitzero"`
-	TypingUntil time.Time `json:"typing_until,omitzero"`
+	Following   bool    `json:"following"`  // default true
+	BlockedBy   string  `json:"blocked_by"` // "account": sends answer 43019; "follower": 43006
+	Refuses     bool    `json:"refuses"`    // the account's messages: 48002
+	Minor       bool    `json:"minor"`      // 70000
+	Buckets     buckets `json:"buckets"`
+	Because     string  `json:"because"` // why there are none
+	LastMessage stamp   `json:"last_message_at,omitzero"`
+	TypingUntil stamp   `json:"typing_until,omitzero"`
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -59,7 +61,8 @@ func (w *WeChat) State() json.RawMessage {
 //
 //	wechat.SetState(`{"media": {"MEDIA_ID": "image"}, "kf_accounts": [{"kf_account": "a@b", "nickname": "小微"}]}`)
 //
-// A document from [WeChat.State] restores all. On an error nothing is changed.
+// What it names as null is empty, or what it is by default. A document from [WeChat.State] names
+// and so restores all. On an error nothing is changed.
 func (w *WeChat) SetState(document string) error {
 	_, err := w.setState(w.account, []byte(document))
 	return err
@@ -67,14 +70,14 @@ func (w *WeChat) SetState(document string) error {
 
 // state makes the document. The caller holds mu.
 func (p *platform) state(a *account) json.RawMessage {
-	now := p.now().UTC()
+	now := stamp(p.now())
 	s := state{
 		Clock: &now, Account: a.Account, libraryState: a.library.get(), Cards: a.cards.get(), KFAccounts: a.kf.get(),
-		Followers: map[string]followerState{}, Messages: a.chat, Calls: a.used,
+		Followers: map[string]followerState{}, Messages: a.chat, Calls: a.used, Resets: &a.resets,
 	}
 	for id, f := range a.followers {
 		s.Followers[id] = followerState{
-			f.Following, f.BlockedBy, f.Refuses, f.Minor, f.buckets, f.because, f.lastMessage.UTC(), f.typingUntil.UTC(),
+			f.Following, f.BlockedBy, f.Refuses, f.Minor, f.buckets, f.because, stamp(f.lastMessage), stamp(f.typingUntil),
 		}
 	}
 	for _, f := range p.faults {
@@ -82,6 +85,7 @@ func (p *platform) state(a *account) json.RawMessage {
 			s.Faults = append(s.Faults, *f)
 		}
 	}
+	fillIn(reflect.ValueOf(&s).Elem(), reflect.ValueOf(newState()), nil)
 	return encode(s)
 }
 
@@ -100,6 +104,7 @@ func (p *platform) setState(a *account, document []byte) (ignored []string, err 
 	if err := json.Unmarshal(document, &s); err != nil {
 		return nil, fmt.Errorf("the state has a member of another shape: %w", err)
 	}
+	fillIn(reflect.ValueOf(&s).Elem(), reflect.ValueOf(newState()), named)
 	for id, f := range s.Followers {
 		switch {
 		case !openIDForm.MatchString(id):
@@ -143,12 +148,15 @@ func (p *platform) setState(a *account, document []byte) (ignored []string, err 
 		maps.DeleteFunc(s.Calls, func(_ string, u *usage) bool { return u == nil })
 		a.used = s.Calls
 	}
+	if s.Resets != nil {
+		a.resets = *s.Resets
+	}
 	if s.Followers != nil {
 		a.followers = map[string]*follower{}
 		for id, f := range s.Followers {
 			a.followers[id] = &follower{
 				openID: id, Following: f.Following, BlockedBy: f.BlockedBy, Refuses: f.Refuses, Minor: f.Minor,
-				buckets: f.Buckets, because: f.Because, lastMessage: f.LastMessage, typingUntil: f.TypingUntil,
+				buckets: f.Buckets, because: f.Because, lastMessage: time.Time(f.LastMessage), typingUntil: time.Time(f.TypingUntil),
 			}
 		}
 	}
@@ -156,7 +164,7 @@ func (p *platform) setState(a *account, document []byte) (ignored []string, err 
 		p.rewrite(a, s.Messages)
 	}
 	if s.Clock != nil {
-		p.jump(s.Clock.Sub(p.now()))
+		p.jump(time.Time(*s.Clock).Sub(p.now()))
 	}
 	p.tell(event{Type: "state", Account: a.AppID})
 	for name := range named {
@@ -186,6 +194,37 @@ func (p *platform) rewrite(a *account, lines []*Line) {
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// newState is what null stands for. The clock has nothing for it, and goes on.
+func newState() state {
+	return state{
+		Account: Account{
+			Rules: Allowances{}, Limits: map[string]int{}, Menu: []Button{}, MiniPrograms: []string{},
+			Refusals: map[string]int{}, DailyLimits: map[string]int{}, AllowIPs: []string{},
+		},
+		libraryState: newLibrary().get(), Cards: []card{}, KFAccounts: []kfAccount{}, Followers: map[string]followerState{},
+		Messages: []*Line{}, Calls: map[string]*usage{}, Resets: &usage{}, Faults: []armedFault{},
+	}
+}
+
+// fillIn makes the fields that are null as they are in from: all of them, or those that
+// a document names.
+func fillIn(v, from reflect.Value, named map[string]json.RawMessage) {
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if field.Anonymous {
+			fillIn(v.Field(i), from.Field(i), named)
+			continue
+		}
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		switch v.Field(i).Kind() {
+		case reflect.Map, reflect.Slice, reflect.Pointer:
+			if name != "-" && v.Field(i).IsNil() && (named == nil || named[name] != nil) {
+				v.Field(i).Set(from.Field(i))
+			}
+		}
+	}
 }
 
 // forgetNamed sets the fields that a document names to zero, so that decoding

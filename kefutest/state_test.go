@@ -12,8 +12,21 @@ import (
 	"github.com/kefu-go/kefu/callback"
 )
 
-// A document restores everything in another simulator: it goes on as the first would
-// have.
+// other is a state in which every member is another than it is at first.
+const other = `{"clock":"2030-01-01T00:00:00Z",
+	"mode":"plain","format":"json","deliveries":2,"callback_timeout":"1s","profile":"legacy_48h","rules":{"menu":{"max":9,"seconds":9}},
+	"limits":{"news.articles":2},"mixing":"single_bucket_latest_wins","msgmenu_tap":"user_message","scan_follow":"scan","not_following":43004,
+	"escapes":"literal","unknown_kf":61452,"number_ids":true,"text_publish_ids":true,"menu":[{"type":"click","name":"M","key":"K"}],
+	"mini_program":true,"mini_programs":["wxother"],"accept_any_id":true,"refusals":{"text":40200},"daily_limits":{"/cgi-bin/token":1},
+	"minute_limit":1,"secret_frozen":true,"force_code":45009,"allow_ips":["192.0.2.1"],"ip_code":61004,"business_ip_code":45035,
+	"media":{"OTHER":"image"},"pictures":[{"kind":"image","path":"/mmbiz/x"}],"news":[{"media_id":"N","articles":[{"title":"T"}]}],"articles":["OTHER"],
+	"publications":[{"publish_id":"1","publish_status":0}],"media_life":"1h","news_withdrawn":true,"publish_takes":"1s","publish_ends":2,
+	"cards":["OTHER"],"kf_accounts":[{"kf_account":"z@b","nickname":"Z"}],"followers":{"oZ":{}},
+	"messages":[{"id":"7","openid":"oZ","dir":"in","kind":"text"}],"calls":{"/cgi-bin/token":{"count":9}},"resets":{"day":"2030-01","count":9},
+	"faults":[{"path":"*","every":1,"errcode":-1}]}`
+
+// A document restores everything in another simulator, whatever that has become: it
+// goes on as the first would have.
 func TestStateRestores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newWire(t, Account{Profile: "legacy_2021", Mixing: MaxOfBoth, Rules: Allowances{kefu.Payment: {Max: kefu.Unlimited, For: time.Hour}},
@@ -36,6 +49,15 @@ func TestStateRestores(t *testing.T) {
 		before := x.w.State()
 
 		y := newWire(t)
+		first := stripClock(t, y.w.State())
+		if err := y.w.SetState(other); err != nil {
+			t.Fatal(err)
+		}
+		for name, is := range stripClock(t, y.w.State()) {
+			if string(is) == string(first[name]) {
+				t.Errorf("%s was not changed: %s", name, is)
+			}
+		}
 		if err := y.w.SetState(string(before)); err != nil {
 			t.Fatal(err)
 		}
@@ -123,6 +145,19 @@ func TestStateReplacesWhatItNames(t *testing.T) {
 	if len(x.w.Chat("oA")) != 0 || x.w.Window("oZ").State != "closed" {
 		t.Error("followers were merged, not replaced")
 	}
+	for name, is := range stripClock(t, json.RawMessage(other)) {
+		fresh := New(Account{Menu: []Button{}})
+		want := string(stripClock(t, fresh.State())[name])
+		for _, doc := range []string{`{"followers":{"oZ":{}},"` + name + `":` + string(is) + `}`, `{"` + name + `":null}`} {
+			if err := fresh.SetState(doc); err != nil {
+				t.Fatalf("%s: %v", doc, err)
+			}
+		}
+		if got := string(stripClock(t, fresh.State())[name]); got != want {
+			t.Errorf("%s null: %s, want %s", name, got, want)
+		}
+		fresh.Close()
+	}
 	c := remote{t, x.w}
 	var got struct {
 		OK      bool
@@ -134,6 +169,24 @@ func TestStateReplacesWhatItNames(t *testing.T) {
 	var doc map[string]any
 	if c.call(&doc, "GET", "/_sim/state", ""); doc["profile"] != "legacy_48h" || doc["accept_any_id"] != true || doc["media"] == nil {
 		t.Errorf("%v", doc)
+	}
+}
+
+// Times are UTC with milliseconds, whatever the document had.
+func TestStateTimes(t *testing.T) {
+	const at = `"2030-01-01T08:00:00.1239+08:00"`
+	w := New()
+	defer w.Close()
+	if err := w.SetState(`{"clock":` + at + `,"media":{"M":{"kind":"image","data":"AA==","created":` + at + `}},"pictures":[{"kind":"image","path":"/p","data":"AA==","created":` + at + `}],
+		"news":[{"media_id":"N","created":` + at + `,"gone_at":` + at + `}],"articles":[{"article_id":"A","from":` + at + `,"news_item":[{"title":"T"}]}],
+		"publications":[{"publish_id":"1","done":` + at + `,"article":"A"}],
+		"followers":{"oA":{"last_message_at":` + at + `,"typing_until":` + at + `,"buckets":[{"trigger":"follow","max":3,"opened_at":` + at + `,"closes_at":` + at + `}]}},
+		"messages":[{"id":"1","at":` + at + `,"openid":"oA","dir":"in","kind":"text"}]}`); err != nil {
+		t.Fatal(err)
+	}
+	doc := string(w.State())
+	if n := strings.Count(doc, `"2030-01-01T00:00:00.`); n != 12 || strings.Count(doc, `"2030-01-01T00:00:00.123Z"`) < 11 || strings.Contains(doc, "+08:00") {
+		t.Errorf("%d times:\n%s", n, doc)
 	}
 }
 

@@ -68,7 +68,7 @@ func (p *program) accountSetCommand(e *entrance) *cobra.Command {
 						inner, _ := value.(map[string]any)
 						value = inner[s.path[1]]
 					}
-					if value == nil {
+					if value == nil || value == "" {
 						value = "default"
 					}
 					row(strings.Join(s.path, "."), inert(fmt.Sprint(value)))

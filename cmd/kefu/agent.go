@@ -19,7 +19,7 @@ func (p *program) agentCommand() *cobra.Command {
 		Example: "  kefu agent add man --display 小满\n  kefu agent list", Args: p.subcommand, Run: func(*cobra.Command, []string) {},
 	}
 	e.flags(p, cmd.PersistentFlags())
-	cmd.AddCommand(p.agentAddCommand(e), p.agentListCommand(e), p.agentLinkCommand(e), p.agentRemoveCommand(e))
+	cmd.AddCommand(p.agentAddCommand(e), p.agentListCommand(e), p.agentLinkCommand(e), p.agentTOTPOffCommand(e), p.agentRemoveCommand(e))
 	return cmd
 }
 
@@ -98,6 +98,20 @@ func (p *program) agentLinkCommand(e *entrance) *cobra.Command {
 		Use: "link ID", Short: "Make a link that signs an agent in once · 生成一次性登录链接", Example: "  kefu agent link agent_…", Args: arguments("ID"),
 		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			return p.printLink(cmd, c, args[0])
+		}),
+	}
+}
+
+func (p *program) agentTOTPOffCommand(e *entrance) *cobra.Command {
+	return &cobra.Command{
+		Use: "totp-off ID", Short: "Take off an agent's second factor, which was lost; they are signed out · 取消客服丢失的两步验证，并使其退出登录", Example: "  kefu agent totp-off agent_…", Args: arguments("ID"),
+		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
+			a, err := c.PutAgent(cmd.Context(), args[0], gateway.AgentRequest{TOTP: new(bool)})
+			if err != nil {
+				return c.explained(err)
+			}
+			p.say("%s signs in without a second factor now", "%s 现在登录不需要两步验证", inert(a.Name))
+			return nil
 		}),
 	}
 }

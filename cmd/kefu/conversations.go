@@ -133,7 +133,7 @@ func (p *program) conversationsExportCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export OPENID", Short: "Print all that is kept of a follower · 导出与某个粉丝有关的全部数据",
 		Long: "Print all that is kept of a follower, oldest first, a line of JSON each: what is known of the windows, our messages with their attempts, what the follower did. Needs an admin key.\n" +
-			"导出与某个粉丝有关的全部数据，最早的在前，每行一个 JSON：窗口台账、我方消息与每次投递、粉丝的操作。需要 admin 钥匙。",
+			"导出与某个粉丝有关的全部数据，最早的在前，每行一个 JSON：窗口账本、我方消息与每次投递、粉丝的操作。需要 admin 密钥。",
 		Example: "  kefu conversations export oUser1", Args: arguments("OPENID"),
 		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			appid, err := c.theAccount(cmd.Context(), account)
@@ -156,7 +156,7 @@ func (p *program) conversationsEraseCommand(e *entrance) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "erase OPENID", Short: "Erase all that is kept of a follower, for good · 永久删除与某个粉丝有关的全部数据",
 		Long: "Erase all that is kept of a follower, for good: messages, attempts, what the follower did, what is known of the windows. What waits is canceled, what is on its way is waited for. Only the SHA-256 of the openid stays, so that a backup can be told to erase it, too. Needs an admin key.\n" +
-			"永久删除与某个粉丝有关的全部数据：消息、投递记录、粉丝的操作、窗口台账。等待中的消息会取消，在途的等它结束。只留下 openid 的 SHA-256，供恢复备份后再次删除。需要 admin 钥匙。",
+			"永久删除与某个粉丝有关的全部数据：消息、投递记录、粉丝的操作、窗口账本。等待中的消息会取消，在途的等它结束。只留下 openid 的 SHA-256，供恢复备份后再次删除。需要 admin 密钥。",
 		Example: "  kefu conversations erase oUser1 --yes", Args: arguments("OPENID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !yes {

@@ -61,7 +61,7 @@ func (p *program) dbMoveCommand() *cobra.Command {
 			}
 			if key == "" {
 				p.say("start the gateway with the same key: KEFU_SECRET_KEY_FILE=%s.secret KEFU_DB=postgres://… kefu serve; its API keys stay as they are",
-					"用同一把密钥启动网关：KEFU_SECRET_KEY_FILE=%s.secret KEFU_DB=postgres://… kefu serve；API 钥匙照旧可用", file)
+					"用同一把加密密钥启动网关：KEFU_SECRET_KEY_FILE=%s.secret KEFU_DB=postgres://… kefu serve；API 密钥照旧可用", file)
 			}
 			return nil
 		},

@@ -32,12 +32,6 @@ const (
 	anyPort      = "127.0.0.1:0"
 )
 
-// demoDB is the demo's database, in a folder of its own that names the port, which is
-// how the other commands on this machine find its key.
-const demoDB = "kefu.db"
-
-func demoFolder(port string) string { return "kefu-demo-" + port + "-*" }
-
 func (p *program) demoCommand() *cobra.Command {
 	var addr, simAddr string
 	var check bool
@@ -178,8 +172,7 @@ func (p *program) startDemo(ctx context.Context, addr, simAddr string) (_ *demo,
 // startItsGateway starts the gateway in a folder that goes with the demo, and with
 // nothing of the environment: it is for the demo's account alone.
 func (d *demo) startItsGateway(ctx context.Context, l net.Listener, a kefutest.Account) (err error) {
-	_, port, _ := net.SplitHostPort(l.Addr().String()) // a TCP address
-	if d.folder, err = os.MkdirTemp("", demoFolder(port)); err != nil {
+	if d.folder, err = os.MkdirTemp("", "kefu-demo-*"); err != nil {
 		f := failf("no folder can be made for the demo", "无法为演示创建目录")
 		f.cause = err
 		return f
@@ -192,7 +185,7 @@ func (d *demo) startItsGateway(ctx context.Context, l net.Listener, a kefutest.A
 	}
 	host.env["KEFU_ACCOUNT"] = strings.Join([]string{a.AppID, a.Secret.Reveal(), a.Token.Reveal(), a.AESKey.Reveal()}, ":")
 	d.gate, err = host.startGateway(ctx, gatewayConfig{
-		listener: l, db: filepath.Join(d.folder, demoDB), apiBase: d.simURL, now: d.wechat.Now, log: d.log, front: withLiveList, linkLife: 24 * time.Hour,
+		listener: l, db: filepath.Join(d.folder, "kefu.db"), apiBase: d.simURL, now: d.wechat.Now, log: d.log, front: withLiveList, linkLife: 24 * time.Hour,
 		allowPrivate: true, // it listens on this machine alone
 	})
 	if err != nil {

@@ -125,7 +125,7 @@ func ending(m gateway.Message) error {
 	case gateway.Sent:
 		return nil
 	case gateway.Failed:
-		if o.ErrCode != 0 {
+		if o.ErrCode != 0 && o.Reason == "" { // with a reason it was withheld, and never reached WeChat
 			return &kefu.Error{Op: "message/custom/send", Code: o.ErrCode, Msg: inert(o.ErrMsg), RID: inert(o.RID)}
 		}
 		return failf("%s failed: %s", "%s 发送失败：%s", m.ID, inert(o.Reason)).then(inert(o.Advice), inert(o.Advice))
@@ -134,7 +134,7 @@ func ending(m gateway.Message) error {
 			then("look with the follower, then: kefu messages resolve "+m.ID+" sent (or failed)", "向粉丝核实，然后 kefu messages resolve "+m.ID+" sent（或 failed）")
 		f.code = exitUnknown
 	case gateway.Parked:
-		f = failf("%s is parked: the follower's window does not let it out now", "%s 已搁置：粉丝的窗口现在不放行", m.ID).
+		f = failf("%s is parked: the follower's window does not let it out now", "%s 已暂存：粉丝的窗口现在不放行", m.ID).
 			then("it goes when the follower acts; see: kefu window "+m.OpenID, "粉丝下次互动时送出；见 kefu window "+m.OpenID)
 	case gateway.Expired, gateway.Canceled:
 		f = failf("%s is %s and was not sent", "%s 已是 %s，没有发送", m.ID, m.State)

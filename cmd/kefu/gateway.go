@@ -5,8 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +58,7 @@ func (e *entrance) open(ctx context.Context, p *program) (*caller, error) {
 		}
 	}
 	if c.Key == "" {
-		return nil, usagef("there is no key for the gateway at %s", "没有 %s 网关的钥匙", hostOf(e.url)).
+		return nil, usagef("there is no key for the gateway at %s", "没有 %s 网关的 API 密钥", hostOf(e.url)).
 			then("start one here with kefu serve or kefu demo, or: export KEFU_API_KEY=kf_…", "在这里启动 kefu serve 或 kefu demo，或 export KEFU_API_KEY=kf_…")
 	}
 	return c, nil
@@ -77,10 +76,9 @@ func (e *entrance) opened(p *program, run func(*cobra.Command, *caller, []string
 }
 
 // keyFiles are where a gateway on this machine may have left its key, the likeliest
-// first: beside its database, or in the folder of a demo on that port.
+// first: where the one on that port says, or beside its database.
 func (p *program) keyFiles(port string) []string {
-	demos, _ := filepath.Glob(filepath.Join(os.TempDir(), demoFolder(port), demoDB+".key")) // the pattern is well formed
-	return append([]string{keyFileOf(orEnv(p, "KEFU_DB", defaultDB))}, demos...)
+	return []string{readPointer(pointerOf(port)), keyFileOf(orEnv(p, "KEFU_DB", defaultDB))}
 }
 
 // A foundKey is a key and the file that had it.
@@ -92,12 +90,9 @@ type foundKey struct {
 // findKeys returns the keys in files that only this user can read.
 func findKeys(files []string) (found []foundKey) {
 	for _, f := range files {
-		info, err := os.Stat(f)
-		if err != nil || info.Mode().Perm()&0o077 != 0 || info.Size() > 1<<10 {
-			continue
-		}
-		if b, err := os.ReadFile(f); err == nil && strings.HasPrefix(string(b), "kf_") {
-			found = append(found, foundKey{f, kefu.Secret(strings.TrimSpace(string(b)))})
+		key := kefu.Secret(strings.TrimSpace(readPrivate(f, 1<<10)))
+		if strings.HasPrefix(key.Reveal(), "kf_") && !slices.ContainsFunc(found, func(k foundKey) bool { return k.key == key }) {
+			found = append(found, foundKey{f, key})
 		}
 	}
 	return found
@@ -148,9 +143,9 @@ func (c *caller) explained(err error) error {
 	case gateway.Unauthorized:
 		if c.keyFile != "" {
 			return f.then("the key was taken from "+c.keyFile+"; is it of another gateway? else: export KEFU_API_KEY=kf_…",
-				"钥匙取自 "+c.keyFile+"；它可能属于另一个网关；否则 export KEFU_API_KEY=kf_…")
+				"密钥取自 "+c.keyFile+"；它可能属于另一个网关；否则 export KEFU_API_KEY=kf_…")
 		}
-		return f.then("check --key or KEFU_API_KEY; the first key is in the file that kefu serve named (<db>.key, or kefu.key with PostgreSQL)", "检查 --key 或 KEFU_API_KEY；第一把钥匙在 kefu serve 启动时给出的文件里（<db>.key；使用 PostgreSQL 时为 kefu.key）")
+		return f.then("check --key or KEFU_API_KEY; the first key is in the file that kefu serve named (<db>.key, or kefu.key with PostgreSQL)", "检查 --key 或 KEFU_API_KEY；第一个密钥在 kefu serve 启动时给出的文件里（<db>.key；使用 PostgreSQL 时为 kefu.key）")
 	case gateway.Refused:
 		f.code = exitRefused
 	case gateway.Unreachable:

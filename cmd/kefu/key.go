@@ -13,7 +13,7 @@ import (
 func (p *program) keyCommand() *cobra.Command {
 	e := new(entrance)
 	cmd := &cobra.Command{
-		Use: "key", Short: "The keys of the gateway · 网关的钥匙",
+		Use: "key", Short: "The keys of the gateway · 网关的 API 密钥",
 		Example: "  kefu key list", Args: p.subcommand, Run: func(*cobra.Command, []string) {},
 	}
 	e.flags(p, cmd.PersistentFlags())
@@ -25,11 +25,11 @@ func (p *program) keyCreateCommand(e *entrance) *cobra.Command {
 	var r gateway.KeyRequest
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "create", Short: "Make a key; it is printed this once · 新建钥匙，只显示这一次",
+		Use: "create", Short: "Make a key; it is printed this once · 新建密钥，只显示这一次",
 		Example: "  kefu key create --role send --name shop\n  kefu key create --role read --account wx0123456789abcdef\n  kefu key create --role door --account wx0123456789abcdef", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.Role == "" {
-				return usagef("it does not say what the key may do", "没有说明钥匙能做什么").
+				return usagef("it does not say what the key may do", "没有说明密钥能做什么").
 					then("add --role admin, send, read or door", "加上 --role admin、send、read 或 door")
 			}
 			c, err := e.open(cmd.Context(), p)
@@ -60,7 +60,7 @@ func (p *program) keyCreateCommand(e *entrance) *cobra.Command {
 func (p *program) keyListCommand(e *entrance) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "list", Short: "List keys, without their text · 列出钥匙（不含内容）",
+		Use: "list", Short: "List keys, without their text · 列出密钥（不含内容）",
 		Example: "  kefu key list --json", Args: arguments(),
 		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, _ []string) error {
 			all, err := c.Keys(cmd.Context())
@@ -81,7 +81,7 @@ func (p *program) keyListCommand(e *entrance) *cobra.Command {
 
 func (p *program) keyRevokeCommand(e *entrance) *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke ID", Short: "End a key · 吊销钥匙", Example: "  kefu key revoke key_0123456789abcdef", Args: arguments("ID"),
+		Use: "revoke ID", Short: "End a key · 吊销密钥", Example: "  kefu key revoke key_0123456789abcdef", Args: arguments("ID"),
 		RunE: e.opened(p, func(cmd *cobra.Command, c *caller, args []string) error {
 			if err := c.RevokeKey(cmd.Context(), args[0]); err != nil {
 				return c.explained(err)

@@ -28,6 +28,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -180,19 +181,43 @@ func arguments(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// fromEnvironment sets flags that were not given from the variables of their names,
+// KEFU_PUBLIC_ADDR for --public-addr: the named ones, or all that have a variable.
+func (p *program) fromEnvironment(fs *pflag.FlagSet, names ...string) (err error) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		variable := "KEFU_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value := p.env[variable]
+		if err != nil || f.Changed || value == "" || variables[variable] == "" || len(names) > 0 && !slices.Contains(names, f.Name) {
+			return
+		}
+		if wrong := fs.Set(f.Name, value); wrong != nil {
+			said := flagFault(strings.ReplaceAll(wrong.Error(), "--"+f.Name, variable))
+			hint := "see: kefu serve --help"
+			err = &failure{code: exitUsage, what: said, next: text{hint, "见：kefu serve --help"}}
+		}
+	})
+	return err
+}
+
 // variables are the environment that kefu reads, and what for.
 var variables = map[string]string{
 	"KEFU_ACCOUNT":         "APPID:SECRET of the account to send from",
 	"KEFU_API_BASE":        "where WeChat's API is",
 	"KEFU_API_KEY":         "key of the gateway: for serve, one that is valid besides the stored ones",
 	"KEFU_ADDR":            "where the gateway listens",
+	"KEFU_ALLOW_PRIVATE":   "true: its calls of others may go to this machine and private networks",
+	"KEFU_ASSET_ROOM":      "MiB of files that an account may have",
+	"KEFU_CA":              "certificate of the local CA",
 	"KEFU_DB":              "where the gateway keeps messages",
 	"KEFU_OPENAI_KEY":      "key of the model's server, for kefu bot",
 	"KEFU_OPENAI_KEY_FILE": "file with KEFU_OPENAI_KEY",
 	"KEFU_KEEP":            "how long it keeps those that are finished",
 	"KEFU_KEEP_SIZE":       "size above which the oldest of them go",
 	"KEFU_URL":             "where the gateway is",
+	"KEFU_PROXY_ADDR":      "where the gateway is a proxy for HTTPS_PROXY",
 	"KEFU_PUBLIC_ADDR":     "where the gateway serves callbacks alone",
+	"KEFU_TLS_ADDR":        "where the gateway has the certificate of api.weixin.qq.com",
+	"KEFU_TUNNEL_OTHERS":   "true: its proxy tunnels other hosts",
 	"KEFU_TRUSTED_PROXY":   "networks of the reverse proxies before the gateway",
 	"KEFU_SECRET_KEY":      "seals the gateway's secrets",
 	"KEFU_SECRET_KEY_FILE": "file with KEFU_SECRET_KEY",

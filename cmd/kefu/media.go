@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/gateway"
 )
 
 func (p *program) mediaCommand() *cobra.Command {
@@ -75,16 +76,16 @@ func (p *program) uploadCommand(w *mediaWay) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ends := m.CreatedAt.Add(kefu.MediaLife).UTC().Format(time.RFC3339)
+			ends := gateway.At(m.CreatedAt.Add(kefu.MediaLife))
 			if asJSON {
 				return p.json(struct {
 					Type      kefu.MediaKind   `json:"type"`
 					MediaID   kefu.TemporaryID `json:"media_id"`
-					CreatedAt string           `json:"created_at"`
-					ExpiresAt string           `json:"expires_at"`
-				}{m.Kind, m.ID, m.CreatedAt.UTC().Format(time.RFC3339), ends})
+					CreatedAt gateway.Time     `json:"created_at"`
+					ExpiresAt gateway.Time     `json:"expires_at"`
+				}{m.Kind, m.ID, gateway.At(m.CreatedAt), ends})
 			}
-			p.say("stored as %s until %s", "已存为 %s，到 %s 为止", m.Kind, ends)
+			p.say("stored as %s until %s", "已存为 %s，到 %s 为止", m.Kind, stamp(ends))
 			_, err = fmt.Fprintln(p.stdout, inert(string(m.ID)))
 			return err
 		},

@@ -253,7 +253,7 @@ func (p *program) acting(e *entrance, use, en, zh string, args []string, do func
 }
 
 func (p *program) messagesCancelCommand(e *entrance) *cobra.Command {
-	one := p.acting(e, "cancel ID", "Cancel messages that are queued or parked", "取消排队或搁置的消息", []string{"ID"},
+	one := p.acting(e, "cancel ID", "Cancel messages that are queued or parked", "取消排队或暂存的消息", []string{"ID"},
 		func(cmd *cobra.Command, c *caller, args []string) (gateway.Message, error) {
 			return c.Cancel(cmd.Context(), args[0])
 		})

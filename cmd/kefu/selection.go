@@ -82,8 +82,26 @@ func (p *program) selecting(e *entrance, one *cobra.Command, filter string, do f
 	return one
 }
 
-// reportSelected prints what became of many messages.
+// did are the outcomes that were asked for.
+var did = []string{"canceled", "called-off", "retried", "joined"}
+
+// reportSelected prints what became of many messages. It is an error if something else
+// became of one.
 func (p *program) reportSelected(s gateway.Selected, cmd *cobra.Command) error {
+	all, not := 0, 0
+	for outcome, n := range s.Counts {
+		if all += n; !slices.Contains(did, outcome) && !s.DryRun {
+			not += n
+		}
+	}
+	if err := p.printSelected(s, cmd); err != nil || not == 0 {
+		return err
+	}
+	return failf("%d of %d were left as they are", "%[2]d 条中有 %[1]d 条未变", not, all).
+		then("see why in the outcome beside each id", "原因见各 ID 旁的 OUTCOME")
+}
+
+func (p *program) printSelected(s gateway.Selected, cmd *cobra.Command) error {
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 		return p.json(s)
 	}

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -45,11 +44,14 @@ func (p *program) serveCommand() *cobra.Command {
 			"启动网关：收下的每条消息都先落盘，再按顺序在微信允许的窗口内送出。\n\n" +
 			"Messages are kept in SQLite, one file for one process, or in PostgreSQL, where a second kefu serve waits until the first is gone.\n" +
 			"消息存在 SQLite（一个文件、一个进程）或 PostgreSQL 中；后者的第二个 kefu serve 会等待，直到前一个退出。\n\n" +
-			"Environment: KEFU_DB, KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]], KEFU_API_BASE, KEFU_API_KEY, KEFU_SECRET_KEY or KEFU_SECRET_KEY_FILE.",
+			"Environment: KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]], KEFU_API_KEY, KEFU_SECRET_KEY or KEFU_SECRET_KEY_FILE, and one variable\n" +
+			"for each flag: KEFU_PUBLIC_ADDR for --public-addr. What a flag says goes before it.\n" +
+			"环境变量：KEFU_ACCOUNT=APPID:SECRET[:TOKEN[:AESKEY]]、KEFU_API_KEY、KEFU_SECRET_KEY 或 KEFU_SECRET_KEY_FILE；每个选项也各有一个变量，\n" +
+			"例如 --public-addr 对应 KEFU_PUBLIC_ADDR，命令行上的选项优先。",
 		Example: "  kefu serve\n  kefu serve --db sqlite:kefu.db --public-addr :8080\n  kefu serve --db postgres://kefu@db/kefu", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !cmd.Flags().Changed("db") {
-				db = orEnv(p, "KEFU_DB", defaultDB) // not the flag's default, which the help shows
+			if err := p.fromEnvironment(cmd.Flags()); err != nil {
+				return err
 			}
 			if err := checkDSN("--db", db); err != nil {
 				return err
@@ -95,7 +97,7 @@ func (p *program) serveCommand() *cobra.Command {
 					p.say("plain mode's signature does not cover the body; secure mode is better", "明文模式的签名不覆盖消息体，建议改用安全模式")
 				}
 			}
-			p.say("gateway at %s; its key is in %s; Ctrl-C ends it", "网关在 %s；钥匙在 %s；Ctrl-C 结束", g.url, g.keyFile)
+			p.say("gateway at %s; its key is in %s; Ctrl-C ends it", "网关在 %s；密钥在 %s；Ctrl-C 结束", g.url, g.keyFile)
 			select {
 			case <-cmd.Context().Done():
 				return g.stop()
@@ -106,13 +108,13 @@ func (p *program) serveCommand() *cobra.Command {
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&addr, "addr", orEnv(p, "KEFU_ADDR", defaultAddr), "where the API listens; port 0 picks one")
-	fs.StringVar(&publicAddr, "public-addr", p.env["KEFU_PUBLIC_ADDR"], "a second listener that serves /callback/ alone")
-	fs.StringSliceVar(&proxies, "trusted-proxy", strings.FieldsFunc(p.env["KEFU_TRUSTED_PROXY"], func(r rune) bool { return r == ',' }), "network of reverse proxies before the gateway, such as 10.0.0.0/8: their X-Forwarded-For tells who signs in; may be repeated (default: none)")
+	fs.StringVar(&addr, "addr", defaultAddr, "where the API listens; port 0 picks one")
+	fs.StringVar(&publicAddr, "public-addr", "", "a second listener that serves /callback/ alone")
+	fs.StringSliceVar(&proxies, "trusted-proxy", nil, "network of reverse proxies before the gateway, such as 10.0.0.0/8: their X-Forwarded-For tells who signs in; may be repeated (default: none)")
 	fs.StringVar(&db, "db", defaultDB, "where messages are kept: sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME (better: KEFU_DB, which others on the machine can't see)")
-	fs.StringVar(&keep, "keep", orEnv(p, "KEFU_KEEP", defaultKeep), "how long finished messages and the feed are kept: 180d, 720h, at least 7d; 0: for ever")
-	fs.StringVar(&keepSize, "keep-size", orEnv(p, "KEFU_KEEP_SIZE", "0"), "size above which the oldest of them go, if older than 7 days: 20GB, 500MiB; 0: no limit; SQLite only")
-	addressFlag(fs, &apiBase, "api-base", orEnv(p, "KEFU_API_BASE", kefu.DefaultBaseURL), "where WeChat's API is")
+	fs.StringVar(&keep, "keep", defaultKeep, "how long finished messages and the feed are kept: 180d, 720h, at least 7d; 0: for ever")
+	fs.StringVar(&keepSize, "keep-size", "0", "size above which the oldest of them go, if older than 7 days: 20GB, 500MiB; 0: no limit; SQLite only")
+	fs.StringVar(&apiBase, "api-base", kefu.DefaultBaseURL, "where WeChat's API is")
 	in.flags(fs)
 	fs.BoolVar(&allowPrivate, "allow-private", false, allowPrivateUsage)
 	fs.Int64Var(&assetRoom, "asset-room", assets.DefaultRoom>>20, "MiB of files that an account may have")
@@ -210,6 +212,7 @@ type runningGateway struct {
 	door             *door.Door
 	sandbox          sandbox
 	endAssets        func() // ends what goes on with them by itself
+	takePointer      func() // to its key
 	servers          []*http.Server
 }
 
@@ -314,6 +317,8 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		g.publicURL = urlOf(public)
 		g.servers = append(g.servers, p.serveGateway(public, g.server.Callbacks()))
 	}
+	_, port, _ := net.SplitHostPort(l.Addr().String()) // a TCP address
+	g.takePointer = leavePointer(port, g.keyFile)
 	return g, nil
 }
 
@@ -362,7 +367,9 @@ func (g *runningGateway) raw(appid, path string, all, simulated bool) http.Round
 type atDoor struct{ *store.Store }
 
 // Missing implements door.Store.
-func (atDoor) Missing(err error) bool { return errors.Is(err, store.ErrNotFound) }
+func (atDoor) Missing(err error) bool {
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrRevoked)
+}
 
 func (p *program) serveGateway(l net.Listener, h http.Handler) *http.Server {
 	s := server.HTTP(h)
@@ -382,6 +389,9 @@ func (g *runningGateway) callbackBase() string {
 // requests, then no more posts, then the store.
 func (g *runningGateway) stop() error {
 	var errs []error
+	if g.takePointer != nil {
+		g.takePointer()
+	}
 	if g.server != nil {
 		g.server.Close()
 	}
@@ -496,27 +506,10 @@ func firstKey(ctx context.Context, g *runningGateway, now time.Time) error {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	key := "kf_" + hex.EncodeToString(b[:])
-	if err := writeKey(g.keyFile, key); err != nil {
+	if err := writePrivately(g.keyFile, key); err != nil {
 		return fmt.Errorf("write the first key: %w", err)
 	}
 	_, err := g.store.PutKey(ctx, now, gateway.Key{Name: "first", Role: gateway.Admin, Key: key})
-	return err
-}
-
-// writeKey makes the file anew, so that neither the mode of an old one nor a link
-// shows the key to others.
-func writeKey(path, key string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".kefu-key-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(key + "\n")
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
 	return err
 }
 
@@ -530,6 +523,8 @@ func explainFault(err error) *gateway.Problem {
 		return &gateway.Problem{Code: gateway.NoToken}
 	case errors.Is(err, store.ErrNotFound):
 		return &gateway.Problem{Code: gateway.NotFound}
+	case errors.Is(err, store.ErrRevoked):
+		return &gateway.Problem{Code: gateway.Unauthorized}
 	case errors.Is(err, store.ErrCursor):
 		return &gateway.Problem{Code: gateway.InvalidRequest}
 	case errors.Is(err, store.ErrCursorGone):

@@ -31,9 +31,17 @@ func (p *program) simCommand() *cobra.Command {
 		Example: "  kefu sim\n  kefu sim --app wx0123456789abcdef:SECRET:TOKEN:AESKEY --callback http://127.0.0.1:8080/callback", Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key = cmp.Or(key, p.env["KEFU_SIM_KEY"])
-			if !loopbackAddr(addr) && key == "" {
-				return usagef("%s can be reached from other machines, and the control plane has no key", "%s 可从其他机器访问，而控制接口没有钥匙", addr).
-					then("add --sim-key KEY, or listen on 127.0.0.1", "加上 --sim-key KEY，或只监听 127.0.0.1")
+			if err := p.fromEnvironment(cmd.Flags(), "ca"); err != nil {
+				return err
+			}
+			if err := in.check(); err != nil {
+				return err
+			}
+			for _, a := range append(in.addrs(), addr) { // each has the control plane
+				if !loopbackAddr(a) && key == "" {
+					return usagef("%s can be reached from other machines, and the control plane has no key", "%s 可从其他机器访问，而控制接口没有密钥", a).
+						then("add --sim-key KEY, or listen on 127.0.0.1", "加上 --sim-key KEY，或只监听 127.0.0.1")
+				}
 			}
 			switch {
 			case mode != "" && !slices.Contains(modes, mode):
@@ -60,9 +68,6 @@ func (p *program) simCommand() *cobra.Command {
 				a := &config.Accounts[i]
 				a.Callback = strings.ReplaceAll(callbackURL, "{appid}", a.AppID)
 				a.Mode, a.Profile = callback.Mode(mode), profile
-			}
-			if err := in.check(); err != nil {
-				return err
 			}
 			return p.sim(cmd.Context(), addr, in, config)
 		},

@@ -40,6 +40,9 @@ func (w *ways) check() error {
 	return nil
 }
 
+// addrs are where they listen.
+func (w *ways) addrs() []string { return nonEmpty([]string{w.proxyAddr, w.tlsAddr}) }
+
 // open begins to listen for h; what is not asked for has no address.
 func (w *ways) open(p *program, h http.Handler) (proxy, tls string, servers []*http.Server, err error) {
 	if w.proxyAddr == "" && w.tlsAddr == "" {
@@ -113,7 +116,10 @@ func (p *program) caCommand() *cobra.Command {
 			"NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE, a Java trust store); don't put it into the system's store.\n" +
 			"它只为 " + gate.Host + " 签名，90 天后失效。只交给需要的程序，不要装进系统信任库。",
 		Example: "  kefu ca\n  kefu ca export", Args: arguments(),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.fromEnvironment(cmd.Flags(), "ca"); err != nil {
+				return err
+			}
 			if renew {
 				if _, err := gate.Make(file, time.Now()); err != nil {
 					return err
@@ -129,7 +135,10 @@ func (p *program) caCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&renew, "renew", false, "make another in its place")
 	cmd.AddCommand(&cobra.Command{
 		Use: "export", Short: "Print the certificate · 打印证书", Example: "  kefu ca export", Args: arguments(),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.fromEnvironment(cmd.Flags(), "ca"); err != nil {
+				return err
+			}
 			ca, err := openCA(file)
 			if err != nil {
 				return err

@@ -63,7 +63,13 @@ type Library struct {
 
 	uploads chan struct{} // has one for each under way
 	fetches chan struct{}
-	flights flights
+	flights flights[string]
+
+	pictureTime    time.Duration // of tests; default [pictureTime]
+	pictureWeb     *http.Client  // for pictures that are shown
+	pictureFetches chan struct{}
+	pictureFlights flights[picture]
+	pictures       pictures
 }
 
 func (l *Library) setUp() {
@@ -82,6 +88,12 @@ func (l *Library) setUp() {
 		l.web = egress.Client(o)
 		o.MaxBody, o.Timeout = maxInboundFile, patience
 		l.inboundWeb = egress.Client(o)
+		if l.pictureTime == 0 {
+			l.pictureTime = pictureTime
+		}
+		o.MaxBody, o.Timeout = maxPicture, l.pictureTime
+		l.pictureWeb = egress.Client(o)
+		l.pictureFetches = make(chan struct{}, mostPictures)
 		l.uploads, l.fetches = make(chan struct{}, mostUploads), make(chan struct{}, mostFetches)
 	})
 }
@@ -91,11 +103,11 @@ func (l *Library) setUp() {
 // [*kefu.FileError] for what WeChat takes nowhere, [store.ErrNoRoom],
 // [egress.ErrTooLarge] for more than [MaxFile], and those of r and the store.
 func (l *Library) Keep(ctx context.Context, account string, r io.Reader) (gateway.Asset, error) {
-	return l.keep(ctx, account, r, MaxFile, true)
+	return l.keep(ctx, account, r, MaxFile, store.ByHand)
 }
 
 // keep is Keep with another limit. What no sender brought need not fit a message.
-func (l *Library) keep(ctx context.Context, account string, r io.Reader, most int64, sender bool) (_ gateway.Asset, err error) {
+func (l *Library) keep(ctx context.Context, account string, r io.Reader, most int64, from store.Origin) (_ gateway.Asset, err error) {
 	l.setUp()
 	u := l.Store.NewUpload(ctx, l.Now)
 	defer func() {
@@ -118,12 +130,15 @@ func (l *Library) keep(ctx context.Context, account string, r io.Reader, most in
 		return gateway.Asset{}, err
 	}
 	kinds := f.kinds()
-	if sender && len(kinds) == 0 {
+	if from != store.FromFollower && len(kinds) == 0 {
 		return gateway.Asset{}, f.unfit()
+	}
+	if err := l.makeRoom(ctx, account, u.Size()); err != nil {
+		return gateway.Asset{}, err
 	}
 	return u.Keep(gateway.Asset{
 		Account: account, Kinds: slices.Concat([]kefu.MediaKind{}, kinds), Format: f.format, Width: f.width, Height: f.height, DurationMS: f.length.Milliseconds(),
-	}, sender, l.Room)
+	}, from, l.Room)
 }
 
 // Asset finds an asset of one of the accounts, none: of any. Error:
@@ -134,6 +149,12 @@ func (l *Library) Asset(ctx context.Context, accounts []string, id string) (gate
 		return gateway.Asset{}, store.ErrNotFound
 	}
 	return l.Store.AssetOf(ctx, accounts, hash)
+}
+
+// List is a page of the assets of some accounts, none: of any; the latest first. Error:
+// [store.ErrCursor].
+func (l *Library) List(ctx context.Context, accounts []string, cursor string, limit int) (gateway.Page[gateway.Asset], error) {
+	return l.Store.Assets(ctx, accounts, cursor, limit)
 }
 
 // Delete forgets an account's asset, unless messages that wait need it: then it returns
@@ -251,33 +272,34 @@ func (l *Library) upload(ctx context.Context, wechat *kefu.Client, account strin
 }
 
 // flights lets all who want the same thing at the same time wait for one who gets it.
-type flights struct {
+type flights[T any] struct {
 	mu sync.Mutex // guards on
-	on map[string]*flight
+	on map[string]*flight[T]
 }
 
-type flight struct {
+type flight[T any] struct {
 	done chan struct{}
-	id   string
+	got  T
 	err  error
 }
 
 // do runs get, or waits for the run with the same key that is under way.
-func (f *flights) do(ctx context.Context, key string, get func() (string, error)) (string, error) {
+func (f *flights[T]) do(ctx context.Context, key string, get func() (T, error)) (T, error) {
 	f.mu.Lock()
 	if other := f.on[key]; other != nil {
 		f.mu.Unlock()
 		select {
 		case <-other.done:
-			return other.id, other.err
+			return other.got, other.err
 		case <-ctx.Done():
-			return "", ctx.Err()
+			var none T
+			return none, ctx.Err()
 		}
 	}
 	if f.on == nil {
-		f.on = map[string]*flight{}
+		f.on = map[string]*flight[T]{}
 	}
-	mine := &flight{done: make(chan struct{})}
+	mine := &flight[T]{done: make(chan struct{})}
 	f.on[key] = mine
 	f.mu.Unlock()
 	mine.err = errors.New("the one who got it for all panicked")
@@ -287,6 +309,6 @@ func (f *flights) do(ctx context.Context, key string, get func() (string, error)
 		f.mu.Unlock()
 		close(mine.done)
 	}()
-	mine.id, mine.err = get()
-	return mine.id, mine.err
+	mine.got, mine.err = get()
+	return mine.got, mine.err
 }

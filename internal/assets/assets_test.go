@@ -557,6 +557,99 @@ func TestInboundIsTriedUntilWeChatForgets(t *testing.T) {
 	})
 }
 
+// Whatever the pauses, the last try comes right before WeChat forgets the file.
+func TestTheLastTryIsLate(t *testing.T) {
+	m := store.InboundMedia{At: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Tries: 50}
+	forgets := m.At.Add(kefu.MediaLife)
+	for _, tt := range []struct {
+		before   time.Duration // WeChat forgets
+		from, to time.Duration // before that the next try comes; 0: none
+	}{
+		{10 * time.Hour, 9*time.Hour + 31*time.Minute, 9 * time.Hour},
+		{lastMargin + 10*time.Minute, lastMargin, lastMargin},
+		{lastMargin + time.Millisecond, lastMargin, lastMargin},
+		{lastMargin, 0, 0},
+		{time.Minute, 0, 0},
+	} {
+		next := again(m, forgets.Add(-tt.before), kefu.ErrNotDelivered)
+		if left := forgets.Sub(next); tt.from == 0 && !next.IsZero() || tt.from != 0 && (left > tt.from || left < tt.to) {
+			t.Errorf("%v before WeChat forgets the next try is %v before; want %v to %v", tt.before, left, tt.from, tt.to)
+		}
+	}
+}
+
+// A shop that sends another picture by URL with each message never fills its room with
+// them; what was uploaded and what followers sent stays, and people hear of it in time.
+func TestURLsDoNotFillTheRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.close()
+		n := 0
+		r.setUp()
+		r.web = &http.Client{Transport: roundTrip(func(*http.Request) *http.Response {
+			n++
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(sized(pngOf(8, n), 1000)))}
+		})}
+		r.Room = 20_000
+		photo := r.keep(sized(pngOf(1, 1), 6000))
+		send := func(times int) {
+			t.Helper()
+			for range times {
+				r.resolve(image1(fmt.Sprintf("https://example.com/%d.png", n)))
+				time.Sleep(time.Hour)
+			}
+		}
+		send(50)
+		used, err := r.Store.AssetBytes(t.Context())
+		if err != nil || used[appid] >= r.Room*fullFrom/100 {
+			t.Errorf("%d bytes of %d, %v", used[appid], r.Room, err)
+		}
+		if notes := r.Notes(t.Context(), "en"); len(notes) > 0 {
+			t.Errorf("people are told of what passes by itself: %v", notes)
+		}
+		r.keep(sized(pngOf(2, 2), 10_000))
+		if notes := r.Notes(t.Context(), "zh"); len(notes) != 1 || !strings.Contains(notes[0], appid+"：素材已占用") {
+			t.Errorf("people are told %v", notes)
+		}
+		if _, err := r.Asset(t.Context(), nil, photo.ID); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.Keep(t.Context(), appid, bytes.NewReader(sized(pngOf(3, 3), 5000))); !errors.Is(err, store.ErrNoRoom) || !strings.Contains(err.Error(), "--asset-room") {
+			t.Errorf("what does not fit: %v", err)
+		}
+	})
+}
+
+// What a URL led to may go while a message with it waits: it is fetched again.
+func TestAFileThatWentIsFetchedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.close()
+		r.setUp()
+		r.web = &http.Client{Transport: roundTrip(func(*http.Request) *http.Response {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(pngOf(8, 8)))}
+		})}
+		accepted := r.wechat.Now()
+		for range 2 {
+			if _, err := r.Resolve(t.Context(), r.client, appid, accepted, json.RawMessage(image1("https://example.com/a.png"))); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Hour)
+			if err := r.Store.MakeRoom(t.Context(), r.wechat.Now(), appid, 0); err != nil {
+				t.Fatal(err)
+			}
+			if used, err := r.Store.AssetBytes(t.Context()); used[appid] != 0 || err != nil {
+				t.Errorf("%d bytes, %v", used[appid], err)
+			}
+		}
+	})
+}
+
+type roundTrip func(*http.Request) *http.Response
+
+// RoundTrip implements [http.RoundTripper].
+func (r roundTrip) RoundTrip(q *http.Request) (*http.Response, error) { return r(q), nil }
+
 // A callback is kept and answered while the fetch of an earlier file hangs.
 func TestInboundHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

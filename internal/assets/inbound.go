@@ -26,7 +26,8 @@ const (
 	maxInboundFile = 32 << 20 // larger ones are given up
 	firstPause     = 10 * time.Second
 	longestPause   = time.Hour
-	unknownTries   = 3 // of an id that WeChat says it does not know
+	unknownTries   = 3                // of an id that WeChat says it does not know
+	lastMargin     = 15 * time.Minute // before WeChat forgets a file: the last try
 
 	sweepEvery = time.Hour
 )
@@ -147,10 +148,14 @@ func again(m store.InboundMedia, now time.Time, err error) time.Time {
 		pause = min(2*pause, longestPause)
 	}
 	next := now.Add(pause/2 + rand.N(pause/2))
+	last := m.At.Add(kefu.MediaLife - lastMargin)
+	if next.After(last) && now.Before(last) {
+		next = last
+	}
 	switch {
 	case errors.Is(err, egress.ErrTooLarge), errors.Is(err, egress.ErrForbidden),
 		errors.Is(err, kefu.ErrMediaInvalid) && m.Tries+1 >= unknownTries,
-		next.After(m.At.Add(kefu.MediaLife)):
+		next.After(last):
 		return time.Time{}
 	}
 	return next
@@ -173,7 +178,7 @@ func (l *Library) download(ctx context.Context, m store.InboundMedia) (gateway.A
 		}
 	}
 	defer body.Close()
-	return l.keep(ctx, m.Account, struct{ io.Reader }{body}, maxInboundFile, false)
+	return l.keep(ctx, m.Account, struct{ io.Reader }{body}, maxInboundFile, store.FromFollower)
 }
 
 // webFor is the way to a video: to WeChat's own host, whatever its address is in a

@@ -54,7 +54,11 @@ func (l *Library) Resolve(ctx context.Context, wechat *kefu.Client, account stri
 			if err != nil {
 				return "", err
 			}
-			return l.named(ctx, wechat, account, hash, r)
+			id, err := l.current(ctx, wechat, account, hash, r.Kind)
+			if errors.Is(err, store.ErrNotFound) { // in this moment
+				err = errors.New("what the URL led to was deleted; it is fetched again")
+			}
+			return id, about(r, err)
 		case r.IsAsset():
 			hash, ok := gateway.ParseAssetID(r.ID)
 			if !ok {
@@ -103,12 +107,17 @@ func (l *Library) Renew(ctx context.Context, wechat *kefu.Client, account string
 // named is current, with an error that says which member it is about.
 func (l *Library) named(ctx context.Context, wechat *kefu.Client, account string, hash [32]byte, r gateway.MediaRef) (string, error) {
 	id, err := l.current(ctx, wechat, account, hash, r.Kind)
+	return id, about(r, err)
+}
+
+// about is an error of current with the member that it is about.
+func about(r gateway.MediaRef, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return "", fmt.Errorf("%w: %s: the asset is gone", kefu.ErrMediaInvalid, r.Member)
+		return fmt.Errorf("%w: %s: the asset is gone", kefu.ErrMediaInvalid, r.Member)
 	} else if err != nil {
-		return "", fmt.Errorf("%s: %w", r.Member, err)
+		return fmt.Errorf("%s: %w", r.Member, err)
 	}
-	return id, nil
+	return nil
 }
 
 // swap replaces the references in a body. Where nothing changes, the body is the same.
@@ -172,7 +181,7 @@ func (l *Library) fetch(ctx context.Context, account, url string) (gateway.Asset
 		return gateway.Asset{}, err
 	}
 	defer body.Close()
-	a, err := l.Keep(ctx, account, body)
+	a, err := l.keep(ctx, account, body, MaxFile, store.FromURL)
 	if errors.Is(err, egress.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", kefu.ErrMediaInvalid, err)
 	}

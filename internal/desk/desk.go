@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,11 +35,11 @@ type Desk struct {
 	limits limits
 	cache  sync.Map // hash of a session → cached
 
-	mu       sync.Mutex // guards what follows
-	present  map[place]presence
-	news     []gateway.FeedEntry // the latest presences, the oldest first
-	dropped  int                 // how many went before news[0]
-	changed  chan struct{}       // closed when news grows
+	mu       sync.Mutex                    // guards what follows
+	present  map[place]map[string]presence // by tab
+	news     []gateway.FeedEntry           // the latest presences, the oldest first
+	dropped  int                           // how many went before news[0]
+	changed  chan struct{}                 // closed when news grows
 	lastSeen map[string]time.Time
 }
 
@@ -58,6 +59,11 @@ func (d *Desk) now() time.Time {
 
 func problem(code string) error { return &gateway.Problem{Code: code} }
 
+func has(err error, code string) bool {
+	var p *gateway.Problem
+	return errors.As(err, &p) && p.Code == code
+}
+
 // newText is a text of 256 random bits, for sessions and links.
 func newText() string {
 	var b [32]byte
@@ -73,51 +79,102 @@ func newText() string {
 func (d *Desk) SignIn(ctx context.Context, in gateway.SignIn, from string) (text string, a gateway.Agent, err error) {
 	now := time.Now()
 	if in.Link != "" {
-		id, err := d.Store.TakeLink(ctx, now, sha256.Sum256([]byte(in.Link)))
-		if errors.Is(err, store.ErrNotFound) {
-			return "", a, problem(gateway.LinkUsed)
-		} else if err != nil {
-			return "", a, err
-		}
-		stored, err := d.Store.Agent(ctx, id)
-		if errors.Is(err, store.ErrNotFound) || err == nil && stored.Disabled {
-			return "", a, problem(gateway.LinkUsed)
-		} else if err != nil {
-			return "", a, err
-		}
-		return d.begin(ctx, now, stored, at("by link", from))
+		return d.byLink(ctx, now, in.Link, from)
 	}
-	if !d.limits.try(in.Name, from) {
+	of := guesses(in.Name, from)
+	if !d.limits.try(of) {
 		return "", a, problem(gateway.LoginLimited)
 	}
-	stored, err := d.Store.AgentNamed(ctx, in.Name)
+	proven, err := d.Store.AgentNamed(ctx, in.Name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		d.limits.unmade(in.Name, from)
+		d.limits.unmade(of)
 		return "", a, err
 	}
-	right := verify(stored.Password, in.Password) && !stored.Disabled
-	if right && stored.Secret != "" {
-		if in.Code == "" {
-			d.limits.unmade(in.Name, from)
+	err = problem(gateway.LoginFailed)
+	if verify(proven.Password, in.Password) && !proven.Disabled {
+		if proven.Secret != "" && in.Code == "" {
+			d.limits.unmade(of)
 			return "", a, problem(gateway.CodeRequired)
 		}
-		if right, err = d.code(ctx, now, stored, in.Code); err != nil {
-			d.limits.unmade(in.Name, from)
-			return "", a, err
-		}
+		text, a, err = d.begin(ctx, now, proven.ID, func(a *store.Agent) (c store.AgentChange, err error) {
+			c.Audit = gateway.AuditEntry{Who: a.ID, What: "session.begin", Detail: at("by password", from)}
+			if !stands(*a, proven) || a.Secret != "" && !takeCode(a, in.Code, now) {
+				err = problem(gateway.LoginFailed)
+			}
+			return c, err
+		})
 	}
-	if !right {
-		name := ""
-		if stored.ID != "" { // else it may be a password, typed into the wrong field
-			name = clip(in.Name)
-		}
-		if err := d.Store.AddAudit(ctx, now, gateway.AuditEntry{Who: stored.ID, What: "session.refused", Target: name, Detail: at("", from)}); err != nil {
-			return "", a, err
-		}
-		return "", a, problem(gateway.LoginFailed)
+	switch {
+	case err == nil:
+		d.limits.succeeded(of)
+		return text, a, nil
+	case !has(err, gateway.LoginFailed) && !errors.Is(err, store.ErrNotFound):
+		d.limits.unmade(of)
+		return "", a, err
 	}
-	d.limits.succeeded(in.Name, from)
-	return d.begin(ctx, now, stored, at("by password", from))
+	if err := d.refused(ctx, now, proven.ID, in.Name, from); err != nil {
+		return "", a, err
+	}
+	return "", a, problem(gateway.LoginFailed)
+}
+
+// byLink looks before it writes: a stranger's link costs the store a look.
+func (d *Desk) byLink(ctx context.Context, now time.Time, link, from string) (string, gateway.Agent, error) {
+	of := links(from)
+	if !d.limits.try(of) {
+		return "", gateway.Agent{}, problem(gateway.LoginLimited)
+	}
+	hash := sha256.Sum256([]byte(link))
+	var text string
+	var a gateway.Agent
+	id, err := d.Store.LinkAgent(ctx, now, hash)
+	if err == nil {
+		text, a, err = d.begin(ctx, now, id, func(a *store.Agent) (c store.AgentChange, err error) {
+			if a.Disabled {
+				err = store.ErrNotFound
+			}
+			return store.AgentChange{Link: &hash, Audit: gateway.AuditEntry{Who: a.ID, What: "session.begin", Detail: at("by link", from)}}, err
+		})
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return "", gateway.Agent{}, problem(gateway.LinkUsed)
+	}
+	d.limits.unmade(of)
+	return text, a, err
+}
+
+// stands reports whether what was proven against an agent proves it still: it takes
+// long to check a password, and somebody may have changed it meanwhile.
+func stands(now, proven store.Agent) bool {
+	return !now.Disabled && now.Password == proven.Password && now.Secret == proven.Secret
+}
+
+// takeCode holds a code against the present step and its neighbours; each opens once.
+func takeCode(a *store.Agent, code string, now time.Time) bool {
+	step, ok := stepOf(a.Secret, code, now)
+	if !ok || step <= a.TOTPUsed {
+		return false
+	}
+	a.TOTPUsed = step
+	return true
+}
+
+// refused puts on record that somebody was, the first time in a while and when it has
+// become as often as there are tries: whoever goes on and on fills the record with no
+// more than that.
+func (d *Desk) refused(ctx context.Context, now time.Time, id, name, from string) error {
+	often, tell := d.limits.refused(id, from)
+	if !tell {
+		return nil
+	}
+	e := gateway.AuditEntry{Who: id, What: "session.refused", Detail: at("", from)}
+	if id != "" { // else it may be a password, typed into the wrong field
+		e.Target = clip(name)
+	}
+	if often > 1 {
+		e.Detail = at(strconv.Itoa(often)+" times", from)
+	}
+	return d.Store.AddAudit(ctx, now, e)
 }
 
 // at is how somebody came in, and from where, for the record.
@@ -136,26 +193,23 @@ func clip(name string) string {
 	return name
 }
 
-func (d *Desk) begin(ctx context.Context, now time.Time, a store.Agent, how string) (string, gateway.Agent, error) {
+// begin begins a session with a change of the agent, and returns its text.
+func (d *Desk) begin(ctx context.Context, now time.Time, id string, change func(*store.Agent) (store.AgentChange, error)) (string, gateway.Agent, error) {
 	life := d.Life
 	if life <= 0 {
 		life = 12 * time.Hour
 	}
 	text := newText()
-	err := d.Store.BeginSession(ctx, now, sha256.Sum256([]byte(text)), a.ID, now.Add(life), gateway.AuditEntry{Who: a.ID, What: "session.begin", Detail: how})
+	session := store.Session{Hash: sha256.Sum256([]byte(text)), Expires: now.Add(life)}
+	a, err := d.Store.ChangeAgent(ctx, now, id, func(a *store.Agent) (store.AgentChange, error) {
+		c, err := change(a)
+		c.Begin = &session
+		return c, err
+	})
 	if err != nil {
 		return "", gateway.Agent{}, err
 	}
 	return text, a.Agent, nil
-}
-
-// code holds a code against the present step and its neighbours; each opens once.
-func (d *Desk) code(ctx context.Context, now time.Time, a store.Agent, code string) (bool, error) {
-	step, ok := stepOf(a.Secret, code, now)
-	if !ok {
-		return false, nil
-	}
-	return d.Store.UseCode(ctx, now, a.ID, step)
 }
 
 type cached struct {
@@ -232,34 +286,40 @@ func (d *Desk) AddAgent(ctx context.Context, r gateway.AgentRequest, by string) 
 	return a.Agent, err
 }
 
-// PutAgent changes what r names. A new role, password or disabling ends the agent's
-// sessions. Problem: not-found.
+// PutAgent changes what r names. A new role, password or disabling, and a second factor
+// that is taken off, end the agent's sessions. Problem: not-found.
 func (d *Desk) PutAgent(ctx context.Context, id string, r gateway.AgentRequest, by string) (gateway.Agent, error) {
-	a, err := d.Store.Agent(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return gateway.Agent{}, problem(gateway.NotFound)
-	} else if err != nil {
-		return gateway.Agent{}, err
-	}
-	var news []string
-	if r.Display != "" && r.Display != a.Display {
-		a.Display, news = r.Display, append(news, "display")
-	}
-	named := len(news) // the rest ends sessions
-	if r.Role != "" && r.Role != a.Role {
-		a.Role, news = r.Role, append(news, "role "+string(r.Role))
-	}
-	if r.Accounts != nil && !slices.Equal(r.Accounts, a.Accounts) {
-		a.Accounts, news = r.Accounts, append(news, "accounts "+cmp.Or(strings.Join(r.Accounts, " "), "all"))
-	}
+	var password string
 	if r.Password != "" {
-		a.Password, news = hashed(r.Password), append(news, "password")
+		password = hashed(r.Password)
 	}
-	if r.Disabled != nil && *r.Disabled != a.Disabled {
-		a.Disabled, news = *r.Disabled, append(news, map[bool]string{true: "disabled", false: "enabled"}[*r.Disabled])
-	}
-	err = d.Store.PutAgent(ctx, d.now(), a, len(news) > named, gateway.AuditEntry{Who: by, What: "agent.put", Target: id, Detail: strings.Join(news, ", ")})
+	a, err := d.Store.ChangeAgent(ctx, d.now(), id, func(a *store.Agent) (store.AgentChange, error) {
+		var news []string
+		if r.Display != "" && r.Display != a.Display {
+			a.Display, news = r.Display, append(news, "display")
+		}
+		named := len(news) // the rest ends sessions
+		if r.Role != "" && r.Role != a.Role {
+			a.Role, news = r.Role, append(news, "role "+string(r.Role))
+		}
+		if r.Accounts != nil && !slices.Equal(r.Accounts, a.Accounts) {
+			a.Accounts, news = r.Accounts, append(news, "accounts "+cmp.Or(strings.Join(r.Accounts, " "), "all"))
+		}
+		if password != "" {
+			a.Password, news = password, append(news, "password")
+		}
+		if r.TOTP != nil && !*r.TOTP && a.Secret != "" {
+			a.Secret, news = "", append(news, "second factor off")
+		}
+		if r.Disabled != nil && *r.Disabled != a.Disabled {
+			a.Disabled, news = *r.Disabled, append(news, map[bool]string{true: "disabled", false: "enabled"}[*r.Disabled])
+		}
+		return store.AgentChange{EndSessions: len(news) > named, Audit: gateway.AuditEntry{Who: by, What: "agent.put", Target: id, Detail: strings.Join(news, ", ")}}, nil
+	})
 	d.forget()
+	if errors.Is(err, store.ErrNotFound) {
+		err = problem(gateway.NotFound)
+	}
 	return a.Agent, err
 }
 
@@ -288,32 +348,57 @@ func (d *Desk) Link(ctx context.Context, id, by string) (gateway.AgentLink, erro
 }
 
 // SetPassword replaces the agent's own password, ends all sessions and begins the one
-// that it returns. Problems: login-failed if old is wrong, login-limited.
+// that it returns. Problems: login-failed if old is wrong, or no longer right; login-limited.
 func (d *Desk) SetPassword(ctx context.Context, id string, c gateway.PasswordChange) (session string, err error) {
-	if !d.limits.try(id, "") {
-		return "", problem(gateway.LoginLimited)
-	}
-	a, err := d.Store.Agent(ctx, id)
-	if err != nil {
-		d.limits.unmade(id, "")
-		return "", err
-	}
-	if a.Password != "" && !verify(a.Password, c.Old) {
-		return "", problem(gateway.LoginFailed)
-	}
-	d.limits.succeeded(id, "")
-	now := time.Now()
-	a.Password = hashed(c.New)
-	err = d.Store.PutAgent(ctx, now, a, true, gateway.AuditEntry{Who: id, What: "agent.password", Target: id})
-	d.forget()
-	if err != nil {
-		return "", err
-	}
-	session, _, err = d.begin(ctx, now, a, "by new password")
+	err = d.proving(ctx, id, c.Old, func(proven store.Agent) error {
+		password := hashed(c.New)
+		var err error
+		session, _, err = d.begin(ctx, time.Now(), id, func(a *store.Agent) (store.AgentChange, error) {
+			if !stands(*a, proven) {
+				return store.AgentChange{}, problem(gateway.LoginFailed)
+			}
+			a.Password = password
+			return store.AgentChange{EndSessions: true, Audit: gateway.AuditEntry{Who: id, What: "agent.password", Target: id}}, nil
+		})
+		return err
+	})
 	return session, err
 }
 
-// OfferTOTP makes the secret of a second factor; it is asked for once [Desk.SetTOTP]
+// proving has do act on a session's agent, who has proven that they know the password,
+// if there is one, and counts what fails: a session that somebody has left open is
+// worth no more guesses than a sign-in.
+func (d *Desk) proving(ctx context.Context, id, password string, do func(proven store.Agent) error) error {
+	return d.counting(id, func() error {
+		a, err := d.Store.Agent(ctx, id)
+		if err != nil {
+			return err
+		}
+		if a.Password != "" && !verify(a.Password, password) {
+			return problem(gateway.LoginFailed)
+		}
+		return do(a)
+	})
+}
+
+// counting has do try something with a session, and counts it if login-failed comes of it.
+func (d *Desk) counting(id string, do func() error) error {
+	of := own(id)
+	if !d.limits.try(of) {
+		return problem(gateway.LoginLimited)
+	}
+	err := do()
+	switch {
+	case err == nil:
+		d.limits.succeeded(of)
+		d.forget()
+	case !has(err, gateway.LoginFailed):
+		d.limits.unmade(of)
+	}
+	return err
+}
+
+// OfferTOTP makes the secret of a second factor; it is asked for once [Desk.TurnOnTOTP]
 // has seen a code of it. Nothing is kept before. Problem: conflict if there is a second
 // factor; it is turned off first, by a code of it.
 func (d *Desk) OfferTOTP(ctx context.Context, id string) (gateway.TOTPOffer, error) {
@@ -332,40 +417,45 @@ func (d *Desk) OfferTOTP(ctx context.Context, id string) (gateway.TOTPOffer, err
 	return gateway.TOTPOffer{Secret: secret, URI: uri.String()}, nil
 }
 
-// SetTOTP turns the second factor on, by a code of the secret that was offered, or
-// off, by a code of the present one. Problem: login-failed.
-func (d *Desk) SetTOTP(ctx context.Context, id, code string, on bool) error {
-	now := time.Now()
-	if !d.limits.try(id, "") {
-		return problem(gateway.LoginLimited)
-	}
-	a, err := d.Store.Agent(ctx, id)
-	if err != nil {
-		d.limits.unmade(id, "")
-		return err
-	}
-	what := "totp.off"
-	if on {
-		what = "totp.on"
-		if a.Secret != "" {
-			d.limits.unmade(id, "")
+// TurnOnTOTP turns the second factor on, by the password and by a code of the secret
+// that was offered: a session alone would lock out whoever has left it open. Problems:
+// login-failed, login-limited, conflict if there is one.
+func (d *Desk) TurnOnTOTP(ctx context.Context, id string, c gateway.TOTPStart) error {
+	return d.proving(ctx, id, c.Password, func(proven store.Agent) error {
+		if proven.Secret != "" {
 			return problem(gateway.Conflict)
 		}
-		if a.Secret = d.limits.offered(id); a.Secret == "" {
-			return problem(gateway.LoginFailed)
+		secret := d.limits.offered(id)
+		return d.changeTOTP(ctx, id, "totp.on", func(a *store.Agent, now time.Time) bool {
+			if !stands(*a, proven) {
+				return false
+			}
+			a.Secret, a.TOTPUsed = secret, 0 // what was used was of another secret
+			return takeCode(a, c.Code, now)
+		})
+	})
+}
+
+// TurnOffTOTP turns the second factor off, by a code of it. Problems: login-failed,
+// login-limited.
+func (d *Desk) TurnOffTOTP(ctx context.Context, id, code string) error {
+	return d.counting(id, func() error {
+		return d.changeTOTP(ctx, id, "totp.off", func(a *store.Agent, now time.Time) bool {
+			right := takeCode(a, code, now)
+			a.Secret = ""
+			return right
+		})
+	})
+}
+
+func (d *Desk) changeTOTP(ctx context.Context, id, what string, change func(*store.Agent, time.Time) bool) error {
+	now := time.Now()
+	_, err := d.Store.ChangeAgent(ctx, now, id, func(a *store.Agent) (store.AgentChange, error) {
+		if !change(a, now) {
+			return store.AgentChange{}, problem(gateway.LoginFailed)
 		}
-	}
-	step, ok := stepOf(a.Secret, code, now)
-	if !ok || !on && step <= a.TOTPUsed {
-		return problem(gateway.LoginFailed)
-	}
-	d.limits.succeeded(id, "")
-	a.TOTPUsed = step
-	if !on {
-		a.Secret = ""
-	}
-	err = d.Store.PutAgent(ctx, now, a, false, gateway.AuditEntry{Who: id, What: what, Target: id})
-	d.forget()
+		return store.AgentChange{Audit: gateway.AuditEntry{Who: id, What: what, Target: id}}, nil
+	})
 	return err
 }
 

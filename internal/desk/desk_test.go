@@ -3,7 +3,11 @@ package desk
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -114,6 +118,141 @@ func TestGuessesAreLimited(t *testing.T) {
 	})
 }
 
+// A limit is of a window that begins with its first failure: what is mistyped now and then
+// never adds up.
+func TestMistypesDoNotAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := team(t)
+		defer d.Store.Close()
+		for range 3 * mostFailures {
+			_, _, err := d.SignIn(t.Context(), gateway.SignIn{Name: "man", Password: "wrong"}, "192.0.2.1")
+			wants(t, "a mistype", err, gateway.LoginFailed)
+			time.Sleep(lockedFor / 3)
+		}
+	})
+}
+
+// Whose tries are counted together: those of an address, which in IPv6 is a /64.
+func TestNetworks(t *testing.T) {
+	for _, tt := range []struct{ from, counted string }{
+		{"192.0.2.1", "192.0.2.1"},
+		{"2001:db8:1:2::1", "2001:db8:1:2::/64"},
+		{"2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"},
+		{"2001:db8:1:3::1", "2001:db8:1:3::/64"},
+		{"::ffff:192.0.2.1", "::ffff:192.0.2.1"},
+		{"", ""},
+		{"nonsense", "nonsense"},
+	} {
+		if got := network(tt.from); got != tt.counted {
+			t.Errorf("%q is counted as %q, want %q", tt.from, got, tt.counted)
+		}
+	}
+}
+
+// Links have a count of their own, by address: whoever guesses them is stopped, and
+// whoever guesses passwords keeps nobody from using one.
+func TestLinksAreLimited(t *testing.T) {
+	d, a := team(t)
+	link := func(from string) error {
+		l, err := d.Link(t.Context(), a.ID, "key_1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = d.SignIn(t.Context(), gateway.SignIn{Link: l.Link}, from)
+		return err
+	}
+	guess := func(from string) error {
+		_, _, err := d.SignIn(t.Context(), gateway.SignIn{Link: newText()}, from)
+		return err
+	}
+	for i := range mostFailures * perAddress {
+		d.limits.try(guesses(strconv.Itoa(i), "192.0.2.1"))
+		wants(t, "a guess", guess(fmt.Sprintf("2001:db8::%x", i+1)), gateway.LinkUsed)
+		if i%10 == 0 {
+			wants(t, "a right one between them", link("2001:db8::1"), "")
+		}
+	}
+	wants(t, "the next, from another address of the same network", guess("2001:db8::ffff:1"), gateway.LoginLimited)
+	wants(t, "from another network", link("2001:db8:0:1::1"), "")
+	wants(t, "where passwords are limited", link("192.0.2.1"), "")
+}
+
+// Beyond their number the oldest counts are forgotten, not those that stop somebody now.
+func TestOldestCountIsForgotten(t *testing.T) {
+	var l limits
+	first, last := own("first"), own("last")
+	for range mostFailures {
+		l.try(first)
+	}
+	for i := range mostTracked - 2 {
+		l.try(own(strconv.Itoa(i)))
+	}
+	for range mostFailures {
+		l.try(last)
+	}
+	if l.try(first) {
+		t.Error("what fits is forgotten")
+	}
+	l.try(own("one more"))
+	if l.try(last) || !l.try(first) || len(l.tallies) != mostTracked || l.byAge.Len() != mostTracked {
+		t.Errorf("%d counts, %d in order", len(l.tallies), l.byAge.Len())
+	}
+}
+
+// What strangers do to the record is bounded: of each address the first refusal and the
+// one that is too many, with their number; of names that nobody has no more than a
+// hundred in all.
+func TestRecordOfRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, a := team(t)
+		defer d.Store.Close()
+		record := func() (on []string) {
+			page, err := d.Audit(t.Context(), "", 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page.Items {
+				if e.What == "session.refused" {
+					on = append(on, strings.Replace(e.Who, a.ID, "ID", 1)+" "+e.Target+": "+e.Detail)
+				}
+			}
+			slices.Reverse(on)
+			return on
+		}
+		guess := func(name, from string) {
+			_, _, err := d.SignIn(t.Context(), gateway.SignIn{Name: name, Password: "wrong"}, from)
+			wants(t, name, err, gateway.LoginFailed)
+		}
+		for range mostFailures {
+			guess("man", "192.0.2.1")
+		}
+		guess("a password by mistake", "192.0.2.1")
+		guess("another name", "192.0.2.1")
+		want := []string{"ID man: from 192.0.2.1", "ID man: 5 times from 192.0.2.1", " : from 192.0.2.1"}
+		if got := record(); !slices.Equal(got, want) {
+			t.Errorf("on record\n%q, want\n%q", got, want)
+		}
+		time.Sleep(lockedFor)
+		guess("man", "192.0.2.1")
+		if got := record(); len(got) != len(want)+1 {
+			t.Errorf("on record, in the next window\n%q", got)
+		}
+		time.Sleep(lockedFor)
+		before := len(record())
+		for i := range 3 * mostStrange {
+			if err := d.refused(t.Context(), time.Now(), "", "nobody", fmt.Sprintf("2001:db8:0:%x::1", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := len(record()) - before; got != mostStrange {
+			t.Errorf("%d rows of strangers, want %d", got, mostStrange)
+		}
+		if err := d.refused(t.Context(), time.Now(), a.ID, "man", "192.0.2.7"); err != nil || len(record())-before != mostStrange+1 {
+			t.Errorf("a name that there is goes on record all the same: %v", err)
+		}
+	})
+}
+
 // Many guesses at once are no more than many in turn.
 func TestGuessesAtOnceAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -184,8 +323,14 @@ func TestSecondFactor(t *testing.T) {
 			t.Fatal(err)
 		}
 		present := func() string { return totp(kefu.Secret(o.Secret), time.Now().Unix()/30) }
-		wants(t, "a wrong code", d.SetTOTP(t.Context(), a.ID, "000000", true), gateway.LoginFailed)
-		wants(t, "on", d.SetTOTP(t.Context(), a.ID, present(), true), "")
+		turnOn := func(password, code string) error {
+			return d.TurnOnTOTP(t.Context(), a.ID, gateway.TOTPStart{Password: password, Code: code})
+		}
+		wants(t, "a wrong code", turnOn("correct horse", "000000"), gateway.LoginFailed)
+		wants(t, "a wrong password", turnOn("wrong", present()), gateway.LoginFailed)
+		wants(t, "no password", turnOn("", present()), gateway.LoginFailed)
+		wants(t, "on", turnOn("correct horse", present()), "")
+		wants(t, "on again", turnOn("correct horse", present()), gateway.Conflict)
 		_, err = d.OfferTOTP(t.Context(), a.ID)
 		wants(t, "another one, by a session alone", err, gateway.Conflict)
 		in := gateway.SignIn{Name: "man", Password: "correct horse"}
@@ -203,7 +348,136 @@ func TestSecondFactor(t *testing.T) {
 		in.Password, in.Code = "wrong", present()
 		_, _, err = d.SignIn(t.Context(), in, "")
 		wants(t, "a wrong password with it", err, gateway.LoginFailed)
+		wants(t, "off, by a code that was used", d.TurnOffTOTP(t.Context(), a.ID, present()), gateway.LoginFailed)
+		time.Sleep(30 * time.Second)
+		wants(t, "off", d.TurnOffTOTP(t.Context(), a.ID, present()), "")
+		in.Password, in.Code = "correct horse", ""
+		_, _, err = d.SignIn(t.Context(), in, "")
+		wants(t, "without a code, then", err, "")
+		for range mostFailures {
+			wants(t, "a guess", turnOn("guess", present()), gateway.LoginFailed)
+		}
+		wants(t, "after many guesses", turnOn("correct horse", present()), gateway.LoginLimited)
 	})
+}
+
+// Whoever has lost their second factor is let in again when somebody else has taken it off.
+func TestLostSecondFactor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, a := team(t)
+		defer d.Store.Close()
+		protect(t, d, a.ID)
+		l, err := d.Link(t.Context(), a.ID, "key_1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, err := d.SignIn(t.Context(), gateway.SignIn{Link: l.Link}, "")
+		wants(t, "by link", err, "")
+		no := false
+		if a, err = d.PutAgent(t.Context(), a.ID, gateway.AgentRequest{TOTP: &no}, "key_1"); err != nil || a.TOTP {
+			t.Errorf("taken off: %+v, %v", a, err)
+		}
+		_, err = d.Agent(t.Context(), text)
+		wants(t, "the session", err, gateway.Unauthorized)
+		_, _, err = d.SignIn(t.Context(), gateway.SignIn{Name: "man", Password: "correct horse"}, "")
+		wants(t, "by password alone", err, "")
+	})
+}
+
+// protect gives an agent a second factor.
+func protect(t *testing.T, d *Desk, id string) kefu.Secret {
+	t.Helper()
+	o, err := d.OfferTOTP(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := kefu.Secret(o.Secret)
+	if err := d.TurnOnTOTP(t.Context(), id, gateway.TOTPStart{Password: "correct horse", Code: totp(secret, time.Now().Unix()/30)}); err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+// It takes long to check and to hash a password. What is changed meanwhile stays changed,
+// and what was proven against the old state opens nothing.
+func TestChangesMeanwhileStand(t *testing.T) {
+	yes := true
+	change := func(r gateway.AgentRequest) func(*testing.T, *Desk, string) {
+		return func(t *testing.T, d *Desk, id string) {
+			if _, err := d.PutAgent(t.Context(), id, r, "key_1"); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	keep := func(f func(*store.Agent)) func(*testing.T, *Desk, string) { // what is hashed already
+		return func(t *testing.T, d *Desk, id string) {
+			_, err := d.Store.ChangeAgent(t.Context(), time.Now(), id, func(a *store.Agent) (store.AgentChange, error) {
+				f(a)
+				return store.AgentChange{EndSessions: true}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	reset := keep(func(a *store.Agent) { a.Password = nobody })
+	protected := keep(func(a *store.Agent) { a.Secret, a.TOTPUsed = "GEZDGNBVGY3TQOJQ", 7 })
+	setPassword := func(t *testing.T, d *Desk, id string) error {
+		_, err := d.SetPassword(t.Context(), id, gateway.PasswordChange{Old: "correct horse", New: "battery staple"})
+		return err
+	}
+	signIn := func(t *testing.T, d *Desk, _ string) error {
+		_, _, err := d.SignIn(t.Context(), gateway.SignIn{Name: "man", Password: "correct horse"}, "")
+		return err
+	}
+	turnOn := func(t *testing.T, d *Desk, id string) error {
+		o, err := d.OfferTOTP(t.Context(), id)
+		if err != nil {
+			t.Error(err)
+		}
+		return d.TurnOnTOTP(t.Context(), id, gateway.TOTPStart{Password: "correct horse", Code: totp(kefu.Secret(o.Secret), time.Now().Unix()/30)})
+	}
+	putPassword := func(t *testing.T, d *Desk, id string) error {
+		_, err := d.PutAgent(t.Context(), id, gateway.AgentRequest{Password: "battery staple"}, "key_1")
+		return err
+	}
+	for _, tt := range []struct {
+		name      string
+		slow      func(*testing.T, *Desk, string) error
+		meanwhile func(*testing.T, *Desk, string)
+		code      string // of the slow one
+		stands    func(store.Agent) bool
+	}{
+		{"a new password, and disabled", setPassword, change(gateway.AgentRequest{Disabled: &yes}), gateway.LoginFailed, func(a store.Agent) bool { return a.Disabled }},
+		{"a new password, and demoted", setPassword, change(gateway.AgentRequest{Role: gateway.Views, Accounts: []string{"wxa"}}), "", func(a store.Agent) bool { return a.Role == gateway.Views && len(a.Accounts) == 1 }},
+		{"a new password, and another one", setPassword, reset, gateway.LoginFailed, func(a store.Agent) bool { return a.Password == nobody }},
+		{"a sign-in, and disabled", signIn, change(gateway.AgentRequest{Disabled: &yes}), gateway.LoginFailed, func(a store.Agent) bool { return a.Disabled }},
+		{"a sign-in, and another password", signIn, reset, gateway.LoginFailed, func(a store.Agent) bool { return a.Password == nobody }},
+		{"a sign-in, and a second factor", signIn, protected, gateway.LoginFailed, func(a store.Agent) bool { return a.TOTP }},
+		{"a second factor, and disabled", turnOn, change(gateway.AgentRequest{Disabled: &yes}), gateway.LoginFailed, func(a store.Agent) bool { return a.Disabled && !a.TOTP }},
+		{"a second factor, and another password", turnOn, reset, gateway.LoginFailed, func(a store.Agent) bool { return a.Password == nobody && !a.TOTP }},
+		{"a password by an admin, and a second factor", putPassword, protected, "", func(a store.Agent) bool { return a.TOTP && a.TOTPUsed == 7 }},
+		{"a password by an admin, and demoted", putPassword, change(gateway.AgentRequest{Role: gateway.Views}), "", func(a store.Agent) bool { return a.Role == gateway.Views }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, a := team(t)
+			for range cap(hashing) { // nobody hashes until the change is made
+				hashing <- struct{}{}
+			}
+			over := make(chan error, 1)
+			go func() { over <- tt.slow(t, d, a.ID) }()
+			time.Sleep(50 * time.Millisecond)
+			tt.meanwhile(t, d, a.ID)
+			for range cap(hashing) {
+				<-hashing
+			}
+			wants(t, "the slow one", <-over, tt.code)
+			now, err := d.Store.Agent(t.Context(), a.ID)
+			if err != nil || !tt.stands(now) {
+				t.Errorf("what was changed meanwhile does not stand: %+v, %v", now, err)
+			}
+		})
+	}
 }
 
 func TestSessionsEnd(t *testing.T) {
@@ -274,25 +548,100 @@ func TestAssign(t *testing.T) {
 	}
 }
 
+// told is what news say, each as "agent state".
+func told(t *testing.T, news []gateway.FeedEntry) (all []string) {
+	t.Helper()
+	for _, e := range news {
+		var p struct{ Agent, State string }
+		if err := json.Unmarshal(e.Data, &p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p.Agent+" "+p.State)
+	}
+	return all
+}
+
 func TestPresence(t *testing.T) {
 	d := &Desk{}
 	_, n, more := d.Presences(-1)
-	d.Present("wxshop", "o1", "agent_a", "replying")
+	d.Present("wxshop", "o1", "agent_a", "", "replying")
 	<-more
 	news, n, _ := d.Presences(n)
-	if len(news) != 1 {
-		t.Fatalf("%d news", len(news))
-	}
-	var p struct{ Agent, State string }
-	if json.Unmarshal(news[0].Data, &p); p.Agent != "agent_a" || p.State != "replying" {
-		t.Errorf("%s", news[0].Data)
+	if got := told(t, news); !slices.Equal(got, []string{"agent_a replying"}) {
+		t.Errorf("%q", got)
 	}
 	for range 3 * mostNews {
-		d.Present("wxshop", "o1", "agent_a", "viewing")
+		d.Present("wxshop", "o1", "agent_a", "", "viewing")
 	}
 	if news, _, _ := d.Presences(n); len(news) != mostNews {
 		t.Errorf("%d news for a slow reader, want the latest %d", len(news), mostNews)
 	}
+}
+
+// Whoever comes is told who is there, once each, and not who was.
+func TestWhoIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Desk{}
+		d.Present("wxshop", "o1", "agent_c", "", "viewing")
+		time.Sleep(presenceFor / 2)
+		d.Present("wxshop", "o1", "agent_a", "", "viewing")
+		d.Present("wxshop", "o1", "agent_a", "", "replying")
+		d.Present("wxshop", "o1", "agent_b", "", "viewing")
+		d.Present("wxshop", "o1", "agent_b", "", "gone")
+		news, n, _ := d.Presences(-1)
+		if got := told(t, news); !slices.Equal(got, []string{"agent_a replying", "agent_c viewing"}) {
+			t.Errorf("there are %q", got)
+		}
+		if news, _, _ := d.Presences(n); len(news) != 0 {
+			t.Errorf("told again: %q", told(t, news))
+		}
+		time.Sleep(presenceFor / 2)
+		if news, _, _ := d.Presences(-1); !slices.Equal(told(t, news), []string{"agent_a replying"}) {
+			t.Errorf("later there are %q", told(t, news))
+		}
+	})
+}
+
+// An agent has several tabs; the others are told the most of what they do in any.
+func TestPresenceInTabs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Desk{}
+		_, n, _ := d.Presences(-1)
+		for _, tt := range []struct {
+			tab, state, told string
+			after            time.Duration
+		}{
+			{tab: "one", state: "viewing", told: "viewing"},
+			{tab: "two", state: "replying", told: "replying"},
+			{tab: "one", state: "viewing", told: "replying"},
+			{tab: "one", state: "gone", told: "replying"},
+			{tab: "one", state: "viewing", told: "replying"},
+			{tab: "two", state: "viewing", told: "viewing"},
+			{tab: "two", state: "replying", told: "replying"},
+			{tab: "two", state: "gone", told: "viewing"},
+			{tab: "", state: "replying", told: "replying"}, // a page that names no tab is one
+			{tab: "", state: "viewing", told: "viewing"},
+			{tab: "", state: "gone", told: "viewing"},
+			{tab: "one", state: "gone", told: "gone"},
+			{tab: "two", state: "replying", told: "replying"},
+			{tab: "one", state: "viewing", told: "viewing", after: presenceFor}, // the other was closed without a word
+		} {
+			time.Sleep(tt.after)
+			d.Present("wxshop", "o1", "agent_a", tt.tab, tt.state)
+			var news []gateway.FeedEntry
+			news, n, _ = d.Presences(n)
+			if got := told(t, news); !slices.Equal(got, []string{"agent_a " + tt.told}) {
+				t.Errorf("tab %q, %s: %q, want %s", tt.tab, tt.state, got, tt.told)
+			}
+		}
+		for i := range 3 * mostTabs {
+			d.Present("wxshop", "o1", "agent_a", strconv.Itoa(i), "viewing")
+			time.Sleep(time.Millisecond)
+		}
+		if n := len(d.present[place{"wxshop", "o1", "agent_a"}]); n != mostTabs {
+			t.Errorf("%d tabs are kept, want %d", n, mostTabs)
+		}
+	})
 }
 
 // What is changed of an agent is on record by name; all but the display name ends their
@@ -306,10 +655,12 @@ func TestAgentIsChanged(t *testing.T) {
 	}{
 		{gateway.AgentRequest{Display: "满满"}, "display", false},
 		{gateway.AgentRequest{Display: "小满", Role: gateway.Answers, Accounts: []string{}, Disabled: &no}, "", false}, // as it is
+		{gateway.AgentRequest{TOTP: &yes}, "", false},                                                                // nobody else's to turn on
 		{gateway.AgentRequest{Role: gateway.Leads}, "role lead", true},
 		{gateway.AgentRequest{Accounts: []string{"wxa", "wxb"}}, "accounts wxa wxb", true},
 		{gateway.AgentRequest{Password: "another correct horse"}, "password", true},
 		{gateway.AgentRequest{Disabled: &yes, Display: "满满"}, "display, disabled", true},
+		{gateway.AgentRequest{TOTP: &no}, "second factor off", true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d, a := team(t)
@@ -318,6 +669,7 @@ func TestAgentIsChanged(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			protect(t, d, a.ID)
 			if _, err := d.PutAgent(t.Context(), a.ID, tt.change, "key_1"); err != nil {
 				t.Fatal(err)
 			}

@@ -317,6 +317,9 @@ func (d *Dispatcher) accountOf(appid string) (*account, error) {
 	return a, nil
 }
 
+// checker is a source of tokens that can ask WeChat for one although it has one.
+type checker interface{ Check(context.Context) error }
+
 // CheckAccount asks WeChat for a token. An account that was paused because of its
 // set-up is resumed if WeChat gives one.
 func (d *Dispatcher) CheckAccount(ctx context.Context, appid string) error {
@@ -327,7 +330,12 @@ func (d *Dispatcher) CheckAccount(ctx context.Context, appid string) error {
 	a.mu.Lock()
 	client, resume := a.client, a.given.State == paused && a.standing.Config
 	a.mu.Unlock()
-	if _, err := client.Tokens.Token(ctx); err != nil || !resume {
+	if c, ok := client.Tokens.(checker); ok {
+		err = c.Check(ctx)
+	} else {
+		_, err = client.Tokens.Token(ctx)
+	}
+	if err != nil || !resume {
 		return err
 	}
 	return d.Resume(ctx, appid)

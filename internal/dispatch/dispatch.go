@@ -255,11 +255,12 @@ func (d *Dispatcher) tidy() {
 }
 
 // beat writes down every so often that callbacks can be kept, so that a start can
-// tell for how long they could not.
+// tell for how long they could not. They could not either while that failed, while it
+// took its time, or while this process stood still.
 func (d *Dispatcher) beat() {
 	tick := time.NewTicker(d.Heartbeat)
 	defer tick.Stop()
-	var failing time.Time
+	kept := time.Now() // callbacks could be, last
 	for {
 		select {
 		case <-d.stop:
@@ -267,19 +268,23 @@ func (d *Dispatcher) beat() {
 		case <-tick.C:
 		}
 		_ = d.saveStandings(context.Background()) // a failure shows below
-		switch err := d.Store.Heartbeat(context.Background(), d.Now()); {
-		case d.lost(err):
+		err := d.Store.Heartbeat(context.Background(), d.Now())
+		if err == nil {
+			err = d.Store.Healthy() // who takes a callback reads first
+		}
+		if d.lost(err) {
 			return
-		case err != nil && failing.IsZero():
-			failing = time.Now().Add(-d.Heartbeat)
-			fallthrough
-		case err != nil:
-			d.Log.Error("the store can't be written", "error", err)
-		case !failing.IsZero():
-			if err := d.alive(context.Background(), time.Since(failing)); err == nil {
-				failing = time.Time{}
+		}
+		if err == nil {
+			if gap := time.Since(kept); gap > 2*d.Heartbeat { // a beat is missing
+				err = d.alive(context.Background(), gap)
 			}
 		}
+		if err != nil {
+			d.Log.Error("callbacks can't be kept", "error", err)
+			continue
+		}
+		kept = time.Now()
 	}
 }
 

@@ -51,7 +51,9 @@ type rig struct {
 
 type shelf struct{ *store.Store }
 
-func (shelf) Missing(err error) bool { return errors.Is(err, store.ErrNotFound) }
+func (shelf) Missing(err error) bool {
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrRevoked)
+}
 
 func newRig(t *testing.T, change func(*gateway.Account)) *rig {
 	r := &rig{t: t, logged: new(journal.Journal), ids: map[string]string{}}
@@ -254,6 +256,9 @@ func TestTokens(t *testing.T) {
 		}
 		if a := r.send(last, "oA", "four", time.Minute); a.ErrCode != 40001 {
 			t.Errorf("of a revoked key: %s", a.text)
+		}
+		if a := r.call("GET", "/cgi-bin/token?grant_type=client_credential&appid="+appid+"&secret="+doorKey, "", time.Minute); a.ErrCode != 40125 {
+			t.Errorf("a token for a revoked key: %s", a.text)
 		}
 	})
 }

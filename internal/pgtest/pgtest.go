@@ -247,6 +247,28 @@ func (s *Server) Freeze() (thaw func()) {
 	}
 }
 
+// Withhold has nothing get from the server to its standbys until it is called off.
+func (s *Server) Withhold() (callOff func(), err error) {
+	text, err := s.SQL(`SELECT pid FROM pg_stat_replication`)
+	if err != nil {
+		return nil, err
+	}
+	var senders []int
+	for _, f := range strings.Fields(text) {
+		pid, err := strconv.Atoi(f)
+		if err != nil {
+			return nil, err
+		}
+		senders = append(senders, pid)
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	return func() {
+		for _, pid := range senders {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}, nil
+}
+
 // children are the processes that one has started, where the kernel tells.
 func children(of int) (pids []int) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", of, of))

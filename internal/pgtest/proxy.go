@@ -10,7 +10,7 @@ import (
 )
 
 // A Proxy stands between a client and a server and cuts connections, in the middle
-// of what the test chooses.
+// of what the test chooses, or has them fall silent.
 type Proxy struct {
 	listener net.Listener
 	server   string
@@ -20,7 +20,7 @@ type Proxy struct {
 	after bool // the chunk still gets to the server, its answer never comes back
 	cut   chan struct{}
 	down  bool
-	open  map[net.Conn]bool
+	open  map[net.Conn]bool // of clients; false: nothing comes through any more
 }
 
 // NewProxy makes a proxy before the server at an address. It ends with the test.
@@ -62,6 +62,24 @@ func (p *Proxy) Down() {
 	}
 }
 
+// Silence has all connections stay open and nothing come through, as when the server's
+// machine is gone; new ones are as ever.
+func (p *Proxy) Silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		p.open[c] = false
+	}
+}
+
+// silent reports whether nothing comes through.
+func (p *Proxy) silent(client net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	through, open := p.open[client]
+	return open && !through
+}
+
 // Up lets connections through again, and calls off a cut that has not come.
 func (p *Proxy) Up() {
 	p.mu.Lock()
@@ -85,14 +103,17 @@ func (p *Proxy) run() {
 		p.open[client] = true
 		p.mu.Unlock()
 		go func() {
-			defer p.forget(client)
 			buf := make([]byte, 64<<10)
 			for {
 				n, err := server.Read(buf)
+				if p.silent(client) {
+					return
+				}
 				if err == nil {
 					_, err = client.Write(buf[:n])
 				}
 				if err != nil {
+					p.forget(client)
 					return
 				}
 			}
@@ -109,12 +130,16 @@ func (p *Proxy) forget(c net.Conn) {
 }
 
 func (p *Proxy) forward(client, server net.Conn) {
+	defer p.forget(client)
 	defer server.Close()
 	buf := make([]byte, 4<<20) // a client's chunk is what it sends before it waits for an answer
 	for {
 		n, err := client.Read(buf)
 		if err != nil {
 			return
+		}
+		if p.silent(client) {
+			continue
 		}
 		p.mu.Lock()
 		hit, after := p.left == 1, p.after

@@ -23,7 +23,7 @@ func pathOf(rt route, id string) string {
 	if strings.HasPrefix(rt.path, "/v1/assets/") {
 		id = gateway.AssetID(sha256.Sum256([]byte(shopFile)))
 	}
-	return strings.NewReplacer("{id}", id, "{account}", shop, "{appid}", shop, "{openid}", "oFollower").Replace(rt.path)
+	return strings.NewReplacer("{id}", id, "{n}", "1", "{account}", shop, "{appid}", shop, "{openid}", "oFollower").Replace(rt.path)
 }
 
 // Every route × role, by calling it: testdata/access.tsv is what was looked at and
@@ -205,6 +205,10 @@ func TestKeyOfTheEnvironment(t *testing.T) {
 	w.Key = readKey
 	if a := w.do(readKey, "GET", "/v1/keys", ""); a.StatusCode != 403 {
 		t.Errorf("stored: %d %s", a.StatusCode, a.body)
+	}
+	(*shelf)(w).RevokeKey(t.Context(), start, "key_read")
+	if a := w.do(readKey, "GET", "/v1/keys", ""); a.StatusCode != 401 {
+		t.Errorf("revoked: %d %s", a.StatusCode, a.body)
 	}
 }
 

@@ -100,6 +100,14 @@ func TestCheckAccount(t *testing.T) {
 	if p := c.Problem; c.OK || p.Code != gateway.Refused || p.ErrCode != 40125 || p.RID != "1-2-3" || p.Class != kefu.ErrAccountConfig || p.Advice == "" {
 		t.Errorf("%+v", c.Problem)
 	}
+	// The same code of a business call is about the token: here it is about the AppSecret.
+	w.checkErr = &kefu.Error{Op: "stable_token", Code: 40001, Msg: "invalid credential"}
+	for lang, want := range map[string]string{"en": "compare the AppSecret with the console", "zh": "在公众平台核对 AppSecret"} {
+		c := read[gateway.AccountCheck](t, w.do(adminKey, "POST", "/v1/accounts/wxshop/check", "", "Accept-Language: "+lang))
+		if p := c.Problem; p.Class != kefu.ErrAccountConfig || !strings.Contains(p.Advice, want) || !strings.Contains(p.Help, "AppSecret") {
+			t.Errorf("%s: %+v", lang, p)
+		}
+	}
 	w.checkErr = errors.New("disk I/O error")
 	if a := w.do(adminKey, "POST", "/v1/accounts/wxshop/check", ""); a.StatusCode != 503 {
 		t.Errorf("%d %s", a.StatusCode, a.body)

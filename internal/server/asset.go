@@ -22,6 +22,10 @@ type Assets interface {
 	Keep(ctx context.Context, account string, body io.Reader) (gateway.Asset, error)
 	// Asset finds an asset of one of the accounts, none: of any. Problem: not-found.
 	Asset(ctx context.Context, accounts []string, id string) (gateway.Asset, error)
+	// List is a page of those of some accounts, none: of any; the latest first.
+	List(ctx context.Context, accounts []string, cursor string, limit int) (gateway.Page[gateway.Asset], error)
+	// Notes says which accounts have little room left, in the language.
+	Notes(ctx context.Context, lang string) []string
 	// Open returns the bytes; ctx is of all reads.
 	Open(ctx context.Context, a gateway.Asset) (io.ReadSeeker, error)
 	// Delete forgets an asset, unless messages that wait need it, of which it returns
@@ -29,6 +33,9 @@ type Assets interface {
 	Delete(ctx context.Context, account, id string) (needed []string, err error)
 	// URL is the address at which WeChat serves the picture for good.
 	URL(ctx context.Context, a gateway.Asset) (string, error)
+	// Picture opens a picture that a message of the account, accepted then, names by URL; a
+	// [*kefu.FileError] says why there is none to show. Problem: overloaded.
+	Picture(ctx context.Context, account string, accepted time.Time, url string) (format string, body io.ReadSeeker, err error)
 	// Check says why a message can't name its media so, or nil. Problem: not-found.
 	Check(ctx context.Context, account string, r gateway.MediaRef) error
 }
@@ -114,6 +121,16 @@ func (f *fileBody) Read(b []byte) (int, error) {
 	return n, err
 }
 
+func (s *Server) listAssets(c *call) (int, any, error) {
+	accounts, err := c.scope()
+	limit, err2 := c.limit()
+	if err := errors.Join(err, err2); err != nil {
+		return 0, nil, err
+	}
+	page, err := s.Assets.List(c.Context(), accounts, c.query().Get("cursor"), limit)
+	return http.StatusOK, full(page), err
+}
+
 func (s *Server) getAsset(c *call) (int, any, error) {
 	accounts, err := c.scope()
 	if err != nil {
@@ -145,15 +162,20 @@ func (s *Server) getAsset(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	h := c.w.Header()
-	h.Set("Content-Type", assetType(a.Format))
+	harmless(h, a.Format)
 	h.Set("Content-Disposition", `attachment; filename="`+a.SHA256[:16]+assetSuffix(a.Format)+`"`)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", cacheAsset)
 	h.Set("ETag", `"`+a.SHA256+`"`)
 	http.ServeContent(&unhurried{c.w, c, time.Now().Add(assetTime)}, c.Request, "", time.Time{}, bytes)
 	return 0, nil, nil
+}
+
+// harmless has a browser take bytes that others chose for what they are and run nothing.
+func harmless(h http.Header, format string) {
+	h.Set("Content-Type", assetType(format))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
 func (s *Server) deleteAsset(c *call) (int, any, error) {
@@ -183,7 +205,7 @@ func (u *unhurried) Write(b []byte) (int, error) {
 
 // assetTypes are those that can run nothing, whatever the bytes hold.
 var assetTypes = map[string]string{
-	"jpg": "image/jpeg", "png": "image/png", "gif": "image/gif", "amr": "audio/amr", "mp3": "audio/mpeg", "mp4": "video/mp4",
+	"jpg": "image/jpeg", "png": "image/png", "gif": "image/gif", "webp": "image/webp", "bmp": "image/bmp", "amr": "audio/amr", "mp3": "audio/mpeg", "mp4": "video/mp4",
 }
 
 func assetType(format string) string {

@@ -9,9 +9,11 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
@@ -25,7 +27,9 @@ var shopAsset = gateway.AssetID(sha256.Sum256([]byte(shopFile)))
 // A depot keeps assets in memory: whatever begins as a PNG is a picture.
 type depot struct {
 	needed []string                     // messages that need what is deleted
+	fetch  func(url string) error       // of a picture, which is its URL after a PNG's head
 	files  map[string]map[string]string // account → id → bytes
+	notes  []string
 	err    error
 }
 
@@ -76,12 +80,37 @@ func (d *depot) Delete(_ context.Context, account, id string) ([]string, error) 
 	return d.needed, nil
 }
 
+func (d *depot) List(_ context.Context, accounts []string, cursor string, limit int) (page gateway.Page[gateway.Asset], err error) {
+	for _, account := range []string{shop, other} {
+		for id := range d.files[account] {
+			if len(accounts) == 0 || slices.Contains(accounts, account) {
+				page.Items = append(page.Items, d.asset(account, id))
+			}
+		}
+	}
+	return page, d.err
+}
+
+func (d *depot) Notes(context.Context, string) []string { return d.notes }
+
 func (d *depot) Open(_ context.Context, a gateway.Asset) (io.ReadSeeker, error) {
 	return strings.NewReader(d.files[a.Account][a.ID]), nil
 }
 
 func (d *depot) URL(context.Context, gateway.Asset) (string, error) {
 	return "http://mmbiz.test/0", d.err
+}
+
+func (d *depot) Picture(_ context.Context, account string, accepted time.Time, url string) (string, io.ReadSeeker, error) {
+	if account != shop || !accepted.Equal(start) {
+		return "", nil, errors.New("not the message's account or time")
+	}
+	if d.fetch != nil {
+		if err := d.fetch(url); err != nil {
+			return "", nil, err
+		}
+	}
+	return "png", strings.NewReader("\x89PNG " + url), nil
 }
 
 func (d *depot) Check(ctx context.Context, account string, r gateway.MediaRef) error {
@@ -233,6 +262,28 @@ func TestAssetRefusals(t *testing.T) {
 	}
 	if n := len(w.Assets.(*depot).files[shop]); n != 1 {
 		t.Errorf("%d assets, want the one of the beginning", n)
+	}
+}
+
+// Assets are listed to those who may delete them, and health says when there is little
+// room for more.
+func TestListAssets(t *testing.T) {
+	w := newWorld(t)
+	id := gateway.AssetID(sha256.Sum256([]byte(shopFile)))
+	for _, row := range []struct {
+		key, query    string
+		status, items int
+	}{{readKey, "", 403, 0}, {sendKey, "?limit=0", 422, 0}, {sendKey, "?account=" + shop, 200, 1}, {adminKey, "", 200, 1}, {otherKey, "", 200, 0}, {otherKey, "?account=" + shop, 404, 0}} {
+		a := w.do(row.key, "GET", "/v1/assets"+row.query, "")
+		if a.StatusCode != row.status {
+			t.Errorf("%s: %d %s, want %d", row.query, a.StatusCode, a.body, row.status)
+		} else if page := read[gateway.Page[gateway.Asset]](t, a); len(page.Items) != row.items || row.items > 0 && page.Items[0].ID != id {
+			t.Errorf("%s: %s, want %d", row.query, a.body, row.items)
+		}
+	}
+	w.Assets.(*depot).notes = []string{"little room"}
+	if h := read[gateway.Health](t, w.do("", "GET", "/healthz", "")); !slices.Contains(h.Notes, "little room") {
+		t.Errorf("health: %+v", h)
 	}
 }
 

@@ -17,6 +17,7 @@ type audited struct {
 	verb   string // instead of the route's
 	made   string // what it was about, where its address doesn't say
 	detail string // never a secret, nor what a follower wrote
+	quiet  bool   // nothing took effect, or it is a program's daily work
 }
 
 // record puts on record that the caller did something.

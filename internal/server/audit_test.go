@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/kefu-go/kefu/gateway"
 )
@@ -140,4 +142,79 @@ func TestRecordOfSetUp(t *testing.T) {
 	if a := w.do(adminKey, "POST", "/v1/accounts/wxshop/resume", ""); a.StatusCode != 200 || !strings.Contains(w.logged.String(), "a call is not on record") {
 		t.Errorf("%d, log %s", a.StatusCode, w.logged.String())
 	}
+}
+
+// Who decides about messages by hand is on record: one at a time at the console, many at
+// once and what is said of unknown ones by whomever. What changes nothing is not.
+func TestRecordOfDecisions(t *testing.T) {
+	const people = "people"
+	for _, tt := range []struct {
+		name, key, call, body string
+		state                 gateway.State // of msg_1; msg_2 is sent
+		status                int
+		want                  string // "": nothing; MADE is the message that was made
+	}{
+		{"resolve", people, "POST /v1/messages/msg_1/resolve", `{"as":"sent"}`, gateway.Unknown, 200, "agent_1 message.resolve msg_1: sent"},
+		{"resolve, by a key", sendKey, "POST /v1/messages/msg_1/resolve", `{"as":"failed"}`, gateway.Unknown, 200, "key_send message.resolve msg_1: failed"},
+		{"resolve what is not unknown", people, "POST /v1/messages/msg_2/resolve", `{"as":"failed"}`, gateway.Unknown, 409, ""},
+		{"cancel", people, "POST /v1/messages/msg_1/cancel", "", gateway.Parked, 200, "agent_1 message.cancel msg_1: "},
+		{"cancel once more", people, "POST /v1/messages/msg_1/cancel", "", gateway.Canceled, 200, ""},
+		{"cancel what is sent", people, "POST /v1/messages/msg_2/cancel", "", gateway.Parked, 409, ""},
+		{"cancel, by a program", sendKey, "POST /v1/messages/msg_1/cancel", "", gateway.Parked, 200, ""},
+		{"retry", people, "POST /v1/messages/msg_1/retry", "", gateway.Failed, 202, "agent_1 message.retry msg_1: MADE"},
+		{"retry what is sent", people, "POST /v1/messages/msg_2/retry", "", gateway.Failed, 409, ""},
+		{"retry, by a program", sendKey, "POST /v1/messages/msg_1/retry", "", gateway.Failed, 202, ""},
+		{"cancel some", people, "POST /v1/messages/cancel", `{"ids":["msg_1","msg_2"]}`, gateway.Parked, 200, "agent_1 message.cancel : canceled 1"},
+		{"cancel one of a list", sendKey, "POST /v1/messages/cancel", `{"ids":["msg_1"]}`, gateway.Parked, 200, "key_send message.cancel msg_1: canceled 1"},
+		{"cancel an account's", sendKey, "POST /v1/messages/cancel", `{"account":"wxshop","openid":"oFollower"}`, gateway.Queued, 200, "key_send message.cancel wxshop: canceled 1"},
+		{"cancel some, dry", people, "POST /v1/messages/cancel", `{"ids":["msg_1"],"dry_run":true}`, gateway.Parked, 200, ""},
+		{"cancel none", people, "POST /v1/messages/cancel", `{"ids":["msg_2"]}`, gateway.Parked, 200, ""},
+		{"retry some", people, "POST /v1/messages/retry", `{"ids":["msg_1","msg_2"]}`, gateway.Failed, 200, "agent_1 message.retry : retried 1"},
+		{"retry some, dry", people, "POST /v1/messages/retry", `{"ids":["msg_1"],"dry_run":true}`, gateway.Failed, 200, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			var kept []string
+			w.Desk = noting{Desk: signedIn{role: gateway.Answers}, kept: &kept}
+			w.add(gateway.Message{State: tt.state})
+			w.add(gateway.Message{State: gateway.Sent})
+			key, headers := tt.key, []string(nil)
+			if key == people {
+				key, headers = "", []string{cookie}
+			}
+			method, path, _ := strings.Cut(tt.call, " ")
+			a := w.do(key, method, path, tt.body, headers...)
+			if a.StatusCode != tt.status {
+				t.Fatalf("%d %s", a.StatusCode, a.body)
+			}
+			want := tt.want
+			if before, made := strings.CutSuffix(want, "MADE"); made {
+				want = before + read[gateway.Message](t, a).ID
+			}
+			if got := strings.Join(kept, "\n"); got != want {
+				t.Errorf("on record %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// Whoever waits for a message that they sent again and leaves is waited for no longer.
+func TestWhoWaitsMayLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var kept []string
+		w.Desk = noting{Desk: signedIn{role: gateway.Answers}, kept: &kept}
+		w.add(gateway.Message{State: gateway.Failed})
+		ctx, leave := context.WithCancel(t.Context())
+		w.await = func(ctx context.Context, m gateway.Message) gateway.Message {
+			leave()
+			<-ctx.Done()
+			return m
+		}
+		began := time.Now()
+		w.doIn(ctx, "", "POST", "/v1/messages/msg_1/retry?wait=30s", "", cookie)
+		if took := time.Since(began); took > 0 || len(kept) != 1 {
+			t.Errorf("after %v, on record %q", took, kept)
+		}
+	})
 }

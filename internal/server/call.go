@@ -44,7 +44,8 @@ type call struct {
 	// agent is whose session it is, if the key is one.
 	agent *gateway.Agent
 	lang  string
-	held  int64 // bytes of the body that are counted in s.held
+	held  int64           // bytes of the body that are counted in s.held
+	left  context.Context // is over when the caller has left
 	audited
 }
 
@@ -95,11 +96,12 @@ func (s *Server) act(rt route, c *call) (int, any, error) {
 	if err := invalid(gateway.InvalidRequest, unknown...); err != nil {
 		return 0, nil, err
 	}
+	c.left = c.Context()
 	if rt.audit != "" { // what has begun ends, and is on record, though the caller may leave
 		c.Request = c.WithContext(context.WithoutCancel(c.Context()))
 	}
 	status, body, err := rt.do(s, c)
-	if err == nil && rt.audit != "" {
+	if err == nil && rt.audit != "" && !c.quiet {
 		c.done(cmp.Or(c.verb, rt.audit))
 	}
 	return status, body, err

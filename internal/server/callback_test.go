@@ -150,7 +150,7 @@ func TestTyping(t *testing.T) {
 		{"", nil, 204, "", true},
 		{`{}`, nil, 204, "", true},
 		{`{"on":false}`, nil, 204, "", false},
-		{"", &kefu.Error{Op: "message/custom/typing", Code: 45015, Msg: "out of time"}, 409, "window-closed", true},
+		{"", &kefu.Error{Op: "message/custom/typing", Code: 45015, Msg: "out of time"}, 409, "wechat-refused", true},
 		{"", &kefu.Error{Op: "message/custom/typing", Code: 45081, Msg: "frequent"}, 409, "wechat-refused", true},
 		{"", kefu.ErrNotDelivered, 502, "wechat-unreachable", true},
 	} {

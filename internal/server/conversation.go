@@ -46,6 +46,9 @@ func (c *call) glance(conv *gateway.Conversation, unknown map[[2]string]int) {
 	if conv.Tags == nil {
 		conv.Tags = []string{}
 	}
+	if conv.Last != nil && conv.Last.Message != nil {
+		conv.Last.Message.Outcome = told(conv.Last.Message.Outcome, c.lang)
+	}
 	w, parked, err := c.s.Engine.Glance(c.Context(), conv.Account, conv.OpenID)
 	if err != nil {
 		if c.Context().Err() == nil && !c.s.has(err, gateway.UnknownAccount) {
@@ -100,7 +103,7 @@ func (s *Server) listTimeline(c *call) (int, any, error) {
 	w := c.window(account, openid)
 	for i := range page.Items {
 		if m := page.Items[i].Message; m != nil {
-			m.Window = w
+			m.Window, m.Outcome = w, told(m.Outcome, c.lang)
 		}
 	}
 	return http.StatusOK, full(page), nil
@@ -175,7 +178,11 @@ func (s *Server) eraseConversation(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	c.deadline((*http.ResponseController).SetWriteDeadline, eraseTime)
-	gone, err := s.Engine.Erase(c.Context(), account, openid)
+	var gone gateway.Erased
+	err = s.Webhooks.Quietly(c.Context(), account, openid, func() (err error) {
+		gone, err = s.Engine.Erase(c.Context(), account, openid)
+		return err
+	})
 	if err != nil {
 		return 0, nil, err
 	}

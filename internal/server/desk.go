@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func deskRoutes() []route {
 		{"DELETE", "/v1/session", public, (*Server).deleteSession, doc{says: "Sign out", out: out{204: nil}}},
 		{"PUT", "/v1/session/password", people, (*Server).putPassword, doc{says: "Change one's password", in: gateway.PasswordChange{}, out: out{204: nil}, codes: write + "not-found login-failed login-limited"}},
 		{"POST", "/v1/session/totp", people, (*Server).postTOTP, doc{says: "Offer a second factor", out: out{200: gateway.TOTPOffer{}}, codes: "not-found conflict"}},
-		{"PUT", "/v1/session/totp", people, (*Server).putTOTP, doc{says: "Turn the second factor on by its first code", in: gateway.TOTPCode{}, out: out{204: nil}, codes: write + "not-found login-failed login-limited conflict"}},
+		{"PUT", "/v1/session/totp", people, (*Server).putTOTP, doc{says: "Turn the second factor on by one's password and its first code", in: gateway.TOTPStart{}, out: out{204: nil}, codes: write + "not-found login-failed login-limited conflict"}},
 		{"DELETE", "/v1/session/totp", people, (*Server).deleteTOTP, doc{says: "Turn the second factor off", in: gateway.TOTPCode{}, out: out{204: nil}, codes: write + "not-found login-failed login-limited"}},
 		{"PUT", "/v1/session/settings", people, (*Server).putSettings, doc{says: "Keep the page's settings", in: map[string]any{}, out: out{204: nil}, codes: write + "not-found"}},
 
@@ -60,6 +61,8 @@ func deskRoutes() []route {
 			says: "Write a note about a follower, for the team alone", in: gateway.NoteRequest{}, out: conversation, codes: write + "unknown-account not-found"}},
 		{"PUT", "/v1/conversations/{account}/{openid}/tags", senders, (*Server).putTags, doc{
 			says: "Replace a conversation's tags", in: gateway.Tags{}, out: conversation, codes: write + "unknown-account not-found"}},
+		{"POST", "/v1/conversations/{account}/{openid}/tags", senders, (*Server).putTags, doc{
+			says: "Replace a conversation's tags, as PUT does", in: gateway.Tags{}, out: conversation, codes: write + "unknown-account not-found"}},
 		{"PUT", "/v1/conversations/{account}/{openid}/profile", senders, (*Server).putProfile, doc{
 			says: "Name a follower", in: gateway.Profile{}, out: conversation, codes: write + "unknown-account not-found"}},
 		{"POST", "/v1/conversations/{account}/{openid}/presence", people, (*Server).postPresence, doc{
@@ -108,7 +111,29 @@ func (s *Server) listAgents(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, full(gateway.Page[gateway.Agent]{Items: all}), nil
+	return http.StatusOK, full(gateway.Page[gateway.Agent]{Items: c.team(all)}), nil
+}
+
+// team is what the caller is shown of agents. What one signs in with is for admins and
+// oneself. Whoever is for some accounts learns of no others: of each agent they see the
+// accounts that both are for, and none of those who have none of them.
+func (c *call) team(all []gateway.Agent) []gateway.Agent {
+	shown := []gateway.Agent{}
+	for _, a := range all {
+		if c.key.Role != gateway.Admin && a.ID != c.key.ID {
+			a.Name, a.TOTP = "", false
+		}
+		if mine := c.key.Accounts; len(mine) > 0 {
+			whole := len(a.Accounts) == 0
+			both := slices.DeleteFunc(slices.Clone(mine), func(appid string) bool { return !whole && !slices.Contains(a.Accounts, appid) })
+			if len(both) == 0 { // which would read as all
+				continue
+			}
+			a.Accounts = both
+		}
+		shown = append(shown, a)
+	}
+	return shown
 }
 
 // agentRequest reads an agent; the caller can't give more accounts than it has.
@@ -129,6 +154,13 @@ func (c *call) agentRequest(fresh bool) (r gateway.AgentRequest, err error) {
 	}
 	if !fresh && r.Name != "" {
 		bad = append(bad, wrong("name", "unknown-member"))
+	}
+	if r.TOTP != nil && fresh {
+		bad = append(bad, wrong("totp", "unknown-member"))
+	} else if r.TOTP != nil && *r.TOTP {
+		bad = append(bad, wrong("totp", "must-false"))
+	} else if r.TOTP != nil && c.agent != nil && c.agent.ID == c.PathValue("id") { // a session alone takes nothing off
+		bad = append(bad, wrong("totp", "own-totp"))
 	}
 	for i, appid := range r.Accounts {
 		if _, err := c.account(appid); c.s.has(err, gateway.UnknownAccount) {
@@ -313,6 +345,9 @@ func (s *Server) putProfile(c *call) (int, any, error) {
 	return c.changed(account, openid, s.Desk.SetRemark(c.Context(), account, openid, r.Remark, *c.by()))
 }
 
+// tab is the name of a tab, which is the page's to choose; "" is one, too.
+var tab = regexp.MustCompile(`^[A-Za-z0-9_-]{0,32}$`)
+
 func (s *Server) postPresence(c *call) (int, any, error) {
 	var r gateway.Presence
 	a, err := c.me()
@@ -326,12 +361,15 @@ func (s *Server) postPresence(c *call) (int, any, error) {
 	if r.State == "" {
 		bad = append(bad, wrong("state", "required"))
 	}
+	if !tab.MatchString(r.Tab) {
+		bad = append(bad, wrong("tab", "tab"))
+	}
 	if err := invalid(gateway.InvalidRequest, bad...); err != nil {
 		return 0, nil, err
 	}
 	account, openid, err := c.at()
 	if err == nil {
-		s.Desk.Present(account, openid, a.ID, r.State)
+		s.Desk.Present(account, openid, a.ID, r.Tab, r.State)
 	}
 	return http.StatusNoContent, nil, err
 }
@@ -447,16 +485,17 @@ type attendance struct {
 	real time.Time
 }
 
-func (s *Server) whoIsThere(c *call) *attendance {
-	w := &attendance{c: c, now: s.Now(), real: time.Now()}
+// whoIsThere writes who is there now, and begins to follow.
+func (s *Server) whoIsThere(c *call, out *bytes.Buffer) *attendance {
+	w := &attendance{c: c, n: -1, now: s.Now(), real: time.Now()}
 	if c.agent != nil {
-		_, w.n, w.more = s.Desk.Presences(-1)
+		w.tell(out)
 	}
 	return w
 }
 
 // tell writes what is new, without ids: it is not of the feed.
-func (w *attendance) tell(out *bytes.Buffer, r reading) {
+func (w *attendance) tell(out *bytes.Buffer) {
 	news, n, more := w.c.s.Desk.Presences(w.n)
 	w.n, w.more = n, more
 	for _, e := range news {

@@ -61,7 +61,11 @@ func (s *Server) page(c *call, r *reading) (entries []gateway.FeedEntry, moved b
 	}
 	moved = next != r.cursor
 	r.cursor = next
-	return slices.DeleteFunc(entries, func(e gateway.FeedEntry) bool { return !r.wants(e) }), moved, nil
+	entries = slices.DeleteFunc(entries, func(e gateway.FeedEntry) bool { return !r.wants(e) })
+	for i := range entries {
+		entries[i] = c.told(entries[i])
+	}
+	return entries, moved, nil
 }
 
 func (s *Server) getHead(c *call) (int, any, error) {
@@ -124,7 +128,7 @@ func (s *Server) stream(c *call, r reading) error {
 	fmt.Fprintf(&out, ": kefu\nid: %s\n\n", start) // where to come back to, even before the first entry
 	beat := time.NewTicker(r.beat)
 	defer beat.Stop()
-	who := s.whoIsThere(c)
+	who := s.whoIsThere(c, &out)
 	jump := time.NewTicker(jumpEvery) // of a clock that may: the demo's
 	defer jump.Stop()
 	sure := time.Now()                                                       // when the key was last looked at
@@ -150,7 +154,7 @@ func (s *Server) stream(c *call, r reading) error {
 			select {
 			case <-changed:
 			case <-who.more:
-				who.tell(&out, r)
+				who.tell(&out)
 			case <-jump.C:
 				who.tellTime(&out, s.Now(), false)
 			case <-beat.C:

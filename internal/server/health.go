@@ -17,6 +17,9 @@ func (s *Server) health(c *call) gateway.Health {
 		err = stored
 	}
 	h := gateway.Health{Ready: err == nil, Notes: append(notes, s.Tokens.Notes(c.lang)...)}
+	if s.Assets != nil {
+		h.Notes = append(h.Notes, s.Assets.Notes(c.Context(), c.lang)...)
+	}
 	if err != nil {
 		h.Because = err.Error()
 	}

@@ -52,8 +52,9 @@ func (c *call) accept(sub gateway.Submission, wait time.Duration) (int, any, err
 		return 0, nil, a.Err
 	}
 	m, status := a.Message, http.StatusAccepted
+	c.detail = m.ID
 	if a.Replayed {
-		status = http.StatusOK
+		status, c.quiet = http.StatusOK, true
 		if sub.IdempotencyKey != "" {
 			c.w.Header().Set("Idempotency-Replayed", "true")
 		}
@@ -81,6 +82,7 @@ func (c *call) await(m gateway.Message, wait time.Duration) (gateway.Message, er
 	ctx, cancel := context.WithTimeout(c.Context(), wait)
 	defer cancel()
 	defer context.AfterFunc(c.s.closing, cancel)()
+	defer context.AfterFunc(c.left, cancel)()
 	now, err := c.s.Engine.Await(ctx, m.ID)
 	if err != nil {
 		c.s.Log.WarnContext(c.Context(), "nobody can tell how a message stands", "id", m.ID, "err", err)
@@ -248,13 +250,13 @@ func (c *call) by() *gateway.By {
 }
 
 // source is what the caller says of itself; nothing depends on it. A session is the
-// console's.
+// console's; door and webhook are the gateway's own to say.
 func (c *call) source() gateway.Source {
 	if c.agent != nil {
 		return gateway.FromConsole
 	}
 	switch v := gateway.Source(c.Header.Get("Kefu-Source")); v {
-	case gateway.FromCLI, gateway.FromConsole:
+	case gateway.FromCLI, gateway.FromConsole, gateway.FromBot:
 		return v
 	}
 	return gateway.FromAPI
@@ -345,8 +347,9 @@ func msgType(m kefu.Message) string {
 	return m.Body.MsgType()
 }
 
-// withWindow adds the window as it is now.
+// withWindow adds the window as it is now, and tells the outcome in the caller's language.
 func (c *call) withWindow(m gateway.Message) gateway.Message {
+	m.Outcome = told(m.Outcome, c.lang)
 	if m.Window == nil {
 		m.Window = c.window(m.Account, m.OpenID)
 	}
@@ -400,7 +403,7 @@ func (s *Server) listMessages(c *call) (int, any, error) {
 		if windows[follower] == nil {
 			windows[follower] = c.window(m.Account, m.OpenID)
 		}
-		m.Window = windows[follower]
+		m.Window, m.Outcome = windows[follower], told(m.Outcome, c.lang)
 	}
 	return http.StatusOK, full(page), nil
 }
@@ -427,6 +430,7 @@ func (s *Server) listAttempts(c *call) (int, any, error) {
 
 func (s *Server) cancelMessage(c *call) (int, any, error) {
 	m, err := c.message()
+	c.quiet = c.agent == nil || m.State == gateway.Canceled
 	if err == nil {
 		m, err = s.Engine.Cancel(c.Context(), m.ID)
 	}
@@ -448,6 +452,7 @@ func (s *Server) resolveMessage(c *call) (int, any, error) {
 	if err := invalid(gateway.InvalidRequest, bad...); err != nil {
 		return 0, nil, err
 	}
+	c.detail = string(r.As)
 	m, err := c.message()
 	if err == nil {
 		m, err = s.Engine.Resolve(c.Context(), m.ID, r.As)
@@ -473,6 +478,7 @@ func (s *Server) retryMessage(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	c.quiet = c.agent == nil
 	sub := c.repeat(m)
 	sub.IdempotencyKey, sub.Fingerprint = key, sha256.Sum256([]byte("retry "+m.ID))
 	if !slices.Contains(repeatable, m.State) {

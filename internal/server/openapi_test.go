@@ -63,6 +63,16 @@ func TestOpenAPIHoldsTogether(t *testing.T) {
 			}
 		}
 	}
+	by := map[any]string{}
+	for path, ops := range doc["paths"].(map[string]any) {
+		for method, op := range ops.(map[string]any) {
+			id := at(op, "operationId")
+			if by[id] != "" {
+				t.Errorf("%s is %s and %s %s", id, by[id], method, path)
+			}
+			by[id] = method + " " + path
+		}
+	}
 	for ref := range refs(doc) {
 		if at(doc, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...) == nil {
 			t.Errorf("%s leads nowhere", ref)
@@ -106,13 +116,16 @@ type describer struct {
 	docs    map[string]string // of "Type" and "Type.Field"
 }
 
+// twoMethods names the calls that are one function by two methods.
+var twoMethods = map[string]string{"GET callback": "checkCallback", "POST callback": "receiveCallback", "POST putTags": "postTags"}
+
 var pathParam = regexp.MustCompile(`\{(\w+)\}`)
 
 func (d *describer) operation(rt route) map[string]any {
 	name := runtime.FuncForPC(reflect.ValueOf(rt.do).Pointer()).Name()
 	name = name[strings.LastIndexByte(name, '.')+1:]
-	if name == "callback" {
-		name = map[string]string{"GET": "checkCallback", "POST": "receiveCallback"}[rt.method]
+	if other := twoMethods[rt.method+" "+name]; other != "" {
+		name = other
 	}
 	op := map[string]any{"operationId": name, "summary": rt.says}
 	isPublic := slices.Equal(rt.access, public)
@@ -294,9 +307,12 @@ func (d *describer) object(t reflect.Type) any {
 		if member == "" || member == "-" {
 			continue
 		}
-		optional := strings.Contains(opts, "omitempty")
+		optional := strings.Contains(opts, "omitempty") || strings.Contains(opts, "omitzero")
 		s := d.ref(f.Type)
-		if f.Type.Kind() == reflect.Pointer && !optional {
+		if f.Type == reflect.TypeFor[gateway.Role]() && strings.HasPrefix(t.Name(), "Agent") {
+			s = map[string]any{"type": "string", "enum": []string{"agent", "lead", "admin", "viewer"}} // of keys there are others
+		}
+		if f.Type.Kind() == reflect.Pointer && !optional || t.Name()+"."+f.Name == "Window.OpenedBy" {
 			s = map[string]any{"anyOf": []any{s, map[string]any{"type": "null"}}}
 		}
 		if m, ok := s.(map[string]any); ok {

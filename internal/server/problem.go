@@ -96,14 +96,8 @@ func (s *Server) problem(err error, lang string) (p gateway.Problem, fault error
 	case errors.As(err, &unfit):
 		r = &refusal{code: gateway.InvalidAsset, args: []any{text{unfit.Reason, unfit.Zh}}}
 		p.ErrCode = unfit.Code
-	case errors.As(err, &refused):
+	case errors.As(err, &refused): // whatever the errcode: window-closed is what the gateway foresees
 		p = gateway.Problem{Code: gateway.Refused, ErrCode: refused.Code, ErrMsg: refused.Msg, RID: refused.RID, Class: refused.Class()}
-		switch p.Class {
-		case kefu.ErrWindowClosed:
-			p.Code = gateway.WindowIsClosed
-		case kefu.ErrAllowanceSpent:
-			p.Code = gateway.AllowanceSpent
-		}
 	case errors.Is(err, kefu.ErrWindowClosed):
 		p = gateway.Problem{Code: gateway.WindowIsClosed}
 	case errors.Is(err, kefu.ErrAllowanceSpent):
@@ -127,7 +121,11 @@ func (s *Server) problem(err error, lang string) (p gateway.Problem, fault error
 		p = r.in(lang)
 		p.ErrCode = code
 	}
-	return fillIn(p, lang), fault
+	if p = fillIn(p, lang); refused != nil { // which call it was matters: 40001 is of a token, or of the AppSecret
+		x := refused.Explain()
+		p.Class, p.Advice, p.Help = x.Class, x.Advice(lang), x.Meaning(lang)
+	}
+	return p, fault
 }
 
 // in puts r into a language.
@@ -169,6 +167,11 @@ func fillIn(p gateway.Problem, lang string) gateway.Problem {
 		p.Code, p.Status = gateway.Internal, http.StatusInternalServerError
 	}
 	p.Title = titles[p.Code].in(lang)
+	if p.Message != nil {
+		m := *p.Message
+		m.Outcome = told(m.Outcome, lang)
+		p.Message = &m
+	}
 	if p.ErrCode == 0 {
 		p.ErrCode = errcodes[p.Code]
 	}

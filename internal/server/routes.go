@@ -65,24 +65,28 @@ func routes() []route {
 		{"GET", "/v1/messages/{id}", readers, (*Server).getMessage, doc{says: "Show a message", out: out{200: message{}}, codes: "not-found"}},
 		{"GET", "/v1/messages/{id}/attempts", readers, (*Server).listAttempts, doc{
 			says: "List the attempts to deliver a message, oldest first", out: out{200: gateway.Page[gateway.Attempt]{}}, codes: "not-found"}},
+		{"GET", "/v1/messages/{id}/pictures/{n}", readers, (*Server).getPicture, doc{
+			says: "Get a picture that a message names by URL: of news the nth article's, counted from 1; of other kinds there is 1", out: out{200: nil}, others: pictureAnswers(), codes: "not-found"}},
 		{"POST", "/v1/messages/cancel", senders, (*Server).cancelMessages, doc{
-			says: "Cancel the messages of a selection, up to 1,000 in one call", in: gateway.Selection{}, out: out{200: gateway.Selected{}},
+			says: "Cancel the messages of a selection, up to 1,000 in one call", audit: "message.cancel", in: gateway.Selection{}, out: out{200: gateway.Selected{}},
 			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
 		{"POST", "/v1/messages/retry", senders, (*Server).retryMessages, doc{
-			says: "Repeat the messages of a selection, each once, up to 1,000 in one call", params: "Kefu-Source", in: gateway.Selection{}, out: out{200: gateway.Selected{}},
+			says: "Repeat the messages of a selection, each once, up to 1,000 in one call", audit: "message.retry", params: "Kefu-Source", in: gateway.Selection{}, out: out{200: gateway.Selected{}},
 			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account"}},
 		{"POST", "/v1/messages/{id}/cancel", senders, (*Server).cancelMessage, doc{
-			says: "Cancel a message that is queued or parked", out: out{200: message{}}, codes: "not-found not-cancelable"}},
+			says: "Cancel a message that is queued or parked", audit: "message.cancel", out: out{200: message{}}, codes: "not-found not-cancelable"}},
 		{"POST", "/v1/messages/{id}/retry", senders, (*Server).retryMessage, doc{
-			says: "Make a new message of one that failed, expired, was canceled or is unknown", params: "wait Idempotency-Key Kefu-Source", out: out{202: message{}, 200: message{}},
+			says: "Make a new message of one that failed, expired, was canceled or is unknown", audit: "message.retry", params: "wait Idempotency-Key Kefu-Source", out: out{202: message{}, 200: message{}},
 			codes: "not-found not-retryable invalid-request idempotency-mismatch unknown-account window-closed allowance-spent"}},
 		{"POST", "/v1/messages/{id}/resolve", senders, (*Server).resolveMessage, doc{
-			says: "Say what became of an unknown message", in: gateway.Resolution{}, out: out{200: message{}},
+			says: "Say what became of an unknown message", audit: "message.resolve", in: gateway.Resolution{}, out: out{200: message{}},
 			codes: "not-found not-resolvable invalid-json invalid-request too-large unsupported-media-type"}},
 
 		{"POST", "/v1/assets", senders, (*Server).postAsset, doc{
 			says: "Keep a file for messages: its bytes as they are, or the first file of a form; the same bytes are the same asset", params: "account",
 			raw: "application/octet-stream multipart/form-data", out: out{201: gateway.Asset{}}, codes: "invalid-asset too-large unsupported-media-type unknown-account storage-full"}},
+		{"GET", "/v1/assets", owners, (*Server).listAssets, doc{
+			says: "List assets, the latest first", params: "account cursor limit", out: out{200: gateway.Page[gateway.Asset]{}}, codes: "invalid-request unknown-account"}},
 		{"GET", "/v1/assets/{id}", readers, (*Server).getAsset, doc{
 			says: "Get the bytes of an asset; with meta=1 or Accept: application/json what is known of it, with as=url a picture's address at WeChat", params: "account as meta",
 			out: out{200: gateway.Asset{}}, others: assetAnswers(), codes: "not-found unknown-account invalid-asset wechat-refused wechat-unreachable"}},
@@ -109,7 +113,7 @@ func routes() []route {
 			says: "List erasures, the latest first: after a backup was restored, whose conversations have to be erased again", params: "limit", out: out{200: gateway.Page[gateway.Erased]{}}, codes: "invalid-request"}},
 		{"POST", "/v1/conversations/{account}/{openid}/typing", senders, (*Server).postTyping, doc{
 			says: "Show the follower that somebody types, or no longer", in: gateway.TypingRequest{}, out: out{204: nil},
-			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account window-closed allowance-spent wechat-refused wechat-unreachable"}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type unknown-account wechat-refused wechat-unreachable"}},
 
 		{"POST", "/v1/conversations/{account}/{openid}/handover", senders, (*Server).postHandover, doc{
 			says: "Say who answers the follower from now on: bot, agent, kf or none", in: gateway.Handover{}, out: out{200: gateway.Handling{}},
@@ -191,6 +195,7 @@ func routes() []route {
 		{"GET", "/healthz", public, (*Server).getHealth, doc{says: "Tell that the process lives", out: out{200: gateway.Health{}}}},
 		{"GET", "/readyz", public, (*Server).getReady, doc{says: "Tell whether messages are taken", out: out{200: gateway.Health{}, 503: gateway.Health{}}}},
 		{"GET", "/openapi.json", public, (*Server).getOpenAPI, doc{says: "Show this description", out: out{200: map[string]any{}}}},
+		{"GET", "/docs", public, (*Server).getReference, doc{says: "Show this description as a page", out: out{200: ""}, media: "text/html"}},
 	}, slices.Concat(deskRoutes(), callbackRoutes())...)
 }
 
@@ -216,7 +221,7 @@ var params = []param{
 	{"wait", "query", "answer when the message has ended or was parked, at most after this time: 10s, up to 60s", ""},
 	{"Idempotency-Key", "header", "makes a repeat of the call answer the message of the first, for 7 days; up to 255 bytes", ""},
 	{"If-Match", "header", "the revision that is to be replaced, in quotation marks: 412 if somebody has changed it since; default: whatever there is", ""},
-	{"Kefu-Source", "header", "what is calling: api (default), cli or console", ""},
+	{"Kefu-Source", "header", "what is calling: api (default), cli, console or bot", ""},
 	{"account", "query", "appid; may be repeated", ""},
 	{"openid", "query", "of the follower", ""},
 	{"state", "query", "of the message", gateway.State("")},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func (s *Server) cancelMessages(c *call) (int, any, error) {
 			m.outcome = c.outcome(err, done)
 		}
 	})
-	return http.StatusOK, selected(all, next, sel.DryRun), nil
+	return http.StatusOK, c.selected(all, next, sel, "canceled", "called-off"), nil
 }
 
 // retryMessages repeats messages, each once: whoever calls again, since the answer
@@ -94,7 +95,7 @@ func (s *Server) retryMessages(c *call) (int, any, error) {
 			m.made = a.Message.ID
 		}
 	}
-	return http.StatusOK, selected(all, next, sel.DryRun), nil
+	return http.StatusOK, c.selected(all, next, sel, "retried"), nil
 }
 
 // selection reads what the caller chooses, and refuses what would be everything.
@@ -217,8 +218,10 @@ func (c *call) outcome(err error, done string) string {
 	return p.Code
 }
 
-func selected(all []chosen, next string, dry bool) gateway.Selected {
-	s := gateway.Selected{Counts: map[string]int{}, IDs: map[string][]string{}, Next: next, DryRun: dry}
+// selected is what became of a selection, and has it on record if one of those outcomes
+// is among it: how many, since a selection may be of a thousand messages.
+func (c *call) selected(all []chosen, next string, sel gateway.Selection, changed ...string) gateway.Selected {
+	s := gateway.Selected{Counts: map[string]int{}, IDs: map[string][]string{}, Next: next, DryRun: sel.DryRun}
 	for _, m := range all {
 		s.Counts[m.outcome]++
 		s.IDs[m.outcome] = append(s.IDs[m.outcome], m.id)
@@ -229,5 +232,15 @@ func selected(all []chosen, next string, dry bool) gateway.Selected {
 			s.Made[m.id] = m.made
 		}
 	}
+	if c.made = sel.Account; len(sel.IDs) == 1 {
+		c.made = sel.IDs[0]
+	}
+	var counts []string
+	for _, outcome := range changed {
+		if n := s.Counts[outcome]; n > 0 && !sel.DryRun {
+			counts = append(counts, fmt.Sprint(outcome, " ", n))
+		}
+	}
+	c.detail, c.quiet = strings.Join(counts, ", "), len(counts) == 0
 	return s
 }

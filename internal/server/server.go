@@ -47,7 +47,8 @@ type Server struct {
 	// addresses that may not be called and follow no redirect. Default: none is handed on.
 	Forward *http.Client
 	// Key is an admin key that is valid besides the stored ones (KEFU_API_KEY); if
-	// it is stored too, the stored role counts. Default: none.
+	// it is stored too, the stored role counts, and once revoked it opens nothing.
+	// Default: none.
 	Key kefu.Secret
 	// Explain turns an error of Engine or Store that is no problem yet into one, of
 	// which only the Code need be set; nil for what it doesn't know. Default: none.
@@ -65,6 +66,7 @@ type Server struct {
 	close     context.CancelFunc
 	held      atomic.Int64 // bytes of request bodies in memory
 	streams   atomic.Int64 // of the feed
+	pictures  atomic.Int64 // on their way out
 	receivers sync.Map     // appid → receiver
 	relaying  atomic.Int64 // pushes that are being handed on
 }
@@ -271,9 +273,11 @@ type Store interface {
 	TokenEvents(ctx context.Context, appid, cursor string, limit int) (gateway.Page[gateway.TokenEvent], error)
 
 	PutKey(ctx context.Context, now time.Time, k gateway.Key) (gateway.Key, error) // keeps the SHA-256 of k.Key alone
-	FindKey(ctx context.Context, text string) (gateway.Key, error)                 // by SHA-256; cheap: asked at every request
-	Keys(ctx context.Context) ([]gateway.Key, error)                               // oldest first, without their text
-	RevokeKey(ctx context.Context, now time.Time, id string) error                 // opens nothing from then on
+	// FindKey looks a key up by its SHA-256; cheap: asked at every request. Problem:
+	// not-found for one that was never stored, unauthorized for one that was revoked.
+	FindKey(ctx context.Context, text string) (gateway.Key, error)
+	Keys(ctx context.Context) ([]gateway.Key, error)               // oldest first, without their text
+	RevokeKey(ctx context.Context, now time.Time, id string) error // opens nothing from then on
 
 	Healthy() error // nil: it can be written
 }

@@ -22,7 +22,8 @@ type Desk interface {
 	SignOut(ctx context.Context, text string) error
 	SetPassword(ctx context.Context, agent string, c gateway.PasswordChange) (session string, err error)
 	OfferTOTP(ctx context.Context, agent string) (gateway.TOTPOffer, error)
-	SetTOTP(ctx context.Context, agent, code string, on bool) error
+	TurnOnTOTP(ctx context.Context, agent string, c gateway.TOTPStart) error
+	TurnOffTOTP(ctx context.Context, agent, code string) error
 	SetSettings(ctx context.Context, agent string, settings json.RawMessage) error
 
 	Agents(ctx context.Context) ([]gateway.Agent, error)
@@ -51,10 +52,10 @@ type Desk interface {
 	PutQuickReply(ctx context.Context, owner string, r gateway.QuickReply) (gateway.QuickReply, error)
 	DeleteQuickReply(ctx context.Context, owner, id string) error
 
-	// Present tells the others what an agent does with a conversation: "viewing",
-	// "replying" or "gone".
-	Present(account, openid, agent, state string)
-	// Presences is what was told after the first n (-1: to begin with), how many
+	// Present tells the others what an agent does with a conversation in one of their
+	// tabs: "viewing", "replying" or "gone".
+	Present(account, openid, agent, tab, state string)
+	// Presences is what was told after the first n (-1: who is there now), how many
 	// there are then, and a channel that is closed when there are more.
 	Presences(n int) (news []gateway.FeedEntry, next int, more <-chan struct{})
 }
@@ -97,7 +98,12 @@ func (c *call) findAgent(ctx context.Context, text string) (gateway.Key, error) 
 		return gateway.Key{}, err
 	}
 	c.agent = &a
-	return gateway.Key{ID: a.ID, Name: a.Display, Role: a.Role, Accounts: a.Accounts}, nil
+	return keyOf(a), nil
+}
+
+// keyOf is what an agent may do.
+func keyOf(a gateway.Agent) gateway.Key {
+	return gateway.Key{ID: a.ID, Name: a.Display, Role: a.Role, Accounts: a.Accounts}
 }
 
 func (s *Server) postSession(c *call) (int, any, error) {
@@ -145,7 +151,7 @@ func (c *call) begin(a gateway.Agent) (int, any, error) {
 	}
 	session := gateway.Session{Agent: a, Now: c.s.Now().UnixMilli(), Accounts: []gateway.SessionAccount{}, Agents: []gateway.Agent{}}
 	session.Agent.Online = true
-	c.key.Accounts = a.Accounts
+	c.key = keyOf(a)
 	for _, acc := range accounts {
 		if c.sees(acc.AppID) {
 			session.Accounts = append(session.Accounts, gateway.SessionAccount{AppID: acc.AppID, Name: acc.Name, Mode: string(acc.Mode), Profile: acc.Profile, State: acc.State, Because: bilingual.Text(acc.Because).In(c.lang)})
@@ -153,10 +159,10 @@ func (c *call) begin(a gateway.Agent) (int, any, error) {
 	}
 	for _, other := range agents {
 		if !other.Disabled {
-			other.Name = "" // what one signs in with is one's own
 			session.Agents = append(session.Agents, other)
 		}
 	}
+	session.Agents = c.team(session.Agents)
 	return http.StatusOK, session, nil
 }
 
@@ -212,17 +218,26 @@ func (s *Server) postTOTP(c *call) (int, any, error) {
 	return http.StatusOK, o, err
 }
 
-func (s *Server) putTOTP(c *call) (int, any, error)    { return s.setTOTP(c, true) }
-func (s *Server) deleteTOTP(c *call) (int, any, error) { return s.setTOTP(c, false) }
+func (s *Server) putTOTP(c *call) (int, any, error) {
+	var r gateway.TOTPStart
+	a, err := c.me()
+	if err == nil {
+		err = c.body(&r)
+	}
+	if err == nil {
+		err = s.Desk.TurnOnTOTP(c.Context(), a.ID, r)
+	}
+	return http.StatusNoContent, nil, err
+}
 
-func (s *Server) setTOTP(c *call, on bool) (int, any, error) {
+func (s *Server) deleteTOTP(c *call) (int, any, error) {
 	var r gateway.TOTPCode
 	a, err := c.me()
 	if err == nil {
 		err = c.body(&r)
 	}
 	if err == nil {
-		err = s.Desk.SetTOTP(c.Context(), a.ID, r.Code, on)
+		err = s.Desk.TurnOffTOTP(c.Context(), a.ID, r.Code)
 	}
 	return http.StatusNoContent, nil, err
 }

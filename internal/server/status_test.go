@@ -426,6 +426,21 @@ func TestAccountDefaults(t *testing.T) {
 	}
 }
 
+// A caller says what it is; that a message came by a webhook or the door is not a
+// caller's to say.
+func TestSource(t *testing.T) {
+	w := newWorld(t)
+	for said, want := range map[string]gateway.Source{
+		"": gateway.FromAPI, "api": gateway.FromAPI, "cli": gateway.FromCLI, "console": gateway.FromConsole, "bot": gateway.FromBot,
+		"webhook": gateway.FromAPI, "door": gateway.FromAPI, "nobody": gateway.FromAPI,
+	} {
+		w.do(sendKey, "POST", "/v1/messages", textTo("oFollower", "hi"), "Kefu-Source: "+said)
+		if got := w.received[len(w.received)-1].Source; got != want {
+			t.Errorf("%q: %s, want %s", said, got, want)
+		}
+	}
+}
+
 func TestMessageCalls(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

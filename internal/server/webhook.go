@@ -32,6 +32,9 @@ type Webhooks interface {
 	ReplayWebhook(ctx context.Context, id string, r gateway.ReplayRequest) (gateway.Replay, error)
 	// WebhookAttempts, newest first.
 	WebhookAttempts(ctx context.Context, id, cursor string, limit int) (gateway.Page[gateway.WebhookAttempt], error)
+	// Quietly has a follower erased while nothing about them is posted, nor is later
+	// what is gone then.
+	Quietly(ctx context.Context, account, openid string, erase func() error) error
 	// CheckURL says why an address is none that may be called, as far as it shows, or
 	// what is unwise about it.
 	CheckURL(url string) (warning string, err error)

@@ -55,6 +55,7 @@ type world struct {
 	mu       sync.Mutex // guards all below
 	accounts map[string]gateway.Account
 	keys     map[[32]byte]gateway.Key
+	revoked  map[[32]byte]bool
 	messages []gateway.Message
 	received []gateway.Submission
 	byKey    map[string]int // idempotency key → messages
@@ -83,7 +84,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	w := &world{
-		t: t, accounts: map[string]gateway.Account{}, keys: map[[32]byte]gateway.Key{}, byKey: map[string]int{}, prints: map[string][32]byte{},
+		t: t, accounts: map[string]gateway.Account{}, keys: map[[32]byte]gateway.Key{}, revoked: map[[32]byte]bool{}, byKey: map[string]int{}, prints: map[string][32]byte{},
 		supplied: map[string]kefu.Secret{}, changed: make(chan struct{}), window: gateway.Window{State: gateway.WindowUnknown, Because: "never seen", Buckets: []gateway.Bucket{}},
 	}
 	for _, appid := range []string{shop, other} {
@@ -307,6 +308,8 @@ func (w *world) WebhookAttempts(context.Context, string, string, int) (gateway.P
 	w.hookCalls.Add(1)
 	return gateway.Page[gateway.WebhookAttempt]{}, nil
 }
+
+func (w *world) Quietly(_ context.Context, _, _ string, erase func() error) error { return erase() }
 
 func (w *world) CheckURL(url string) (string, error) {
 	switch {
@@ -618,8 +621,11 @@ func (w *shelf) FindKey(_ context.Context, text string) (gateway.Key, error) {
 	if w.storeErr != nil {
 		return gateway.Key{}, w.storeErr
 	}
-	k, ok := w.keys[sha256.Sum256([]byte(text))]
-	if !ok {
+	hash := sha256.Sum256([]byte(text))
+	k, ok := w.keys[hash]
+	if !ok && w.revoked[hash] {
+		return k, fault(gateway.Unauthorized)
+	} else if !ok {
 		return k, fault(gateway.NotFound)
 	}
 	return k, nil
@@ -642,6 +648,7 @@ func (w *shelf) RevokeKey(_ context.Context, _ time.Time, id string) error {
 	for hash, k := range w.keys {
 		if k.ID == id {
 			delete(w.keys, hash)
+			w.revoked[hash] = true
 			return nil
 		}
 	}

@@ -129,10 +129,7 @@ func (s *Store) PutKey(ctx context.Context, now time.Time, k gateway.Key) (gatew
 		if err != nil || n > 0 {
 			return err
 		}
-		stored, err = scanKey(t.row(keyQuery+` WHERE hash = $1 AND revoked_at IS NULL`, hash[:]))
-		if errors.Is(err, ErrNotFound) {
-			err = ErrRevoked
-		}
+		stored, err = scanKey(t.row(keyQuery+` WHERE hash = $1`, hash[:]))
 		return err
 	})
 	if err != nil {
@@ -141,15 +138,19 @@ func (s *Store) PutKey(ctx context.Context, now time.Time, k gateway.Key) (gatew
 	return stored, nil
 }
 
-const keyQuery = `SELECT id, name, role, accounts, paths, created_at FROM keys`
+const keyQuery = `SELECT id, name, role, accounts, paths, created_at, revoked_at FROM keys`
 
 func scanKey(row scanner) (k gateway.Key, err error) {
 	var accounts string
 	var created int64
-	if err := row.Scan(&k.ID, &k.Name, &k.Role, &accounts, &k.Paths, &created); errors.Is(err, sql.ErrNoRows) {
+	var revoked sql.NullInt64
+	if err := row.Scan(&k.ID, &k.Name, &k.Role, &accounts, &k.Paths, &created, &revoked); errors.Is(err, sql.ErrNoRows) {
 		return k, ErrNotFound
 	} else if err != nil {
 		return k, fmt.Errorf("read key: %w", err)
+	}
+	if revoked.Valid {
+		return gateway.Key{}, ErrRevoked
 	}
 	k.CreatedAt = gateway.At(fromMS(created))
 	if err := json.Unmarshal([]byte(accounts), &k.Accounts); err != nil {
@@ -158,10 +159,11 @@ func scanKey(row scanner) (k gateway.Key, err error) {
 	return k, nil
 }
 
-// FindKey returns the key with this text, or ErrNotFound, also if it was revoked.
+// FindKey returns the key with this text, ErrRevoked if it was revoked, or ErrNotFound
+// if it was never stored: only that one may still be somebody's by other means.
 func (s *Store) FindKey(ctx context.Context, text string) (gateway.Key, error) {
 	hash := sha256.Sum256([]byte(text))
-	return scanKey(s.row(ctx, keyQuery+` WHERE hash = $1 AND revoked_at IS NULL`, hash[:]))
+	return scanKey(s.row(ctx, keyQuery+` WHERE hash = $1`, hash[:]))
 }
 
 // Key returns the key with this ID, or ErrNotFound, also if it was revoked.

@@ -101,28 +101,71 @@ func (s *Store) AddAgent(ctx context.Context, now time.Time, a Agent, audit gate
 	return a, err
 }
 
-// PutAgent replaces an agent, all but name and settings; ErrNotFound if there is
-// none. If its sessions are to end, it ends them in the same commit.
-func (s *Store) PutAgent(ctx context.Context, now time.Time, a Agent, endSessions bool, audit gateway.AuditEntry) error {
-	accounts, err := encode(a.Accounts)
+// An AgentChange is what goes with the change of an agent, in the same commit.
+type AgentChange struct {
+	EndSessions bool      // all that there are
+	Link        *[32]byte // is used up; [ErrNotFound] if it has been, or is too old
+	Begin       *Session  // begins, and does not end with the others
+	Audit       gateway.AuditEntry
+}
+
+// A Session is kept under the SHA-256 of its text.
+type Session struct {
+	Hash    [32]byte
+	Expires time.Time
+}
+
+// ChangeAgent has change decide by the agent as they are in the commit, and keeps what
+// it leaves, all but id, name and settings: no change by somebody else comes between, so
+// none is lost, and what was proven against an older state opens nothing. change may be
+// run twice, and every other write waits for it: what takes long, such as a password's
+// hash, is done before. Its error leaves all as it was; ErrNotFound if there is no agent.
+func (s *Store) ChangeAgent(ctx context.Context, now time.Time, id string, change func(*Agent) (AgentChange, error)) (Agent, error) {
+	var a Agent
+	err := s.write(ctx, now, func(t *tx) (err error) {
+		if a, err = s.scanAgent(t.row(agentQuery+` WHERE id = $1`, id)); err != nil {
+			return err
+		}
+		c, err := change(&a)
+		if err != nil {
+			return err
+		}
+		a.TOTP = a.Secret != ""
+		return s.changeAgent(t, now, id, a, c)
+	})
 	if err != nil {
-		return err
+		return Agent{}, err
 	}
-	secret := s.sealed(a.ID, "totp", a.Secret)
-	return s.write(ctx, now, func(t *tx) error {
-		n, err := t.exec(`UPDATE agents SET display = $1, role = $2, accounts = $3, password = $4, totp = $5, totp_used = $6, disabled = $7 WHERE id = $8`,
-			a.Display, string(a.Role), string(accounts), orNull(a.Password), secret, a.TOTPUsed, bit(a.Disabled), a.ID)
+	return a, nil
+}
+
+func (s *Store) changeAgent(t *tx, now time.Time, id string, a Agent, c AgentChange) error {
+	if c.Link != nil {
+		n, err := t.exec(`DELETE FROM links WHERE hash = $1 AND agent = $2 AND expires_at > $3`, c.Link[:], id, ms(now))
 		if err == nil && n == 0 {
 			err = ErrNotFound
-		}
-		if err == nil && endSessions {
-			_, err = t.exec(`DELETE FROM sessions WHERE agent = $1`, a.ID)
 		}
 		if err != nil {
 			return err
 		}
-		return t.audit(now, audit)
-	})
+	}
+	accounts, err := encode(a.Accounts)
+	if err == nil {
+		_, err = t.exec(`UPDATE agents SET display = $1, role = $2, accounts = $3, password = $4, totp = $5, totp_used = $6, disabled = $7 WHERE id = $8`,
+			a.Display, string(a.Role), string(accounts), orNull(a.Password), s.sealed(id, "totp", a.Secret), a.TOTPUsed, bit(a.Disabled), id)
+	}
+	if err == nil && c.EndSessions {
+		_, err = t.exec(`DELETE FROM sessions WHERE agent = $1`, id)
+	}
+	if err == nil && c.Begin != nil {
+		if _, err = t.exec(`DELETE FROM sessions WHERE expires_at <= $1`, ms(now)); err == nil {
+			_, err = t.exec(`INSERT INTO sessions (hash, agent, created_at, expires_at) VALUES ($1, $2, $3, $4)`, c.Begin.Hash[:], id, ms(now), ms(c.Begin.Expires))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return t.audit(now, c.Audit)
 }
 
 // DeleteAgent forgets an agent, their sessions and links; what they had is
@@ -148,17 +191,6 @@ func (s *Store) DeleteAgent(ctx context.Context, now time.Time, id string, audit
 	})
 }
 
-// UseCode notes that the code of a step was taken; it reports false if one of this
-// or a later step was before.
-func (s *Store) UseCode(ctx context.Context, now time.Time, agent string, step int64) (fresh bool, err error) {
-	err = s.write(ctx, now, func(t *tx) error {
-		n, err := t.exec(`UPDATE agents SET totp_used = $1 WHERE id = $2 AND totp_used < $1`, step, agent)
-		fresh = n > 0
-		return err
-	})
-	return fresh, err
-}
-
 // SetSettings keeps an agent's settings of the page, a JSON object.
 func (s *Store) SetSettings(ctx context.Context, now time.Time, agent string, settings json.RawMessage) error {
 	return s.write(ctx, now, func(t *tx) error {
@@ -175,26 +207,20 @@ func orNull(text string) any {
 	return text
 }
 
-// BeginSession keeps a session under the SHA-256 of its text.
-func (s *Store) BeginSession(ctx context.Context, now time.Time, hash [32]byte, agent string, expires time.Time, audit gateway.AuditEntry) error {
-	return s.write(ctx, now, func(t *tx) error {
-		if _, err := t.exec(`DELETE FROM sessions WHERE expires_at <= $1`, ms(now)); err != nil {
-			return err
-		}
-		if _, err := t.exec(`INSERT INTO sessions (hash, agent, created_at, expires_at) VALUES ($1, $2, $3, $4)`, hash[:], agent, ms(now), ms(expires)); err != nil {
-			return err
-		}
-		return t.audit(now, audit)
-	})
-}
-
 // SessionAgent returns the agent of a session that has not ended, or ErrNotFound.
 func (s *Store) SessionAgent(ctx context.Context, now time.Time, hash [32]byte) (Agent, error) {
 	return s.scanAgent(s.row(ctx, agentQuery+` WHERE disabled = 0 AND id = (SELECT agent FROM sessions WHERE hash = $1 AND expires_at > $2)`, hash[:], ms(now)))
 }
 
-// EndSession ends a session; one that is not there is no error.
+// EndSession ends a session; one that is not there is no error, and no write.
 func (s *Store) EndSession(ctx context.Context, now time.Time, hash [32]byte) error {
+	var agent string
+	err := s.row(ctx, `SELECT agent FROM sessions WHERE hash = $1`, hash[:]).Scan(&agent)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("read session: %w", err)
+	}
 	return s.write(ctx, now, func(t *tx) error {
 		_, err := t.exec(`DELETE FROM sessions WHERE hash = $1`, hash[:])
 		return err
@@ -214,16 +240,16 @@ func (s *Store) AddLink(ctx context.Context, now time.Time, hash [32]byte, agent
 	})
 }
 
-// TakeLink uses a link up and returns whose it was, or ErrNotFound.
-func (s *Store) TakeLink(ctx context.Context, now time.Time, hash [32]byte) (agent string, err error) {
-	err = s.write(ctx, now, func(t *tx) error {
-		err := t.row(`DELETE FROM links WHERE hash = $1 AND expires_at > $2 RETURNING agent`, hash[:], ms(now)).Scan(&agent)
-		if errors.Is(err, sql.ErrNoRows) {
-			return ErrNotFound
-		}
-		return err
-	})
-	return agent, err
+// LinkAgent returns whom a link that was not used yet lets in, or ErrNotFound; using it
+// is a change of the agent's.
+func (s *Store) LinkAgent(ctx context.Context, now time.Time, hash [32]byte) (id string, err error) {
+	err = s.row(ctx, `SELECT agent FROM links WHERE hash = $1 AND expires_at > $2`, hash[:], ms(now)).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	} else if err != nil {
+		err = fmt.Errorf("read link: %w", err)
+	}
+	return id, err
 }
 
 // audit appends to the record of who did what.

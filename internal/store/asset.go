@@ -27,8 +27,10 @@ const ChunkSize = 256 << 10
 // never will be.
 const contentLife = time.Hour
 
-// ErrNoRoom: the account has as many bytes of assets as it may have.
-var ErrNoRoom = errors.New("the account's room for assets is used up")
+// ErrNoRoom: the account has as many bytes of assets as it may have. People read it at
+// messages and in the log.
+var ErrNoRoom = errors.New("the account's room for files is used up: delete what is not needed (kefu media delete, GET /v1/assets lists it) " +
+	"or give it more with kefu serve --asset-room · 公众号的素材空间已用完：请删除不再需要的素材（kefu media delete，GET /v1/assets 可列出），或用 kefu serve --asset-room 增大空间")
 
 // An Upload is a file on its way into the store. Write its bytes, then Keep it, or
 // Drop it. What is never kept is swept later ([Store.SweepContents]). It is not safe
@@ -105,11 +107,9 @@ func (u *Upload) Bytes() (io.ReaderAt, error) {
 }
 
 // Keep makes an asset of what was written, in the commit in which it returns nil, or
-// returns the one that the account has of the same bytes. given says that a sender
-// brought it: what only followers have sent goes with what is known of them. most is
-// how many bytes of assets the account may have, 0: no limit. Errors: ErrNoRoom,
-// ErrUnavailable.
-func (u *Upload) Keep(a gateway.Asset, given bool, most int64) (gateway.Asset, error) {
+// returns the one that the account has of the same bytes. most is how many bytes of
+// assets the account may have, 0: no limit. Errors: ErrNoRoom, ErrUnavailable.
+func (u *Upload) Keep(a gateway.Asset, from Origin, most int64) (gateway.Asset, error) {
 	if err := u.flush(); err != nil {
 		return a, err
 	}
@@ -125,10 +125,16 @@ func (u *Upload) Keep(a gateway.Asset, given bool, most int64) (gateway.Asset, e
 		old, _, err := scanAsset(t.row(assetQuery+` WHERE account = $1 AND hash = $2`, a.Account, sum[:]))
 		if err == nil {
 			kept = old
-			if given {
-				if _, err := t.exec(`UPDATE assets SET given = 1 WHERE account = $1 AND hash = $2`, a.Account, sum[:]); err != nil {
-					return err
-				}
+			// By hand is for good; a URL takes over what only followers have sent.
+			q := `UPDATE assets SET used_at = $1 WHERE account = $2 AND hash = $3`
+			switch from {
+			case ByHand:
+				q = `UPDATE assets SET used_at = $1, given = 1 WHERE account = $2 AND hash = $3`
+			case FromURL:
+				q = `UPDATE assets SET used_at = $1, given = CASE given WHEN 1 THEN 1 ELSE 2 END WHERE account = $2 AND hash = $3`
+			}
+			if err := t.put(q, ms(now), a.Account, sum[:]); err != nil {
+				return err
 			}
 			return u.drop(t)
 		} else if !errors.Is(err, ErrNotFound) {
@@ -150,8 +156,8 @@ func (u *Upload) Keep(a gateway.Asset, given bool, most int64) (gateway.Asset, e
 		if most > 0 && total+u.size > most {
 			return ErrNoRoom
 		}
-		if _, err := t.exec(`INSERT INTO assets (account, hash, content, bytes, facts, created_at, given) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			a.Account, sum[:], u.content, u.size, string(facts), ms(now), bit(given)); err != nil {
+		if _, err := t.exec(`INSERT INTO assets (account, hash, content, bytes, facts, created_at, used_at, given) VALUES ($1, $2, $3, $4, $5, $6, $6, $7)`,
+			a.Account, sum[:], u.content, u.size, string(facts), ms(now), int(from)); err != nil {
 			return err
 		}
 		if _, err := t.exec(`INSERT INTO asset_totals (account, bytes) VALUES ($1, $2)
@@ -248,6 +254,45 @@ func (s *Store) Asset(ctx context.Context, account string, hash [32]byte) (gatew
 	return a, err
 }
 
+// Assets lists those of the given accounts (none: all), the latest first, at most limit
+// (1 to 1,000).
+func (s *Store) Assets(ctx context.Context, accounts []string, cursor string, limit int) (gateway.Page[gateway.Asset], error) {
+	page := gateway.Page[gateway.Asset]{Items: []gateway.Asset{}}
+	below, err := parsePosition(cursor)
+	if err != nil {
+		return page, err
+	}
+	limit = min(max(limit, 1), largestPage)
+	look := limit + 1
+	if len(accounts) > 0 {
+		look = mostLooked
+	}
+	rows, err := s.rows(ctx, assetQuery+` WHERE (created_at, content) < ($1, $2) ORDER BY created_at DESC, content DESC LIMIT $3`, below.last, below.id, look)
+	if err != nil {
+		return page, fmt.Errorf("list assets: %w", err)
+	}
+	defer rows.Close()
+	looked := 0
+	for ; rows.Next(); looked++ {
+		a, content, err := scanAsset(rows)
+		if err != nil {
+			return page, err
+		}
+		if len(accounts) == 0 || slices.Contains(accounts, a.Account) {
+			if len(page.Items) == limit {
+				page.Next = below.String()
+				return page, nil
+			}
+			page.Items = append(page.Items, a)
+		}
+		below = position{ms(a.CreatedAt.Time), content}
+	}
+	if looked == mostLooked {
+		page.Next = below.String()
+	}
+	return page, rows.Err()
+}
+
 // mostNeeding is how many messages are named that need an asset.
 const mostNeeding = 10
 
@@ -293,20 +338,10 @@ func (s *Store) DeleteAsset(ctx context.Context, now time.Time, account string, 
 		if err != nil {
 			return err
 		}
-		for _, q := range []string{
-			`DELETE FROM assets WHERE account = $1 AND hash = $2`,
-			`DELETE FROM media_ids WHERE account = $1 AND hash = $2`,
-			`DELETE FROM fetched_urls WHERE account = $1 AND hash = $2`,
-			`UPDATE inbound_media SET hash = NULL, because = 'deleted' WHERE account = $1 AND hash = $2`,
-		} {
-			if _, err := t.exec(q, account, hash[:]); err != nil {
-				return err
-			}
-		}
-		if _, err := t.exec(`UPDATE asset_totals SET bytes = bytes - $1 WHERE account = $2`, a.Bytes, account); err != nil {
+		if err := t.put(`UPDATE inbound_media SET hash = NULL, because = 'deleted' WHERE account = $1 AND hash = $2`, account, hash[:]); err != nil {
 			return err
 		}
-		return t.dropContent(content)
+		return t.dropAsset(file{account, hash}, content, a.Bytes)
 	})
 }
 

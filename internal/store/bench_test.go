@@ -155,7 +155,7 @@ func BenchmarkBesideUploads(b *testing.B) {
 							}
 							file = file[ChunkSize:]
 						}
-						if _, err := u.Keep(picture(), true, 0); err != nil {
+						if _, err := u.Keep(picture(), ByHand, 0); err != nil {
 							b.Error(err)
 						}
 					}

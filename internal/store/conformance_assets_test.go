@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -34,7 +36,7 @@ func put(t testing.TB, s *Store, a gateway.Asset, file []byte) gateway.Asset {
 	u := s.NewUpload(t.Context(), at(noon))
 	_, err := u.Write(file)
 	ok(t, err)
-	kept, err := u.Keep(a, true, 0)
+	kept, err := u.Keep(a, ByHand, 0)
 	ok(t, err)
 	return kept
 }
@@ -92,7 +94,7 @@ func noHalfAsset(t *testing.T, open func() *Store) {
 			s = open()
 		case 1: // the sender hangs up
 			cancel()
-			if _, err := u.Keep(picture(), true, 0); err == nil {
+			if _, err := u.Keep(picture(), ByHand, 0); err == nil {
 				t.Error("kept for a sender who has gone")
 			}
 		case 2:
@@ -153,7 +155,7 @@ func assetRowComesLast(t *testing.T, open func() *Store) {
 	}
 	_, err := s.SweepContents(t.Context(), noon.Add(2*time.Hour)) // it took too long
 	ok(t, err)
-	if _, err := u.Keep(picture(), true, 0); err == nil {
+	if _, err := u.Keep(picture(), ByHand, 0); err == nil {
 		t.Error("kept without its bytes")
 	}
 	if n := count(t, s, "assets"); n != 0 {
@@ -188,7 +190,7 @@ func roomForAssetsIsCounted(t *testing.T, open func() *Store) {
 		ok(t, err)
 		a := picture()
 		a.Account = appid
-		if _, err = u.Keep(a, true, most); err != nil {
+		if _, err = u.Keep(a, ByHand, most); err != nil {
 			u.Drop()
 		}
 		return err
@@ -245,7 +247,7 @@ func mediaIDsAreRemembered(t *testing.T, open func() *Store) {
 func aFetchedURLStaysTheSame(t *testing.T, open func() *Store) {
 	s := open()
 	const url = "https://example.com/a.png"
-	one, two := sha256.Sum256([]byte("1")), sha256.Sum256([]byte("2"))
+	one, two := keepFile(t, s, FromURL, noon, "1"), keepFile(t, s, FromURL, noon, "2")
 	_, err := s.Fetched(t.Context(), account, url, noon)
 	wants(t, err, ErrNotFound)
 	ok(t, s.PutFetched(t.Context(), noon, account, url, one))
@@ -262,6 +264,11 @@ func aFetchedURLStaysTheSame(t *testing.T, open func() *Store) {
 	wants(t, err, ErrNotFound)
 	_, err = s.Fetched(t.Context(), "wxother", url, noon)
 	wants(t, err, ErrNotFound)
+	ok(t, s.DeleteAsset(t.Context(), noon, account, one))
+	ok(t, s.PutFetched(t.Context(), noon, account, url, one)) // its fetch was under way
+	got, err := s.Fetched(t.Context(), account, url, noon)
+	ok(t, err)
+	same(t, got, two)
 }
 
 // What a follower sends is noted with their message, or not at all; it is due until
@@ -298,7 +305,7 @@ func inboundMediaComeWithTheirMessage(t *testing.T, open func() *Store) {
 	if len(again) != 2 || again[1].Tries != 1 {
 		t.Fatalf("due again: %+v", again)
 	}
-	hash := sha256.Sum256([]byte("bytes"))
+	hash := keepFile(t, s, FromFollower, noon, "bytes")
 	news := Entry{Account: account, OpenID: follower, Type: "follower.media", Data: json.RawMessage(`{}`)}
 	for range 2 { // the second time it is over
 		ok(t, s.EndInbound(t.Context(), noon, due[0], &hash, "", news))
@@ -335,7 +342,7 @@ func followersFilesGoWithTheirMessages(t *testing.T, open func() *Store) {
 		u := s.NewUpload(t.Context(), at(noon))
 		_, err := u.Write(file)
 		ok(t, err)
-		a, err := u.Keep(picture(), false, 0)
+		a, err := u.Keep(picture(), FromFollower, 0)
 		ok(t, err)
 		hash, _ := gateway.ParseAssetID(a.ID)
 		senders := []string{"o " + tt.name}
@@ -424,6 +431,230 @@ func aDeletedAssetIsGone(t *testing.T, open func() *Store) {
 	u := s.NewUpload(ctx, at(noon)) // its room is free
 	_, err = u.Write(file)
 	ok(t, err)
-	_, err = u.Keep(picture(), true, int64(len(file)))
+	_, err = u.Keep(picture(), ByHand, int64(len(file)))
 	ok(t, err)
+}
+
+// keepFile makes an asset of a file at some time.
+func keepFile(t testing.TB, s *Store, from Origin, when time.Time, text string) (hash [32]byte) {
+	t.Helper()
+	u := s.NewUpload(t.Context(), at(when))
+	_, err := u.Write([]byte(text))
+	ok(t, err)
+	_, err = u.Keep(picture(), from, 0)
+	ok(t, err)
+	return sha256.Sum256([]byte(text))
+}
+
+// sendFile has a follower send a file under the media id.
+func sendFile(t testing.TB, s *Store, when time.Time, openid, id string) InboundMedia {
+	t.Helper()
+	_, err := s.Receive(t.Context(), when, Callback{
+		Entry: Entry{Account: account, OpenID: openid, Type: "follower.message", Data: json.RawMessage(`{}`)},
+		Media: []InboundMedia{{MediaID: id, Kind: kefu.MediaImage}},
+	})
+	ok(t, err)
+	due, err := s.DueInbound(t.Context(), when, 100)
+	ok(t, err)
+	for _, m := range due {
+		if m.MediaID == id {
+			return m
+		}
+	}
+	t.Fatalf("%s is not due: %+v", id, due)
+	return InboundMedia{}
+}
+
+func isThere(t testing.TB, s *Store, hash [32]byte) bool {
+	t.Helper()
+	_, err := s.Asset(t.Context(), account, hash)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// waitsWith enqueues a message to somebody that names a file.
+func waitsWith(t testing.TB, s *Store, hash [32]byte) Message {
+	t.Helper()
+	return enqueue1(t, s, hello("oReader").with(func(d *Draft) {
+		d.MsgType = "image"
+		d.Message.Message = json.RawMessage(`{"touser":"oReader","msgtype":"image","image":{"media_id":"` + gateway.AssetID(hash) + `"}}`)
+	}))
+}
+
+// A file that is on its way from WeChat while its follower is erased does not stay; one
+// that went meanwhile with another follower is fetched again.
+func filesOnTheirWayAreErasedToo(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	end := func(m InboundMedia, hash [32]byte) {
+		t.Helper()
+		ok(t, s.EndInbound(ctx, noon, m, &hash, "", Entry{Account: account, OpenID: m.OpenID, Type: "follower.media"}))
+	}
+	m := sendFile(t, s, noon, follower, "m1")
+	_, err := s.Erase(ctx, noon, account, follower)
+	ok(t, err)
+	end(m, keepFile(t, s, FromFollower, noon, "late"))
+	for _, table := range []string{"assets", "chunks", "media_ids", "inbound_media", "feed"} {
+		if n := count(t, s, table); n != 0 {
+			t.Errorf("%d rows of %s are left", n, table)
+		}
+	}
+
+	first, second := sendFile(t, s, noon, follower, "m2"), sendFile(t, s, noon, "oOther", "m3")
+	shared := keepFile(t, s, FromFollower, noon, "shared")
+	end(first, shared)
+	same(t, keepFile(t, s, FromFollower, noon, "shared"), shared) // the other's is here, and not noted yet
+	_, err = s.Erase(ctx, noon, account, follower)
+	ok(t, err)
+	same(t, isThere(t, s, shared), false)
+	end(second, shared)
+	due, err := s.DueInbound(ctx, noon, 10)
+	ok(t, err)
+	if len(due) != 1 || due[0].MediaID != "m3" {
+		t.Fatalf("due %+v, want the other's file", due)
+	}
+	keepFile(t, s, FromFollower, noon, "shared")
+	end(second, shared)
+	same(t, isThere(t, s, shared), true)
+	for _, q := range []string{"m1", "m2"} {
+		_, err = s.Media(ctx, account, q)
+		wants(t, err, ErrNotFound)
+	}
+}
+
+// Each file goes with the last that holds it.
+func filesGoWithTheLastThatHoldsThem(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	r := Retention{Age: 100 * day}
+	end := func(m InboundMedia, hash [32]byte) {
+		ok(t, s.EndInbound(ctx, noon, m, &hash, "", Entry{Account: account, OpenID: m.OpenID, Type: "follower.media"}))
+	}
+	lost := keepFile(t, s, FromFollower, noon, "of a process that died") // and its follower was erased
+	sentOn, named := keepFile(t, s, FromFollower, noon, "sent on"), keepFile(t, s, FromFollower, noon, "named")
+	end(sendFile(t, s, noon, follower, "m1"), sentOn)
+	ok(t, s.PutMedia(ctx, noon, MediaID{Account: account, ID: "ours", Hash: sentOn, Kind: kefu.MediaImage, At: noon}))
+	ok(t, s.PutMedia(ctx, noon, MediaID{Account: account, ID: "http://mmbiz/", Hash: named, Kind: gateway.AsURL, At: noon})) // has no end, and needs no file
+	end(sendFile(t, s, noon, follower, "m2"), named)
+	waiting := waitsWith(t, s, named)
+	byHand := keepFile(t, s, ByHand, noon, "by hand")
+	fetched, again, also := keepFile(t, s, FromURL, noon, "fetched"), keepFile(t, s, FromURL, noon, "fetched again"), keepFile(t, s, FromURL, noon, "and by hand")
+	keepFile(t, s, ByHand, noon, "and by hand")
+	keepFile(t, s, FromURL, noon, "and by hand")
+	for _, hash := range [][32]byte{fetched, again} {
+		ok(t, s.PutFetched(ctx, noon, account, string(hash[:]), hash))
+	}
+	ok(t, s.PutFetched(ctx, noon.Add(day), account, "https://example.com/again", again))
+	there := func() (all []bool) {
+		for _, hash := range [][32]byte{lost, sentOn, named, byHand, fetched, again, also} {
+			all = append(all, isThere(t, s, hash))
+		}
+		return all
+	}
+	same(t, there(), []bool{true, true, true, true, true, true, true})
+	prune(t, s, noon.Add(100*day-time.Millisecond), r)
+	same(t, there(), []bool{false, true, true, true, true, true, true})
+	_, err := s.PruneMedia(ctx, noon.Add(100*day)) // ours
+	ok(t, err)
+	prune(t, s, noon.Add(100*day), r)
+	same(t, there(), []bool{false, false, true, true, false, true, true})
+	ok(t, s.Move(ctx, noon.Add(100*day), Move{Seq: waiting.Seq, From: gateway.Queued, To: gateway.Canceled}))
+	prune(t, s, noon.Add(101*day), r)
+	same(t, there(), []bool{false, false, false, true, false, false, true})
+	prune(t, s, noon.Add(9999*day), r)
+	same(t, there(), []bool{false, false, false, true, false, false, true})
+	same(t, []int{count(t, s, "chunks"), count(t, s, "fetched_urls"), count(t, s, "media_ids")}, []int{2, 0, 0})
+	total, err := s.AssetBytes(ctx)
+	ok(t, err)
+	same(t, total[account], int64(len("by hand")+len("and by hand")))
+}
+
+// An erased follower's file that a message to somebody else names waits for that one.
+func namedFilesWaitForTheirMessage(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	hash := keepFile(t, s, FromFollower, noon, "photo")
+	ok(t, s.EndInbound(ctx, noon, sendFile(t, s, noon, follower, "m1"), &hash, "", Entry{Account: account, OpenID: follower, Type: "follower.media"}))
+	waiting := waitsWith(t, s, hash)
+	_, err := s.Erase(ctx, noon, account, follower)
+	ok(t, err)
+	same(t, isThere(t, s, hash), true)
+	same(t, count(t, s, "inbound_media"), 0)
+	prune(t, s, noon.Add(time.Hour), Retention{})
+	same(t, isThere(t, s, hash), true)
+	ok(t, s.Move(ctx, noon, Move{Seq: waiting.Seq, From: gateway.Queued, To: gateway.Canceled}))
+	prune(t, s, noon.Add(time.Hour), Retention{})
+	same(t, isThere(t, s, hash), false)
+}
+
+// Where room is short, what URLs led to goes, what was not used for longest first, but
+// nothing that was used within the hour and nothing that a message names.
+func urlsMakeRoom(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	text := func(c string) string { return strings.Repeat(c, 10) }
+	byHand := keepFile(t, s, ByHand, noon, text("a"))
+	var fetched [][32]byte
+	for i, c := range []string{"b", "c", "d", "e"} {
+		fetched = append(fetched, keepFile(t, s, FromURL, noon.Add(time.Duration(i)*time.Minute), text(c)))
+	}
+	ok(t, s.PutMedia(ctx, noon, MediaID{Account: account, ID: "m", Hash: fetched[0], Kind: kefu.MediaImage, At: noon.Add(time.Hour)})) // used since
+	waitsWith(t, s, fetched[1])
+	there := func() (all []bool) {
+		for _, hash := range fetched {
+			all = append(all, isThere(t, s, hash))
+		}
+		return all
+	}
+	soon := noon.Add(time.Hour + 3*time.Minute)
+	ok(t, s.MakeRoom(ctx, soon, account, 50))
+	same(t, there(), []bool{true, true, true, true})
+	ok(t, s.MakeRoom(ctx, soon, account, 41))
+	same(t, there(), []bool{true, true, false, true})
+	ok(t, s.MakeRoom(ctx, soon, "wxother", 0))
+	ok(t, s.MakeRoom(ctx, soon, account, 0))
+	same(t, there(), []bool{true, true, false, false})
+	same(t, isThere(t, s, byHand), true)
+}
+
+// Assets are listed once each, the latest first, to those who may see them.
+func assetsAreListed(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	var want []string
+	for i := range 5 {
+		a := picture()
+		if i == 2 {
+			a.Account = "wxother"
+		}
+		u := s.NewUpload(ctx, at(noon.Add(time.Duration(i/2)*time.Second))) // some at the same time
+		_, err := u.Write(fileOf(10))
+		ok(t, err)
+		a, err = u.Keep(a, Origin(i%3), 0)
+		ok(t, err)
+		want = append(want, a.ID)
+	}
+	list := func(accounts []string) (ids []string) {
+		for cursor := ""; ; {
+			page, err := s.Assets(ctx, accounts, cursor, 2)
+			ok(t, err)
+			for _, a := range page.Items {
+				ids = append(ids, a.ID)
+			}
+			if cursor = page.Next; cursor == "" {
+				return ids
+			}
+		}
+	}
+	all := list(nil)
+	same(t, all[0], want[4])
+	slices.Sort(all)
+	slices.Sort(want)
+	same(t, all, want)
+	same(t, len(list([]string{account})), 4)
+	same(t, len(list([]string{"wxother"})), 1)
+	_, err := s.Assets(ctx, nil, "x", 2)
+	wants(t, err, ErrCursor)
 }

@@ -3,11 +3,14 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
 )
 
@@ -125,6 +128,13 @@ func searchFindsWhatWasSaid(t *testing.T, open func() *Store) {
 	enqueue1(t, s, hello(follower).with(func(d *Draft) {
 		d.Message.Message = json.RawMessage(`{"touser":"o","msgtype":"text","text":{"content":"银针有 100 克装"}}`)
 	}))
+	enqueue1(t, s, hello(follower).with(func(d *Draft) { // as Python and PHP write it
+		d.Message.Message = json.RawMessage(`{"touser":"o","msgtype":"text","text":{"content":"\u767d\u6beb \"\u94f6\u5c16\" 1\/2"}}`)
+	}))
+	says(t, s, "oOther", "我是ＶＩＰ，table of content")
+	for range 12 { // more than a page in which only the names of members have it
+		enqueue1(t, s, hello(follower))
+	}
 	find := func(text string, accounts ...string) (found []string) {
 		page, err := s.Search(t.Context(), accounts, text, "", 10)
 		ok(t, err)
@@ -137,8 +147,19 @@ func searchFindsWhatWasSaid(t *testing.T, open func() *Store) {
 	same(t, find("silver"), []string{"follower.message Do you ship 100% SILVER needle?"})
 	same(t, find("100%"), []string{"follower.message Do you ship 100% SILVER needle?"})
 	same(t, find("100_"), []string(nil))
+	same(t, find("白毫"), []string{`message 白毫 "银尖" 1/2`, "follower.message 白毫银针还有吗"})
+	same(t, find(`"银尖" 1/2`), []string{`message 白毫 "银尖" 1/2`})
+	same(t, find("ｖｉｐ"), []string{"follower.message 我是ＶＩＰ，table of content"})
+	same(t, find("content"), []string{"follower.message 我是ＶＩＰ，table of content"})
 	same(t, find("msgtype"), []string(nil)) // names of members are not what was said
 	same(t, find("银针", "wxother"), []string(nil))
+}
+
+// commits is how many there were.
+func commits(t *testing.T, s *Store) (n int64) {
+	t.Helper()
+	ok(t, s.row(t.Context(), `SELECT commits FROM head WHERE id = 1`).Scan(&n))
+	return n
 }
 
 func sessionsAndLinksEnd(t *testing.T, open func() *Store) {
@@ -149,33 +170,54 @@ func sessionsAndLinksEnd(t *testing.T, open func() *Store) {
 	wants(t, err, ErrExists)
 
 	hash := sha256.Sum256([]byte("session"))
-	ok(t, s.BeginSession(t.Context(), noon, hash, a.ID, noon.Add(time.Hour), gateway.AuditEntry{Who: a.ID, What: "session.begin"}))
-	who, err := s.SessionAgent(t.Context(), noon.Add(time.Hour-1), hash)
-	ok(t, err)
-	same(t, []any{who.ID, who.Display, who.Role}, []any{a.ID, "小满", gateway.Answers})
-	_, err = s.SessionAgent(t.Context(), noon.Add(time.Hour), hash)
-	wants(t, err, ErrNotFound)
-	who.Disabled = true
-	ok(t, s.PutAgent(t.Context(), noon, who, false, gateway.AuditEntry{}))
-	_, err = s.SessionAgent(t.Context(), noon, hash)
-	wants(t, err, ErrNotFound)
+	begin := func(at time.Time, id string, c AgentChange) error {
+		c.Begin = &Session{hash, at.Add(time.Hour)}
+		_, err := s.ChangeAgent(t.Context(), at, id, func(*Agent) (AgentChange, error) { return c, nil })
+		return err
+	}
+	opens := func(at time.Time) error {
+		who, err := s.SessionAgent(t.Context(), at, hash)
+		if err == nil {
+			same(t, []any{who.ID, who.Display, who.Role}, []any{a.ID, "小满", gateway.Answers})
+		}
+		return err
+	}
+	ok(t, begin(noon, a.ID, AgentChange{Audit: gateway.AuditEntry{Who: a.ID, What: "session.begin"}}))
+	ok(t, opens(noon.Add(time.Hour-1)))
+	wants(t, opens(noon.Add(time.Hour)), ErrNotFound)
+	disable := func(is bool) {
+		_, err := s.ChangeAgent(t.Context(), noon, a.ID, func(a *Agent) (AgentChange, error) {
+			a.Disabled = is
+			return AgentChange{}, nil
+		})
+		ok(t, err)
+	}
+	disable(true)
+	wants(t, opens(noon), ErrNotFound)
+	disable(false)
+	ok(t, opens(noon))
+	ok(t, s.EndSession(t.Context(), noon, hash))
+	wants(t, opens(noon), ErrNotFound)
+	ok(t, s.settle(t.Context()))
+	before := commits(t, s)
+	ok(t, s.EndSession(t.Context(), noon, hash)) // it has ended, which is no fault
 
 	link := sha256.Sum256([]byte("link"))
 	ok(t, s.AddLink(t.Context(), noon, link, a.ID, noon.Add(time.Minute), gateway.AuditEntry{}))
-	_, err = s.TakeLink(t.Context(), noon.Add(time.Minute), link)
+	_, err = s.LinkAgent(t.Context(), noon.Add(time.Minute), link)
 	wants(t, err, ErrNotFound)
-	id, err := s.TakeLink(t.Context(), noon.Add(time.Minute-time.Millisecond), link)
+	_, err = s.LinkAgent(t.Context(), noon, hash)
+	wants(t, err, ErrNotFound)
+	same(t, commits(t, s), before+1) // the link's: what strangers make up is no write
+	id, err := s.LinkAgent(t.Context(), noon.Add(time.Minute-time.Millisecond), link)
 	ok(t, err)
 	same(t, id, a.ID)
-	_, err = s.TakeLink(t.Context(), noon, link)
-	wants(t, err, ErrNotFound) // once
-
-	fresh, err := s.UseCode(t.Context(), noon, a.ID, 7)
-	ok(t, err)
-	same(t, fresh, true)
-	fresh, err = s.UseCode(t.Context(), noon, a.ID, 7)
-	ok(t, err)
-	same(t, fresh, false)
+	wants(t, begin(noon.Add(time.Minute), a.ID, AgentChange{Link: &link}), ErrNotFound)
+	ok(t, begin(noon.Add(time.Minute-time.Millisecond), a.ID, AgentChange{Link: &link}))
+	ok(t, opens(noon))
+	wants(t, begin(noon, a.ID, AgentChange{Link: &link}), ErrNotFound) // once
+	_, err = s.LinkAgent(t.Context(), noon, link)
+	wants(t, err, ErrNotFound)
 
 	ok(t, s.DeleteAgent(t.Context(), noon, a.ID, gateway.AuditEntry{Who: "key_1", What: "agent.delete"}))
 	wants(t, s.DeleteAgent(t.Context(), noon, a.ID, gateway.AuditEntry{}), ErrNotFound)
@@ -184,12 +226,87 @@ func sessionsAndLinksEnd(t *testing.T, open func() *Store) {
 	defer func() { // what stays, for who looks at the database next
 		b, err := s.AddAgent(t.Context(), noon, Agent{Agent: gateway.Agent{Name: "stays", Role: gateway.Views}, Secret: "GEZDGNBV"}, gateway.AuditEntry{})
 		ok(t, err)
-		b.Secret = "GEZDGNBV"
-		ok(t, s.PutAgent(t.Context(), noon, b, false, gateway.AuditEntry{}))
-		ok(t, s.BeginSession(t.Context(), noon, hash, b.ID, noon.Add(time.Hour), gateway.AuditEntry{}))
+		_, err = s.ChangeAgent(t.Context(), noon, b.ID, func(a *Agent) (AgentChange, error) {
+			a.Secret = "GEZDGNBV"
+			return AgentChange{Begin: &Session{hash, noon.Add(time.Hour)}}, nil
+		})
+		ok(t, err)
 		ok(t, s.AddLink(t.Context(), noon, link, b.ID, noon.Add(time.Minute), gateway.AuditEntry{}))
 		_, err = s.PutQuickReply(t.Context(), noon, "", gateway.QuickReply{Title: "发货", Text: "今天发"})
 		ok(t, err)
 	}()
 	same(t, []any{len(page.Items), page.Items[0].What, page.Items[1].What, page.Next != ""}, []any{2, "agent.delete", "session.begin", true})
+}
+
+// Whoever changes an agent sees what others have changed, and undoes none of it; what is
+// refused leaves no trace.
+func agentsChangeOneByOne(t *testing.T, open func() *Store) {
+	s := open()
+	a, err := s.AddAgent(t.Context(), noon, Agent{Agent: gateway.Agent{Name: "man", Display: "小满", Role: gateway.Answers}}, gateway.AuditEntry{})
+	ok(t, err)
+	var all sync.WaitGroup
+	const times = 20
+	for i := range times {
+		all.Go(func() {
+			_, err := s.ChangeAgent(t.Context(), noon, a.ID, func(a *Agent) (AgentChange, error) {
+				a.TOTPUsed++
+				a.Accounts = append(a.Accounts, fmt.Sprint("wx", i))
+				return AgentChange{}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	now, err := s.Agent(t.Context(), a.ID)
+	ok(t, err)
+	same(t, []any{now.TOTPUsed, len(now.Accounts)}, []any{int64(times), times})
+
+	session, link, late := sha256.Sum256([]byte("kept")), sha256.Sum256([]byte("link of man")), sha256.Sum256([]byte("used"))
+	ok(t, s.AddLink(t.Context(), noon, link, a.ID, noon.Add(time.Minute), gateway.AuditEntry{}))
+	put := func(id string, c AgentChange, refusal error) error {
+		_, err := s.ChangeAgent(t.Context(), noon, id, func(a *Agent) (AgentChange, error) {
+			a.Display, a.Role, a.Password, a.Secret, a.Disabled = "x", gateway.Admin, "x", "GEZDGNBV", true
+			return c, refusal
+		})
+		return err
+	}
+	_, err = s.ChangeAgent(t.Context(), noon, a.ID, func(*Agent) (AgentChange, error) {
+		return AgentChange{Begin: &Session{session, noon.Add(time.Hour)}}, nil
+	})
+	ok(t, err)
+	refusal := errors.New("no")
+	undone := AgentChange{EndSessions: true, Link: &link, Begin: &Session{sha256.Sum256([]byte("begun")), noon.Add(time.Hour)}, Audit: gateway.AuditEntry{What: "never"}}
+	wants(t, put(a.ID, undone, refusal), refusal)
+	undone.Link = &late
+	wants(t, put(a.ID, undone, nil), ErrNotFound)
+	wants(t, put("agent_x", AgentChange{}, nil), ErrNotFound)
+	still, err := s.Agent(t.Context(), a.ID)
+	ok(t, err)
+	same(t, still, now)
+	_, err = s.SessionAgent(t.Context(), noon, session)
+	ok(t, err)
+	_, err = s.SessionAgent(t.Context(), noon, undone.Begin.Hash)
+	wants(t, err, ErrNotFound)
+	_, err = s.LinkAgent(t.Context(), noon, link)
+	ok(t, err)
+	page, err := s.Audit(t.Context(), "", 10)
+	ok(t, err)
+	same(t, len(page.Items), 0)
+
+	// What begins with the end of the others stays.
+	undone.Link = &link
+	ok(t, put(a.ID, undone, nil))
+	_, err = s.SessionAgent(t.Context(), noon, session)
+	wants(t, err, ErrNotFound)
+	changed, err := s.ChangeAgent(t.Context(), noon, a.ID, func(a *Agent) (AgentChange, error) {
+		same(t, []any{a.Display, a.Role, a.Password, a.Secret, a.TOTP, a.Disabled}, []any{"x", gateway.Admin, "x", kefu.Secret("GEZDGNBV"), true, true})
+		a.Disabled = false
+		return AgentChange{}, nil
+	})
+	ok(t, err)
+	same(t, []any{changed.Display, changed.Disabled}, []any{"x", false})
+	_, err = s.SessionAgent(t.Context(), noon, undone.Begin.Hash)
+	ok(t, err)
 }

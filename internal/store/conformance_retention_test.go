@@ -3,13 +3,16 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
@@ -251,7 +254,7 @@ func talkWith(t *testing.T, s *Store, openid, text string) (messages int) {
 			{`INSERT INTO asset_totals (account, bytes) VALUES ($1, 5) ON CONFLICT (account) DO UPDATE SET bytes = asset_totals.bytes + 5`, []any{account}},
 			{`INSERT INTO inbound_media (cursor, n, account, openid, media_id, kind, at, tries, hash) SELECT max(cursor), 0, $1, $2, 'm', 'image', 0, 0, $3 FROM feed WHERE openid = $2 AND type = 'follower.message'`,
 				[]any{account, openid, photo[:]}},
-			{`INSERT INTO desk (openid, account, remark) VALUES ($1, $2, $3)`, []any{openid, account, text}},
+			{`INSERT INTO desk (openid, account, remark, assigned, tags) VALUES ($1, $2, $3, 'agent_1', '["' || $3 || '"]')`, []any{openid, account, text}},
 		} {
 			if err := t.put(q.text, q.args...); err != nil {
 				return err
@@ -259,6 +262,8 @@ func talkWith(t *testing.T, s *Store, openid, text string) (messages int) {
 		}
 		return nil
 	}))
+	since := gateway.At(noon)
+	ok(t, s.SetHandling(ctx, noon, account, openid, gateway.Handling{Handler: gateway.ByAgent, Since: &since, By: text}))
 	w := hook(t, s, "wh_"+text[:3])
 	told := gateway.WebhookAttempt{WebhookID: "x", Type: "message.sent", Account: account, OpenID: openid, Error: text}
 	ok(t, s.Tried(ctx, noon, Delivery{Webhook: w.ID, Cursor: formatCursor(first.Seq), Account: account, OpenID: openid, State: Delivered, FirstAt: noon, NextAt: noon}, told))
@@ -272,15 +277,19 @@ func erasedConversationsAreGone(t *testing.T, open func() *Store) {
 	n := talkWith(t, s, follower, "geheim-7291")
 	talkWith(t, s, "oOther", "other-words")
 	var lines, messages, attempts int
+	var about gateway.Exported // the first line
 	for e, err := range s.Export(t.Context(), account, follower) {
 		ok(t, err)
-		lines++
+		if lines++; lines == 1 {
+			about = e
+		}
 		if e.Type == "message" {
 			messages++
 			attempts += len(e.Attempts)
 		}
 	}
 	same(t, []int{lines, messages, attempts}, []int{1 + n + 30 + 2, n, 1})
+	same(t, []any{about.Remark, about.Tags, about.Assigned, about.Handling.By}, []any{"geheim-7291", []string{"geheim-7291"}, "agent_1", "geheim-7291"})
 	for _, err := range s.Export(t.Context(), account, "oNobody") {
 		wants(t, err, ErrNotFound)
 	}
@@ -422,4 +431,109 @@ func TestSizeIsHeld(t *testing.T) {
 	if info.Size() > full*6/10 {
 		t.Errorf("the file has %d bytes of %d: space was not given back", info.Size(), full)
 	}
+}
+
+// An erasure that comes right after something was said does not miss it, however far
+// behind the views are.
+func erasureWaitsForTheViews(t *testing.T, open func() *Store) {
+	s := open()
+	m := enqueue1(t, s, hello(follower))
+	ok(t, s.Move(t.Context(), noon, Move{Seq: m.Seq, From: gateway.Queued, To: gateway.Canceled}))
+	go s.between(t.Context(), func(context.Context, *sql.Conn) error { // the writer is busy
+		time.Sleep(viewWait + 100*time.Millisecond)
+		return nil
+	})
+	time.Sleep(20 * time.Millisecond)
+	gone, err := s.Erase(t.Context(), noon, account, follower)
+	ok(t, err)
+	same(t, gone.Messages, 1)
+	same(t, count(t, s, "messages"), 0)
+}
+
+// While somebody reads the file for long, an erasure waits, and nobody else does.
+func TestErasingStopsNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{})
+	talkWith(t, s, follower, "geheim-7291")
+	reader, err := sql.Open("sqlite", path)
+	ok(t, err)
+	defer reader.Close()
+	read, err := reader.Begin()
+	ok(t, err)
+	var n int
+	ok(t, read.QueryRow(`SELECT count(*) FROM feed`).Scan(&n))
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Erase(t.Context(), noon, account, follower)
+		done <- err
+	}()
+	for began := time.Now(); time.Since(began) < 500*time.Millisecond; {
+		asked := time.Now()
+		enqueue1(t, s, hello("oOther"))
+		if took := time.Since(asked); took > time.Second {
+			t.Errorf("a message took %v", took)
+		}
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("the erasure ended while the log was read: %v", err)
+	default:
+	}
+	ok(t, read.Rollback())
+	ok(t, <-done)
+	for _, suffix := range []string{"", "-wal"} {
+		b, err := os.ReadFile(path + suffix)
+		ok(t, err)
+		if strings.Contains(string(b), "geheim-7291") {
+			t.Errorf("the text is still in the file%s", suffix)
+		}
+	}
+}
+
+// Above the size what URLs led to goes before history does; where files that stay are
+// above it alone, no history goes in vain.
+func TestFilesGoBeforeHistory(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
+	var all []Message
+	for range 20 {
+		m := enqueue1(t, s, hello(follower))
+		ok(t, s.Move(t.Context(), noon, Move{Seq: m.Seq, From: gateway.Queued, To: gateway.Canceled}))
+		all = append(all, m)
+	}
+	used := func() int64 {
+		n, err := s.dialect.used(t.Context(), s.reader)
+		ok(t, err)
+		return n
+	}
+	left := func() int {
+		page, err := s.Messages(t.Context(), Filter{}, "", 100)
+		ok(t, err)
+		return len(page.Items)
+	}
+	large := strings.Repeat("x", 1<<20)
+	old, young := keepFile(t, s, FromURL, noon, large+"old"), keepFile(t, s, FromURL, noon.Add(2*day), large+"young")
+	later := noon.Add(8 * day)
+	prune(t, s, later, Retention{Size: used() - 1<<19})
+	same(t, []any{isThere(t, s, old), isThere(t, s, young), left()}, []any{false, true, len(all)})
+	stays := keepFile(t, s, ByHand, noon, large)
+	prune(t, s, later, Retention{Size: 1 << 20})
+	same(t, []any{isThere(t, s, young), isThere(t, s, stays), left()}, []any{true, true, len(all)})
+	ok(t, s.DeleteAsset(t.Context(), noon, account, stays))
+	prune(t, s, later, Retention{Size: used() - 1})
+	same(t, []any{isThere(t, s, young), left()}, []any{true, 0})
+}
+
+// An erasure that can't know what there is to erase fails, and so does an export.
+func TestErasureSaysWhenItCannotSee(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
+		defer s.Close()
+		enqueue1(t, s, hello(follower)) // the views come to it in a moment
+		s.report(errors.New("disk full"))
+		_, err := s.Erase(t.Context(), noon, account, follower)
+		wants(t, err, ErrUnavailable)
+		for _, err := range s.Export(t.Context(), account, follower) {
+			wants(t, err, ErrUnavailable)
+		}
+	})
 }

@@ -72,6 +72,9 @@ func triesAreKeptWithTheirDelivery(t *testing.T, open func() *Store) {
 	ctx := context.Background()
 	hook(t, s, "wh_1")
 	hook(t, s, "wh_2")
+	for range 9 {
+		ok(t, s.Append(ctx, noon, Entry{Account: account, OpenID: follower, Type: "follower.message"}))
+	}
 	d := Delivery{Webhook: "wh_1", Cursor: "7", Account: account, OpenID: follower, State: Pending, Tries: 1, FirstAt: noon, NextAt: noon.Add(5 * time.Second)}
 	ok(t, s.Tried(ctx, noon, d, gateway.WebhookAttempt{WebhookID: "wh_1_7", N: 1, At: gateway.At(noon), Outcome: "failed"}))
 	later := d
@@ -241,4 +244,72 @@ func handlingChangesWithItsCause(t *testing.T, open func() *Store) {
 	entries, _, err := s.Feed(ctx, "", 10, nil)
 	ok(t, err)
 	same(t, len(entries), 3)
+}
+
+// What was erased while a call was under way, or while a replay was read, comes back
+// neither with the call's end nor with the replay.
+func triesBringNothingBack(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	w := hook(t, s, "wh_1")
+	other := hook(t, s, "wh_2")
+	for _, openid := range []string{follower, "oOther"} {
+		ok(t, s.Append(ctx, noon, Entry{Account: account, OpenID: openid, Type: "another.kind", Data: json.RawMessage(`{}`)}))
+	}
+	_, err := s.StartReplay(ctx, noon, other.ID, gateway.ReplayRequest{From: "1", To: "2"})
+	ok(t, err)
+	part, err := s.NextReplay(ctx, other.ID, 10)
+	ok(t, err)
+	same(t, len(part.Entries), 2)
+	_, err = s.Erase(ctx, noon, account, follower)
+	ok(t, err)
+	ok(t, s.Replayed(ctx, noon, part, part.Entries))
+	for i, openid := range []string{follower, "oOther"} {
+		cursor := fmt.Sprint(i + 1)
+		d := Delivery{Webhook: w.ID, Cursor: cursor, Account: account, OpenID: openid, State: Pending, Tries: 1, FirstAt: noon, NextAt: noon}
+		ok(t, s.Tried(ctx, noon, d, gateway.WebhookAttempt{Cursor: cursor, OpenID: openid, N: 1, Answer: &gateway.WebhookAnswer{Messages: []string{"msg_1"}}}))
+	}
+	for _, id := range []string{w.ID, other.ID} {
+		left, err := s.Deliveries(ctx, id, "", "")
+		ok(t, err)
+		if len(left) != 1 || left[0].OpenID != "oOther" {
+			t.Errorf("%s has %+v, want that of the other follower alone", id, left)
+		}
+	}
+	page, err := s.WebhookAttempts(ctx, w.ID, "", 10)
+	ok(t, err)
+	if len(page.Items) != 2 || page.Items[0].OpenID != "oOther" || page.Items[1].OpenID != "" || page.Items[1].Answer != nil || page.Items[1].N != 1 {
+		t.Errorf("attempts %+v", page.Items)
+	}
+}
+
+// What waits at an endpoint that is disabled waits as long as its entry is there.
+func pendingGoesWithItsEntry(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	disabled, works := hook(t, s, "wh_1"), hook(t, s, "wh_2")
+	for i := range 2 {
+		at := noon.Add(time.Duration(i) * 80 * day)
+		ok(t, s.Append(ctx, at, Entry{Account: account, OpenID: follower, Type: "follower.message", Data: json.RawMessage(`{}`)}))
+		for _, w := range []Webhook{disabled, works} {
+			ok(t, s.Tried(ctx, at, Delivery{Webhook: w.ID, Cursor: fmt.Sprint(i + 1), State: Pending, Tries: 1, FirstAt: at, NextAt: at}, gateway.WebhookAttempt{N: 1}))
+		}
+	}
+	ok(t, s.DisableWebhook(ctx, noon, disabled.ID, "gone"))
+	ok(t, s.MoveWebhook(ctx, noon, works.ID, "2"))
+	later := noon.Add(90*day + webhookPatience)
+	prune(t, s, later, Retention{Age: 90 * day})
+	for range 10 {
+		if n, err := s.PruneWebhooks(ctx, later); n == 0 {
+			ok(t, err)
+			break
+		}
+	}
+	for id, want := range map[string]int{disabled.ID: 1, works.ID: 2} { // the line of the other gives its own up, and says so
+		left, err := s.PendingDeliveries(ctx, id, 10)
+		ok(t, err)
+		if len(left) != want || left[len(left)-1].Cursor != "2" {
+			t.Errorf("%s: %+v, want %d", id, left, want)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kefu-go/kefu/gateway"
 )
@@ -200,7 +201,13 @@ func (s *Store) Search(ctx context.Context, accounts []string, text, cursor stri
 		return page, err
 	}
 	limit = min(max(limit, 1), 100)
+	// A line is held against the text as it stands in the database, and read only if that
+	// may have it: with a backslash, since JSON may be written with escapes ("\u94f6", as
+	// Python does), and all of them if databases don't agree on the case of a letter.
 	pattern := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(text)) + "%"
+	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII && unicode.ToLower(r) != unicode.ToUpper(r) }) {
+		pattern = "%"
+	}
 	for looked := 0; looked < searchMost; looked += searchSlice {
 		// The slice is cut by the index first; only its lines are held against the text.
 		var lowest sql.NullInt64
@@ -213,8 +220,8 @@ func (s *Store) Search(ctx context.Context, accounts []string, text, cursor stri
 		rows, err := s.rows(ctx, `SELECT f.cursor, f.at, f.account, f.openid, f.type, coalesce(m.body, f.data)
 			FROM feed f LEFT JOIN messages m ON m.seq = f.seq
 			WHERE f.cursor < $1 AND f.cursor >= $2 AND f.type IN ('message.accepted', 'follower.message', 'conversation.note')
-				AND lower(coalesce(m.body, f.data)) LIKE $3 ESCAPE '\'
-			ORDER BY f.cursor DESC LIMIT $4`, below, lowest.Int64, pattern, limit+1-len(page.Items))
+				AND (lower(coalesce(m.body, f.data)) LIKE $3 ESCAPE '\' OR coalesce(m.body, f.data) LIKE '%\\%' ESCAPE '\')
+			ORDER BY f.cursor DESC`, below, lowest.Int64, pattern)
 		if err != nil {
 			return page, fmt.Errorf("search: %w", err)
 		}

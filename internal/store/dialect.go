@@ -61,14 +61,18 @@ type dialect interface {
 	// giveBack returns some of what is free in the database to the file system, if
 	// it is much, and how many pages that were.
 	giveBack(ctx context.Context, conn *sql.Conn) (int64, error)
-	// scrub overwrites what was deleted wherever the database still has it.
-	scrub(ctx context.Context, conn *sql.Conn) error
+	// scrub overwrites what was deleted wherever the database still has it. What
+	// takes long keeps nobody from writing meanwhile.
+	scrub(ctx context.Context, w *writer) error
 
 	// shared reports whether processes on several machines can open the database
 	// at once, so that it takes a lease to tell who works on it.
 	shared() bool
-	// patience is how long a transaction may take before its connection is given
-	// up; 0: for ever.
+	// keeper opens such a database for the holder of the lease, to say that it is
+	// there.
+	keeper() (*sql.DB, error)
+	// patience is how long a transaction may take, or a reader be without an answer,
+	// before the connection is given up; 0: for ever.
 	patience() time.Duration
 }
 
@@ -78,7 +82,7 @@ func dialectOf(dsn string, o Options) (dialect, error) {
 	scheme, _, ok := strings.Cut(dsn, "://")
 	switch {
 	case ok && (scheme == "postgres" || scheme == "postgresql"):
-		return postgresAt(dsn)
+		return postgresAt(dsn, o)
 	case ok:
 		return nil, errors.New("the database is neither sqlite:FILE nor postgres://USER@HOST/NAME")
 	}

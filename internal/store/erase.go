@@ -18,6 +18,10 @@ import (
 // eraseSlice is how many lines of a timeline one commit of an erasure takes.
 const eraseSlice = 200
 
+// scrubFor is how long an erasure waits for its bytes to go: what the follower does
+// meanwhile waits with it, and WeChat posts it for 15 s.
+const scrubFor = 10 * time.Second
+
 // A trace is where a follower is named besides the timeline.
 type trace struct {
 	find  string // numbers of rows; the last argument is the limit
@@ -52,10 +56,13 @@ var traces = []trace{
 // of the conversation. Nothing new may be said meanwhile: the caller sees to that.
 // Erasing what is not there is no error. It returns how many messages and lines
 // about the follower there were.
+//
+// A file that only they have sent goes, unless it was sent on: then it is what the
+// gateway has of a message to somebody else, and goes after that one.
 func (s *Store) Erase(ctx context.Context, now time.Time, account, openid string) (gateway.Erased, error) {
 	gone := gateway.Erased{Hash: eraseHash(openid), At: gateway.At(now), Account: account}
-	if err := s.settle(ctx); err != nil { // said and listing are views
-		return gone, err
+	if err := s.settleWholly(ctx); err != nil { // said and listing are views
+		return gone, fmt.Errorf("erase: %w", err)
 	}
 	for {
 		said, err := s.numbers(ctx, `SELECT s.cursor FROM said s JOIN conversations c ON c.id = s.conversation
@@ -129,7 +136,14 @@ func (s *Store) Erase(ctx context.Context, now time.Time, account, openid string
 			break
 		}
 	}
-	return gone, s.between(context.WithoutCancel(ctx), s.dialect.scrub)
+	for {
+		if n, err := s.dropLoose(ctx, now, account); err != nil {
+			return gone, fmt.Errorf("erase: %w", err)
+		} else if n == 0 {
+			break
+		}
+	}
+	return gone, s.dialect.scrub(context.WithoutCancel(ctx), s.writer)
 }
 
 // eraseHash is by what an erasure is known.
@@ -174,14 +188,21 @@ func (s *Store) Export(ctx context.Context, account, openid string) iter.Seq2[ga
 }
 
 func (s *Store) export(ctx context.Context, account, openid string, yield func(gateway.Exported, error) bool) error {
-	if err := s.settle(ctx); err != nil {
+	if err := s.settleWholly(ctx); err != nil { // nothing may be missing
 		return err
 	}
 	c, p, err := scanConversation(s.row(ctx, conversationQuery+` WHERE c.openid = $1 AND c.account = $2`, openid, account))
 	if err != nil {
 		return err
 	}
-	if !yield(gateway.Exported{Type: "conversation", Account: account, OpenID: openid, Ledger: c.Ledger}, nil) {
+	them := gateway.Exported{
+		Type: "conversation", Account: account, OpenID: openid, Ledger: c.Ledger,
+		Remark: c.Desk.Remark, Tags: c.Desk.Tags, Assigned: c.Desk.Assigned,
+	}
+	if c.Handler != "" {
+		them.Handling = &c.Handling
+	}
+	if !yield(them, nil) {
 		return nil
 	}
 	about, err := s.numbers(ctx, traces[0].find, openid, account, newest)

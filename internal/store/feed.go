@@ -130,13 +130,14 @@ func (s *Store) Feed(ctx context.Context, cursor string, limit int, accounts []s
 	if err := s.row(ctx, `SELECT cursor, (SELECT pruned FROM retention WHERE id = 1) FROM head WHERE id = 1`).Scan(&head, &pruned); err != nil {
 		return nil, "", fmt.Errorf("read feed: %w", err)
 	}
-	if after > head || cursor != "" && after < pruned {
+	if head = min(head, s.published()); after > head || cursor != "" && after < pruned {
 		return nil, "", ErrCursorGone
 	}
 	after = max(after, pruned)
 	limit = min(max(limit, 1), largestPage)
 	entries = []gateway.FeedEntry{}
-	rows, err := s.rows(ctx, feedQuery+` WHERE f.cursor > $1 ORDER BY f.cursor LIMIT $2`, after, max(limit, largestPage*bit(len(accounts) > 0)))
+	rows, err := s.rows(ctx, feedQuery+` WHERE f.cursor > $1 AND f.cursor <= $2 ORDER BY f.cursor LIMIT $3`,
+		after, head, max(limit, largestPage*bit(len(accounts) > 0)))
 	if err != nil {
 		return nil, "", fmt.Errorf("read feed: %w", err)
 	}
@@ -162,7 +163,7 @@ func (s *Store) Head(ctx context.Context) (cursor string, err error) {
 	if err := s.row(ctx, `SELECT cursor FROM head WHERE id = 1`).Scan(&head); err != nil {
 		return "", fmt.Errorf("read feed: %w", err)
 	}
-	return formatCursor(head), nil
+	return formatCursor(min(head, s.published())), nil
 }
 
 // Entry returns the entry with this cursor, or ErrNotFound.

@@ -23,7 +23,9 @@ const lookEvery = 200 * time.Millisecond
 
 // A lease says that this process works on the database.
 type lease struct {
-	db     *sql.DB
+	db     *sql.DB       // the writer's
+	keeper *sql.DB       // see [dialect]
+	waits  time.Duration // the dialect's patience
 	holder string
 	epoch  int64 // what it may write in
 	life   time.Duration
@@ -38,11 +40,19 @@ var errHeld = errors.New("somebody else holds the database")
 // claim waits until nobody else works on the database and takes it over, raising
 // the epoch: what an earlier holder still writes is refused. waits is called once
 // if there is a holder, before waiting.
-func claim(ctx context.Context, d dialect, db *sql.DB, life time.Duration, waits func()) (*lease, error) {
+func claim(ctx context.Context, d dialect, db *sql.DB, life time.Duration, waits func()) (_ *lease, err error) {
 	if life == 0 {
 		life = leaseLife
 	}
-	l := &lease{db: db, holder: rand.Text(), life: life, stop: make(chan struct{}), done: make(chan struct{})}
+	l := &lease{db: db, waits: d.patience(), holder: rand.Text(), life: life, stop: make(chan struct{}), done: make(chan struct{})}
+	if l.keeper, err = d.keeper(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			l.keeper.Close()
+		}
+	}()
 	l.halt = sync.OnceFunc(func() { close(l.stop) })
 	var watched struct {
 		holder  string
@@ -50,14 +60,17 @@ func claim(ctx context.Context, d dialect, db *sql.DB, life time.Duration, waits
 	}
 	look := func() (changed bool, err error) {
 		before := watched
-		err = db.QueryRowContext(ctx, `SELECT holder, counter FROM leases WHERE id = 1`).Scan(&watched.holder, &watched.counter)
+		ctx, end := context.WithTimeout(ctx, l.waits)
+		defer end()
+		err = l.keeper.QueryRowContext(ctx, `SELECT holder, counter FROM leases WHERE id = 1`).Scan(&watched.holder, &watched.counter)
 		return watched != before, err
 	}
 	if _, err := look(); err != nil {
 		return nil, err
 	}
 	for since := time.Now(); ; {
-		if watched.holder == "" || time.Since(since) > life {
+		// An own claim whose answer was lost may have taken place.
+		if watched.holder == "" || watched.holder == l.holder || time.Since(since) > life {
 			err := l.take(ctx, watched.holder, watched.counter)
 			if err == nil {
 				go l.hold()
@@ -84,6 +97,8 @@ func claim(ctx context.Context, d dialect, db *sql.DB, life time.Duration, waits
 
 // take makes this process the holder if the lease is still as it was seen.
 func (l *lease) take(ctx context.Context, holder string, counter int64) error {
+	ctx, end := context.WithTimeout(ctx, l.waits)
+	defer end()
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -104,6 +119,8 @@ func (l *lease) take(ctx context.Context, holder string, counter int64) error {
 	return tx.Commit()
 }
 
+const raise = `UPDATE leases SET counter = counter + 1 WHERE id = 1 AND holder = $1`
+
 // hold raises the counter until the lease is let go. What goes wrong passes, or the
 // writer finds it out.
 func (l *lease) hold() {
@@ -116,9 +133,7 @@ func (l *lease) hold() {
 			return
 		case <-tick.C:
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), l.life)
-		l.db.ExecContext(ctx, `UPDATE leases SET counter = counter + 1 WHERE id = 1 AND holder = $1`, l.holder)
-		cancel()
+		l.say(raise)
 	}
 }
 
@@ -126,9 +141,20 @@ func (l *lease) hold() {
 func (l *lease) release() {
 	l.halt()
 	<-l.done
-	ctx, cancel := context.WithTimeout(context.Background(), l.life)
+	const q = `UPDATE leases SET holder = '' WHERE id = 1 AND holder = $1`
+	if l.say(q) != nil {
+		l.say(q) // the connection may have been the reason
+	}
+	l.keeper.Close()
+}
+
+// say writes about the lease. What is lost leaves the time for another try, before
+// somebody else thinks that this process is gone.
+func (l *lease) say(q string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), l.life/2)
 	defer cancel()
-	l.db.ExecContext(ctx, `UPDATE leases SET holder = '' WHERE id = 1 AND holder = $1`, l.holder)
+	_, err := l.keeper.ExecContext(ctx, q, l.holder)
+	return err
 }
 
 // pause waits, and reports false if ctx ended meanwhile.

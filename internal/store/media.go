@@ -59,10 +59,17 @@ func (s *Store) PutMedia(ctx context.Context, now time.Time, m MediaID) error {
 }
 
 func (t *tx) putMedia(m MediaID) error {
-	_, err := t.exec(`INSERT INTO media_ids (account, media_id, hash, kind, at) VALUES ($1, $2, $3, $4, $5)
+	if err := t.used(m.Account, m.Hash, m.At); err != nil {
+		return err
+	}
+	return t.put(`INSERT INTO media_ids (account, media_id, hash, kind, at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (account, media_id) DO UPDATE SET hash = excluded.hash, kind = excluded.kind, at = excluded.at, dead = 0`,
 		m.Account, m.ID, m.Hash[:], string(m.Kind), ms(m.At))
-	return err
+}
+
+// used notes that an asset was needed.
+func (t *tx) used(account string, hash [32]byte, at time.Time) error {
+	return t.put(`UPDATE assets SET used_at = $1 WHERE account = $2 AND hash = $3 AND used_at < $1`, ms(at), account, hash[:])
 }
 
 // BuryMedia notes that WeChat does not know the ids any more.
@@ -78,11 +85,12 @@ func (s *Store) BuryMedia(ctx context.Context, now time.Time, account string, id
 }
 
 // Fetched returns the asset that a URL led to: the first fetch at or after since, so
-// that whoever asks again gets the same. ErrNotFound: nobody has fetched it.
+// that whoever asks again gets the same. ErrNotFound: nobody has fetched it, or it went.
 func (s *Store) Fetched(ctx context.Context, account, url string, since time.Time) (hash [32]byte, err error) {
 	sum := sha256.Sum256([]byte(url))
 	var b []byte
-	err = s.row(ctx, `SELECT hash FROM fetched_urls WHERE account = $1 AND url = $2 AND at >= $3 ORDER BY at LIMIT 1`, account, sum[:], ms(since)).Scan(&b)
+	err = s.row(ctx, `SELECT hash FROM fetched_urls WHERE account = $1 AND url = $2 AND at >= $3
+		AND EXISTS (SELECT 1 FROM assets a WHERE a.account = fetched_urls.account AND a.hash = fetched_urls.hash) ORDER BY at LIMIT 1`, account, sum[:], ms(since)).Scan(&b)
 	if errors.Is(err, sql.ErrNoRows) {
 		return hash, ErrNotFound
 	} else if err != nil {
@@ -95,9 +103,11 @@ func (s *Store) Fetched(ctx context.Context, account, url string, since time.Tim
 func (s *Store) PutFetched(ctx context.Context, now time.Time, account, url string, hash [32]byte) error {
 	sum := sha256.Sum256([]byte(url))
 	return s.write(ctx, now, func(t *tx) error {
-		_, err := t.exec(`INSERT INTO fetched_urls (account, url, at, hash) VALUES ($1, $2, $3, $4)
+		if err := t.used(account, hash, now); err != nil {
+			return err
+		}
+		return t.put(`INSERT INTO fetched_urls (account, url, at, hash) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (account, url, at) DO UPDATE SET hash = excluded.hash`, account, sum[:], ms(now), hash[:])
-		return err
 	})
 }
 
@@ -152,23 +162,42 @@ func (s *Store) RetryInbound(ctx context.Context, now time.Time, m InboundMedia,
 }
 
 // EndInbound notes what a file became, an asset or nothing (because), appends an
-// entry to the feed and, for an asset, keeps that WeChat has it under its media id.
+// entry to the feed and, for an asset, keeps that WeChat has it under its media id. If
+// the message was erased meanwhile the asset goes, too, unless others hold it; if the
+// asset was, it is due still.
 func (s *Store) EndInbound(ctx context.Context, now time.Time, m InboundMedia, hash *[32]byte, because string, e Entry) error {
-	return s.write(ctx, now, func(t *tx) error {
+	erased := false
+	err := s.write(ctx, now, func(t *tx) error {
+		erased = false
 		var sum any
 		if hash != nil {
 			sum = hash[:]
-			if err := t.putMedia(MediaID{Account: m.Account, ID: m.MediaID, Hash: *hash, Kind: m.Kind, At: m.At}); err != nil {
+			var there int
+			err := t.row(`SELECT count(*) FROM assets WHERE account = $1 AND hash = $2`, m.Account, sum).Scan(&there)
+			if err != nil || there == 0 {
 				return err
 			}
 		}
 		n, err := t.exec(`UPDATE inbound_media SET due = NULL, hash = $1, because = $2 WHERE cursor = $3 AND n = $4 AND due IS NOT NULL`,
 			sum, because, m.Cursor, m.N)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			erased = hash != nil
+			return nil
+		}
+		if hash != nil {
+			if err := t.putMedia(MediaID{Account: m.Account, ID: m.MediaID, Hash: *hash, Kind: m.Kind, At: m.At}); err != nil {
+				return err
+			}
 		}
 		return t.append(now, []Entry{e})
 	})
+	if err == nil && erased {
+		_, err = s.dropLoose(ctx, now, m.Account)
+	}
+	return err
 }
 
 // inboundAssets are the ids of what came with the follower's message at cursor.

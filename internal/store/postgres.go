@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,17 +22,22 @@ import (
 // reader of the log can't pass one that a later commit brings.
 type postgres struct {
 	config *pgx.ConnConfig
+	good   *atomic.Int32 // see [hosts]
+	waits  time.Duration // its patience
 }
 
-func postgresAt(dsn string) (postgres, error) {
+func postgresAt(dsn string, o Options) (postgres, error) {
 	c, err := pgx.ParseConfig(dsn)
 	if err != nil { // its text may have a part of the password in it
 		return postgres{}, errors.New("this is not the address of a PostgreSQL database: it is written postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=…, " +
 			"where characters of the password that have a meaning in URLs stand as %XX, and files that it names must exist")
 	}
-	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = 5 * time.Second
+	if c.ConnectTimeout == 0 { // of each address of a host
+		c.ConnectTimeout = 3 * time.Second
 	}
+	c.DialFunc = dialer().DialContext
+	c.OnNotice = noteWarning
+	waits := cmp.Or(o.patience, patience)
 	set := func(name, value string) {
 		if c.RuntimeParams[name] == "" {
 			c.RuntimeParams[name] = value
@@ -39,24 +46,31 @@ func postgresAt(dsn string) (postgres, error) {
 	set("application_name", "kefu")
 	set("client_encoding", "UTF8")
 	// A server whose client is gone without a word lets its locks go.
-	set("idle_in_transaction_session_timeout", strconv.FormatInt(patience.Milliseconds(), 10))
-	set("tcp_user_timeout", strconv.FormatInt(patience.Milliseconds(), 10))
-	return postgres{c}, nil
+	set(idleTimeout, strconv.FormatInt(waits.Milliseconds(), 10))
+	set("tcp_user_timeout", strconv.FormatInt(waits.Milliseconds(), 10))
+	return postgres{c, new(atomic.Int32), waits}, nil
 }
 
-// patience is how long PostgreSQL may take for a transaction.
+// patience is how long PostgreSQL may take for a transaction, or for coming forward
+// with a read.
 const patience = 10 * time.Second
+
+const idleTimeout = "idle_in_transaction_session_timeout"
+
+// unhurried is d for a transaction that may be idle for as long as it likes.
+func (d postgres) unhurried() postgres {
+	d.config = d.config.Copy()
+	d.config.RuntimeParams[idleTimeout] = "0"
+	dial := dialer()
+	dial.Control = nil // the other end may be busy
+	d.config.DialFunc = dial.DialContext
+	return d
+}
 
 func (d postgres) String() string {
 	at := []string{}
-	add := func(host string, port uint16) {
-		if address := net.JoinHostPort(host, strconv.Itoa(int(port))); len(at) == 0 || at[len(at)-1] != address {
-			at = append(at, address)
-		}
-	}
-	add(d.config.Host, d.config.Port)
-	for _, f := range d.config.Fallbacks {
-		add(f.Host, f.Port)
+	for _, ways := range waysOf(d.config) {
+		at = append(at, net.JoinHostPort(ways[0].Host, strconv.Itoa(int(ways[0].Port))))
 	}
 	return "postgres://" + strings.Join(at, ",") + "/" + d.config.Database
 }
@@ -68,8 +82,21 @@ func (postgres) secretFile() string { return "kefu.secret" }
 func (d postgres) writer() (*sql.DB, error) {
 	c := d.config.Copy()
 	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(trustworthy))
+	db := sql.OpenDB(hostsOf(c, d.good, stdlib.OptionAfterConnect(trusted)))
 	db.SetMaxIdleConns(1)
+	return db, nil
+}
+
+// keeper opens the one connection that says that its process is there. What is
+// committed there waits for no standby: one that hangs must not make a holder that is
+// well look dead. Should a standby be promoted that has an older counter, then that
+// moves on from there; what guards the database is the epoch, which is taken elsewhere.
+func (d postgres) keeper() (*sql.DB, error) {
+	c := d.config.Copy()
+	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	c.RuntimeParams["synchronous_commit"] = "local"
+	db := sql.OpenDB(hostsOf(c, d.good))
+	db.SetMaxOpenConns(1)
 	return db, nil
 }
 
@@ -77,7 +104,7 @@ func (d postgres) reader() (*sql.DB, error) {
 	c := d.config.Copy()
 	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	c.RuntimeParams["default_transaction_read_only"] = "on"
-	db := stdlib.OpenDB(*c)
+	db := sql.OpenDB(hostsOf(c, d.good))
 	db.SetMaxOpenConns(readers)
 	db.SetMaxIdleConns(readers)
 	return db, nil
@@ -86,14 +113,24 @@ func (d postgres) reader() (*sql.DB, error) {
 // ErrUnsafe: the server may forget what it said it has kept.
 var ErrUnsafe = errors.New("the PostgreSQL server is set up so that it may lose what it has acknowledged")
 
+// trusted ends a connection to a server that is not trustworthy.
+func trusted(ctx context.Context, conn *pgx.Conn) error {
+	err := trustworthy(ctx, conn)
+	if err != nil {
+		conn.Close(ctx)
+	}
+	return err
+}
+
 // trustworthy refuses a server that may lose what it has committed, and pins what
 // the session can pin.
 func trustworthy(ctx context.Context, conn *pgx.Conn) error {
 	var commit, encoding string
 	var fsync, pages sql.NullString // other servers with PostgreSQL's protocol may not have them
 	err := conn.QueryRow(ctx, `SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false),
-		current_setting('fsync', true), current_setting('full_page_writes', true), current_setting('server_encoding')`).
-		Scan(&commit, &fsync, &pages, &encoding)
+		current_setting('fsync', true), current_setting('full_page_writes', true), current_setting('server_encoding'),
+		set_config('client_min_messages', 'warning', false)`). // see noteWarning
+		Scan(&commit, &fsync, &pages, &encoding, new(string))
 	if err != nil {
 		return err
 	}
@@ -193,7 +230,9 @@ func (postgres) send(ctx context.Context, s *session, put []statement, commit bo
 		r := conn.SendBatch(ctx, &b)
 		var tag pgconn.CommandTag
 		var err error
+		heard := conn.PgConn().CustomData()
 		for range b.QueuedQueries {
+			delete(heard, warning) // what comes with the last one is about that
 			if tag, err = r.Exec(); err != nil {
 				break
 			}
@@ -201,13 +240,30 @@ func (postgres) send(ctx context.Context, s *session, put []statement, commit bo
 		if closing := r.Close(); err == nil {
 			err = closing
 		}
-		if err == nil && commit && tag.String() != "COMMIT" {
+		warned := heard[warning]
+		switch {
+		case err != nil || !commit:
+		case tag.String() != "COMMIT":
 			err = fmt.Errorf("the server answered COMMIT with %s", tag)
+		case warned != nil:
+			err = fmt.Errorf("the server answered COMMIT with a warning: %v", warned)
 		}
-		inDoubt = err != nil && commit && conn.IsClosed()
+		inDoubt = err != nil && commit && (warned != nil || conn.IsClosed())
 		return err
 	})
 	return inDoubt, err
+}
+
+// warning is where a connection keeps the last warning of its server.
+const warning = "warning"
+
+// noteWarning keeps a warning with its connection. With one, the server answers a COMMIT
+// that it has stopped waiting for a standby with: it has the transaction, the standby
+// may not.
+func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
+	if n.SeverityUnlocalized == "WARNING" {
+		c.CustomData()[warning] = n.Message
+	}
 }
 
 // refused goes by the class of the error: data, constraints, rights and names, and
@@ -231,19 +287,33 @@ func (postgres) used(context.Context, *sql.DB) (int64, error) {
 // giveBack has nothing to do: autovacuum makes room for new rows.
 func (postgres) giveBack(context.Context, *sql.Conn) (int64, error) { return 0, nil }
 
+// named are the tables in which followers are named, or have their files.
+var named = []string{"feed", "messages", "conversations", "said", "listing", "idempotency", "callbacks_seen", "desk", "audit",
+	"deliveries", "webhook_attempts", "inbound_media", "media_ids", "assets", "chunks"}
+
 // scrub vacuums the tables that messages are in, so that nothing deleted can be read
 // with SQL's means any more. PostgreSQL does not overwrite: its files and its
-// write-ahead log lose the bytes as they are used again.
-func (postgres) scrub(ctx context.Context, conn *sql.Conn) error {
-	for _, table := range []string{"feed", "messages", "conversations", "said", "listing", "idempotency", "callbacks_seen"} {
-		if _, err := conn.ExecContext(ctx, `VACUUM `+table); err != nil {
-			return err
+// write-ahead log lose the bytes as they are used again. It has a connection of its own,
+// and leaves to autovacuum what it has not come to in its time.
+func (postgres) scrub(ctx context.Context, w *writer) error {
+	ctx, cancel := context.WithTimeout(ctx, scrubFor)
+	defer cancel()
+	conn, err := w.db.Conn(ctx)
+	if err == nil {
+		defer conn.Close()
+	}
+	for _, table := range named {
+		if err == nil {
+			_, err = conn.ExecContext(ctx, `VACUUM `+table)
 		}
 	}
-	return nil
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
-func (postgres) travels() bool           { return true }
-func (postgres) spoils() bool            { return true }
-func (postgres) shared() bool            { return true }
-func (postgres) patience() time.Duration { return patience }
+func (postgres) travels() bool             { return true }
+func (postgres) spoils() bool              { return true }
+func (postgres) shared() bool              { return true }
+func (d postgres) patience() time.Duration { return d.waits }

@@ -217,6 +217,7 @@ func TestSequenceWithoutTheLockLosesLines(t *testing.T) {
 	ok(t, early())
 	_, err = writers.Exec(`UPDATE head SET cursor = 2`)
 	ok(t, err)
+	s.publish(true, head{cursor: 2})
 	first, next, err := s.Feed(t.Context(), "", 10, nil)
 	ok(t, err)
 	ok(t, late())

@@ -47,27 +47,102 @@ func (r *reading) close() {
 	r.tries.Wait()
 }
 
+// A read is one that is under way. It is given up when the database is silent for
+// longer than the dialect's patience: where the other end of a connection is gone
+// without a word, the system would have it wait for a quarter of an hour.
+type read struct {
+	s      *Store
+	caller context.Context
+	q      string
+	args   []any
+
+	ctx      context.Context // of the database's work
+	end      context.CancelFunc
+	patience time.Duration
+	timer    *time.Timer // ends ctx; nil: the database can't be silent
+	began    time.Time   // what is waited for now
+	waited   time.Duration
+}
+
+// errSilent: the database may be gone.
+var errSilent = errors.New("the database does not answer")
+
+// read begins a read, and to wait.
+func (s *Store) read(ctx context.Context, q string, args []any) *read {
+	r := &read{s: s, caller: ctx, q: q, args: args, ctx: ctx, end: func() {}}
+	if r.patience = s.dialect.patience(); r.patience > 0 {
+		r.ctx, r.end = context.WithCancel(ctx)
+		r.began, r.timer = time.Now(), time.AfterFunc(r.patience, r.end)
+	}
+	return r
+}
+
+// wait notes that the database's next word is waited for, until came.
+func (r *read) wait() {
+	if r.timer != nil {
+		r.began = time.Now()
+		r.timer.Reset(r.patience)
+	}
+}
+
+func (r *read) came() {
+	if r.timer != nil {
+		r.timer.Stop()
+		r.waited = time.Since(r.began)
+	}
+}
+
+// fared notes how a read went, and returns what to say of it. A caller who went away
+// soon, no row and a refused statement say nothing about the database.
+func (r *read) fared(err error) error {
+	s := r.s
+	left := r.caller.Err() != nil
+	switch {
+	case err == nil || errors.Is(err, sql.ErrNoRows):
+		if s.reading.failed.Load() != nil {
+			s.reading.failed.Store(nil)
+		}
+		return err
+	case left && (r.timer == nil || r.waited < r.patience/4) || s.dialect.refused(err):
+		return err
+	case !left && r.ctx.Err() != nil:
+		err = errSilent
+	}
+	s.reading.mu.Lock()
+	defer s.reading.mu.Unlock()
+	if f := (&failedRead{r.q, r.args, err}); !s.reading.over && s.reading.failed.CompareAndSwap(nil, f) {
+		s.reading.tries.Go(func() { s.reread(f) })
+	}
+	return err
+}
+
 // row reads one row, as of now.
 func (s *Store) row(ctx context.Context, q string, args ...any) scanner {
-	st, err := s.reads.get(ctx, q)
+	r := s.read(ctx, q, args)
+	st, err := s.reads.get(r.ctx, q)
 	if err != nil {
-		s.fared(ctx, q, args, err)
-		return failed{err}
+		r.came()
+		r.end()
+		return failed{r.fared(err)}
 	}
-	return &oneRow{st.QueryRowContext(ctx, args...), func(err error) { s.fared(ctx, q, args, err) }}
+	return &oneRow{st.QueryRowContext(r.ctx, args...), r}
 }
 
 // rows reads rows, as of now.
 func (s *Store) rows(ctx context.Context, q string, args ...any) (*manyRows, error) {
-	st, err := s.reads.get(ctx, q)
+	r := s.read(ctx, q, args)
+	st, err := s.reads.get(r.ctx, q)
+	var rows *sql.Rows
 	if err == nil {
-		var rows *sql.Rows
-		if rows, err = st.QueryContext(ctx, args...); err == nil {
-			return &manyRows{rows, func(err error) { s.fared(ctx, q, args, err) }}, nil
-		}
+		rows, err = st.QueryContext(r.ctx, args...)
 	}
-	s.fared(ctx, q, args, err)
-	return nil, err
+	r.came()
+	if err != nil {
+		err = r.fared(err)
+		r.end()
+		return nil, err
+	}
+	return &manyRows{rows, r}, nil
 }
 
 // A scanner is a row.
@@ -77,47 +152,41 @@ type failed struct{ err error }
 
 func (f failed) Scan(...any) error { return f.err }
 
-// oneRow and manyRows are sql.Row and sql.Rows that tell how reading them went.
+// oneRow and manyRows are sql.Row and sql.Rows that tell how reading them went, and
+// don't wait for ever.
 type oneRow struct {
-	row   *sql.Row
-	fared func(error)
+	row  *sql.Row
+	read *read
 }
 
 func (r *oneRow) Scan(into ...any) error {
 	err := r.row.Scan(into...)
-	r.fared(err)
+	r.read.came()
+	err = r.read.fared(err)
+	r.read.end()
 	return err
 }
 
 type manyRows struct {
 	*sql.Rows
-	fared func(error)
+	read *read
+}
+
+func (r *manyRows) Next() bool {
+	r.read.wait()
+	defer r.read.came()
+	return r.Rows.Next()
 }
 
 // Err is asked when all were read.
-func (r *manyRows) Err() error {
-	err := r.Rows.Err()
-	r.fared(err)
-	return err
-}
+func (r *manyRows) Err() error { return r.read.fared(r.Rows.Err()) }
 
-// fared notes how a read went. A caller who went away, no row and a refused statement
-// say nothing about the database.
-func (s *Store) fared(ctx context.Context, q string, args []any, err error) {
-	switch {
-	case err == nil || errors.Is(err, sql.ErrNoRows):
-		if s.reading.failed.Load() != nil {
-			s.reading.failed.Store(nil)
-		}
-		return
-	case ctx.Err() != nil || s.dialect.refused(err):
-		return
-	}
-	s.reading.mu.Lock()
-	defer s.reading.mu.Unlock()
-	if f := (&failedRead{q, args, err}); !s.reading.over && s.reading.failed.CompareAndSwap(nil, f) {
-		s.reading.tries.Go(func() { s.reread(f) })
-	}
+// Close reads on to the end.
+func (r *manyRows) Close() error {
+	r.read.wait()
+	defer r.read.end()
+	defer r.read.came()
+	return r.Rows.Close()
 }
 
 // reread repeats a read that failed until one works, be it another one.

@@ -12,8 +12,8 @@ import (
 // (unknown ones too) stays, and so do the ledgers of followers, and everything that
 // is younger than [LeastKept].
 type Retention struct {
-	Age  time.Duration // finished messages and the feed are kept for so long; 0: for ever
-	Size int64         // bytes of the database above which the oldest of them go, SQLite only; 0: no limit
+	Age  time.Duration // finished messages, the feed and what URLs led to are kept for so long; 0: for ever
+	Size int64         // bytes of the database above which the oldest of them go, files first, SQLite only; 0: no limit
 }
 
 // LeastKept is the age up to which nothing is pruned: idempotency keys live as long,
@@ -42,7 +42,12 @@ var prunables = []prunable{
 		(SELECT cursor FROM (SELECT cursor, at FROM callbacks_seen ORDER BY cursor LIMIT 1000) AS oldest WHERE at <= $1)`, CallbackLife)},
 	{"token events", oldest(`DELETE FROM token_events WHERE id IN
 		(SELECT id FROM (SELECT id, at FROM token_events ORDER BY id LIMIT 1000) AS oldest WHERE at <= $1)`, tokenEventLife)},
-	{"history", pruneHistory},
+	{"files and history", func(ctx context.Context, s *Store, now time.Time, r Retention) (int64, error) {
+		if n, err := pruneFetched(ctx, s, now, r); n > 0 || err != nil {
+			return n, err
+		}
+		return pruneHistory(ctx, s, now, r)
+	}},
 }
 
 // oldest sweeps with one statement, of which $1 is the latest time that has to go.
@@ -57,10 +62,10 @@ func oldest(q string, life time.Duration) func(context.Context, *Store, time.Tim
 }
 
 // Prune forgets a slice of what is older than it is kept: idempotency keys after 7
-// days, callbacks that were seen after 24 h, token events after 90 days, history as r
-// says. When nothing is left
-// to forget it gives a slice of the space back to the file system. It returns how
-// many rows (or pages) that were; call it, with pauses, until that is 0.
+// days, callbacks that were seen after 24 h, token events after 90 days, history and
+// what URLs led to as r says, files that nothing holds. When nothing is left to forget
+// it gives a slice of the space back to the file system. It returns how many rows,
+// files or pages that were; call it, with pauses, until that is 0.
 func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (int, error) {
 	var gone int64
 	for _, p := range prunables {
@@ -78,6 +83,13 @@ func (s *Store) Prune(ctx context.Context, now time.Time, r Retention) (int, err
 		if err != nil {
 			return 0, fmt.Errorf("give space back: %w", err)
 		}
+	}
+	if gone == 0 { // last, for it looks through all files
+		n, err := s.dropLoose(ctx, now, "")
+		if err != nil {
+			return 0, fmt.Errorf("prune files: %w", err)
+		}
+		gone = int64(n)
 	}
 	return int(gone), nil
 }
@@ -178,7 +190,12 @@ func (s *Store) historyEnd(ctx context.Context, now time.Time, r Retention) (bef
 		if err != nil {
 			return before, err
 		}
-		if least := now.Add(-LeastKept); used > r.Size {
+		var files int64
+		if err := s.row(ctx, `SELECT coalesce(sum(bytes), 0) FROM asset_totals`).Scan(&files); err != nil {
+			return before, err
+		}
+		// Where files alone are above it, no history that goes brings it below.
+		if least := now.Add(-LeastKept); used > r.Size && files < r.Size {
 			before = least
 		}
 	}
@@ -191,7 +208,7 @@ type pointOfTalk struct {
 	account, openid string
 }
 
-// unsay takes a line out of its timeline, with the files that came in it.
+// unsay takes a line out of its timeline, with what is known of files that came in it.
 func (t *tx) unsay(p pointOfTalk) error {
 	if err := t.forgetInbound(p.cursor); err != nil {
 		return err
@@ -200,48 +217,14 @@ func (t *tx) unsay(p pointOfTalk) error {
 		p.cursor, p.openid, p.account)
 }
 
-// forgetInbound deletes what is known of the files in a follower's message, and those
-// that neither another follower has sent, nor a sender brought, nor we have uploaded.
+// forgetInbound deletes what is known of the files in a follower's message. The files
+// themselves go when nothing else holds them, see dropLoose.
 func (t *tx) forgetInbound(cursor int64) error {
-	for {
-		var account string
-		var n int64
-		var id string
-		var hash []byte
-		err := t.row(`SELECT account, n, media_id, hash FROM inbound_media WHERE cursor = $1 ORDER BY n LIMIT 1`, cursor).Scan(&account, &n, &id, &hash)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := t.put(`DELETE FROM inbound_media WHERE cursor = $1 AND n = $2`, cursor, n); err != nil {
-			return err
-		}
-		if hash == nil {
-			continue
-		}
-		if err := t.put(`DELETE FROM media_ids WHERE account = $1 AND media_id = $2`, account, id); err != nil { // the follower's own
-			return err
-		}
-		var content, bytes int64
-		err = t.row(`SELECT content, bytes FROM assets WHERE account = $1 AND hash = $2 AND given = 0
-			AND NOT EXISTS (SELECT 1 FROM inbound_media i WHERE i.account = assets.account AND i.hash = assets.hash)
-			AND NOT EXISTS (SELECT 1 FROM media_ids m WHERE m.account = assets.account AND m.hash = assets.hash)`, account, hash).Scan(&content, &bytes)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		if err := t.put(`DELETE FROM chunks WHERE content = $1`, content); err != nil {
-			return err
-		}
-		if err := t.put(`DELETE FROM assets WHERE content = $1`, content); err != nil {
-			return err
-		}
-		if err := t.put(`UPDATE asset_totals SET bytes = bytes - $1 WHERE account = $2`, bytes, account); err != nil {
-			return err
-		}
+	if err := t.put(`DELETE FROM media_ids WHERE (account, media_id) IN
+		(SELECT account, media_id FROM inbound_media WHERE cursor = $1 AND hash IS NOT NULL)`, cursor); err != nil { // the follower's own
+		return err
 	}
+	return t.put(`DELETE FROM inbound_media WHERE cursor = $1`, cursor)
 }
 
 // forget deletes a message with all that is kept of it.

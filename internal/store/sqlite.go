@@ -159,23 +159,44 @@ func (sqliteFile) giveBack(ctx context.Context, conn *sql.Conn) (n int64, err er
 	return n, errors.Join(rows.Err(), rows.Close())
 }
 
+// The pauses between two tries to empty the log, and how long the writer waits for those
+// who read at each.
+const (
+	scrubEvery = 100 * time.Millisecond
+	scrubWait  = 10 * time.Millisecond // a read of ours is over by then
+)
+
 // scrub empties the write-ahead log: its old pages have what was deleted since. In
-// the file itself everything was overwritten when it was deleted.
-func (sqliteFile) scrub(ctx context.Context, conn *sql.Conn) error {
-	for range 50 {
-		var busy, pages, copied int
-		if err := conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &copied); err != nil {
+// the file itself everything was overwritten when it was deleted. Who reads for long
+// keeps it from that, but nobody from writing.
+func (sqliteFile) scrub(ctx context.Context, w *writer) error {
+	for until := time.Now().Add(scrubFor); ; time.Sleep(scrubEvery) {
+		var busy, pages, copied, patience int
+		err := w.between(ctx, func(ctx context.Context, conn *sql.Conn) error {
+			if err := conn.QueryRowContext(ctx, `PRAGMA busy_timeout`).Scan(&patience); err != nil {
+				return err
+			}
+			set := func(ms int) error {
+				_, err := conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, ms))
+				return err
+			}
+			if err := set(int(scrubWait.Milliseconds())); err != nil {
+				return err
+			}
+			err := conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &copied)
+			return errors.Join(err, set(patience))
+		})
+		switch {
+		case err != nil || busy == 0:
 			return err
+		case time.Now().After(until):
+			return errors.New("the write-ahead log could not be emptied: somebody else reads the database file all the time; close it, then erase again")
 		}
-		if busy == 0 {
-			return nil
-		}
-		time.Sleep(20 * time.Millisecond) // somebody still reads
 	}
-	return errors.New("the write-ahead log could not be emptied: somebody else reads the database file all the time; close it, then erase again")
 }
 
-func (sqliteFile) travels() bool           { return false }
-func (sqliteFile) spoils() bool            { return false }
-func (sqliteFile) shared() bool            { return false }
-func (sqliteFile) patience() time.Duration { return 0 }
+func (sqliteFile) travels() bool            { return false }
+func (sqliteFile) spoils() bool             { return false }
+func (sqliteFile) shared() bool             { return false }
+func (sqliteFile) keeper() (*sql.DB, error) { return nil, errors.ErrUnsupported }
+func (sqliteFile) patience() time.Duration  { return 0 }

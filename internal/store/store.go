@@ -73,6 +73,8 @@ type Options struct {
 	// Params go into that URI besides, "vfs=recorder" for example; a _pragma
 	// among them takes the place of the store's own.
 	Params string
+
+	patience time.Duration // of PostgreSQL, for tests; see [dialect]
 }
 
 var (

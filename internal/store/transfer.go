@@ -70,7 +70,8 @@ func Transfer(ctx context.Context, from, to string, key kefu.Secret, progress fu
 	}
 	defer m.db.Close()
 	defer m.from.Close()
-	db, err := target.writer()
+	// While the source reads and counts, the target's transaction has nothing to do.
+	db, err := target.unhurried().writer()
 	if err != nil {
 		return Transferred{}, err
 	}
@@ -126,6 +127,7 @@ type storedTable struct {
 	name    string
 	columns []string
 	texts   []bool // which of the columns are text
+	rows    int64
 }
 
 // source opens the database that is moved, for itself alone, and looks what it has.
@@ -182,6 +184,9 @@ func (m *mover) source(ctx context.Context, d sqliteFile, key kefu.Secret) (err 
 		for _, kind := range types {
 			t.texts = append(t.texts, kind == "TEXT")
 		}
+		if err := m.from.QueryRowContext(ctx, `SELECT count(*) FROM `+pgx.Identifier{name}.Sanitize()).Scan(&t.rows); err != nil {
+			return err
+		}
 		m.tables = append(m.tables, t)
 	}
 	return nil
@@ -232,11 +237,7 @@ func (m *mover) carry(ctx context.Context, t storedTable) error {
 	if _, err := m.to.ExecContext(ctx, `DELETE FROM `+name); err != nil { // what migrations put there
 		return err
 	}
-	var of int64
-	if err := m.from.QueryRowContext(ctx, `SELECT count(*) FROM `+name).Scan(&of); err != nil {
-		return err
-	}
-	at := Progress{Table: t.name, Of: of}
+	at := Progress{Table: t.name, Of: t.rows}
 	var sent, arrived digest
 	var failed error
 	next, stop := iter.Pull2(rowsOf(ctx, m.from, t))
@@ -266,12 +267,12 @@ func (m *mover) carry(ctx context.Context, t storedTable) error {
 		}
 		arrived.add(row)
 	}
-	if sent != arrived || sent.rows != of {
-		return fmt.Errorf("%d rows left, %d arrived, and they are not the same", of, arrived.rows)
+	if sent != arrived || sent.rows != t.rows {
+		return fmt.Errorf("%d rows left, %d arrived, and they are not the same", t.rows, arrived.rows)
 	}
 	m.progress(at)
 	m.moved.Tables++
-	m.moved.Rows += of
+	m.moved.Rows += t.rows
 	return nil
 }
 

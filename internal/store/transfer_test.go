@@ -13,7 +13,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
@@ -99,6 +101,19 @@ func TestTransfer(t *testing.T) {
 			same(t, must(there.Head(t.Context()))(t), must(here.Head(t.Context()))(t))
 		})
 	}
+}
+
+// While the source is read and counted the target's transaction is idle: no limit of
+// its session for that ends it.
+func TestTransferTakesItsTime(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{})
+	enqueue1(t, s, hello(follower))
+	ok(t, s.Close())
+	wait := sync.OnceFunc(func() { time.Sleep(1500 * time.Millisecond) })
+	_, err := Transfer(t.Context(), path, pgtest.Shared(t).DSN(t)+"&idle_in_transaction_session_timeout=1000", "", func(Progress) { wait() })
+	ok(t, err)
 }
 
 // everything is what can be read of a store.

@@ -98,24 +98,34 @@ var viewQueries = []string{
 // called. While the store can't be written, or after a second, it makes do with
 // what they have.
 func (w *writer) settle(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, viewWait)
+	defer cancel()
+	w.settleWholly(limited) // what keeps them from it shows elsewhere
+	return ctx.Err()
+}
+
+// settleWholly is settle for those who must not miss a line: it waits as long as it
+// takes, and returns [ErrUnavailable] where the store can't be written.
+func (w *writer) settleWholly(ctx context.Context) error {
 	w.mu.Lock()
 	target := w.cursor
 	w.mu.Unlock()
-	timeout := time.NewTimer(viewWait)
-	defer timeout.Stop()
 	for {
 		w.mu.Lock()
-		enough, seen := w.viewed >= target || w.health != nil || w.closed, w.seen
+		enough, health, closed, seen := w.viewed >= target, w.health, w.closed, w.seen
 		w.wanted = max(w.wanted, target)
 		w.mu.Unlock()
-		if enough {
+		switch {
+		case enough:
 			return nil
+		case health != nil:
+			return health
+		case closed:
+			return ErrClosed
 		}
 		w.nudge()
 		select {
 		case <-seen:
-		case <-timeout.C:
-			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -185,7 +185,8 @@ type Delivery struct {
 }
 
 // Tried keeps what came of a try: the delivery as it is now, the attempt, and whether
-// the endpoint fails.
+// the endpoint fails. Of an entry that was erased or pruned meanwhile there is no
+// delivery, and the attempt names no follower.
 func (s *Store) Tried(ctx context.Context, now time.Time, d Delivery, a gateway.WebhookAttempt) error {
 	cursor, err := parseCursor(d.Cursor, 0)
 	if err != nil {
@@ -199,12 +200,20 @@ func (s *Store) Tried(ctx context.Context, now time.Time, d Delivery, a gateway.
 		if n, err := t.exec(q, args...); err != nil || n == 0 {
 			return err // none: it was deleted meanwhile
 		}
-		if _, err := t.exec(`INSERT INTO deliveries (webhook, cursor, account, openid, state, tries, first_at, next_at, out_of_order, answered)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		n, err := t.exec(`INSERT INTO deliveries (webhook, cursor, account, openid, state, tries, first_at, next_at, out_of_order, answered)
+			SELECT $1, cursor, account, coalesce(openid, ''), $3, $4, $5, $6, $7, $8 FROM feed WHERE cursor = $2
 			ON CONFLICT (webhook, cursor) DO UPDATE SET state = excluded.state, tries = excluded.tries, first_at = excluded.first_at,
 				next_at = excluded.next_at, out_of_order = excluded.out_of_order, answered = excluded.answered`,
-			d.Webhook, cursor, d.Account, d.OpenID, d.State, d.Tries, ms(d.FirstAt), ms(d.NextAt), bit(d.OutOfOrder), bit(d.Answered)); err != nil {
+			d.Webhook, cursor, d.State, d.Tries, ms(d.FirstAt), ms(d.NextAt), bit(d.OutOfOrder), bit(d.Answered))
+		if err != nil {
 			return err
+		}
+		a := a
+		if n == 0 {
+			a.OpenID, a.Answer = "", nil
+			if err := t.put(`DELETE FROM deliveries WHERE webhook = $1 AND cursor = $2`, d.Webhook, cursor); err != nil {
+				return err
+			}
 		}
 		return t.attempted(now, d.Webhook, a)
 	})
@@ -405,10 +414,11 @@ func (s *Store) Replayed(ctx context.Context, now time.Time, r ReplaySlice, entr
 			if err != nil {
 				return err
 			}
-			if _, err := t.exec(`INSERT INTO deliveries (webhook, cursor, account, openid, state, tries, first_at, next_at, out_of_order, answered)
-				VALUES ($1, $2, $3, $4, 'pending', 0, $5, $5, 1, 0)
+			// None of what was erased since it was read.
+			if err := t.put(`INSERT INTO deliveries (webhook, cursor, account, openid, state, tries, first_at, next_at, out_of_order, answered)
+				SELECT $1, cursor, account, coalesce(openid, ''), 'pending', 0, $3, $3, 1, 0 FROM feed WHERE cursor = $2
 				ON CONFLICT (webhook, cursor) DO UPDATE SET state = 'pending', tries = 0, first_at = excluded.first_at, next_at = excluded.next_at, out_of_order = 1`,
-				r.webhook, cursor, e.Account, e.OpenID, ms(now)); err != nil {
+				r.webhook, cursor, ms(now)); err != nil {
 				return err
 			}
 		}
@@ -425,7 +435,8 @@ func (s *Store) Replayed(ctx context.Context, now time.Time, r ReplaySlice, entr
 const webhookLife = 30 * 24 * time.Hour
 
 // PruneWebhooks forgets attempts, and deliveries that are over, of entries older than
-// 30 days, up to a thousand attempts at once; call it until it returns 0.
+// 30 days, up to a thousand attempts at once; call it until it returns 0. What waits at
+// an endpoint that is disabled is given up with its entry.
 func (s *Store) PruneWebhooks(ctx context.Context, now time.Time) (int, error) {
 	all, err := s.Webhooks(ctx)
 	if err != nil || len(all) == 0 {
@@ -450,6 +461,13 @@ func (s *Store) PruneWebhooks(ctx context.Context, now time.Time) (int, error) {
 			read, _ := parseCursor(w.Cursor, 0)
 			n, err := t.exec(`DELETE FROM deliveries WHERE webhook = $1 AND cursor <= $2 AND state <> 'pending'`, w.ID, min(read, young-1))
 			if err != nil {
+				return err
+			}
+			gone += n
+			if w.Enabled {
+				continue
+			}
+			if n, err = t.exec(`DELETE FROM deliveries WHERE webhook = $1 AND state = 'pending' AND NOT EXISTS (SELECT 1 FROM feed WHERE feed.cursor = deliveries.cursor)`, w.ID); err != nil {
 				return err
 			}
 			gone += n

@@ -269,36 +269,32 @@ func (w *writer) report(err error) error {
 	return err
 }
 
-// A doubt is a commit of which nobody knows whether it took place: the connection
-// was lost before the answer came.
+// A doubt is a commit of which nobody knows whether it took place, or whether it will
+// stay: the connection was lost before the answer came, or the server stopped waiting
+// for a standby.
 type doubt struct {
 	err  error
 	head head // if it did
 	grew bool
 }
 
-func (d *doubt) Error() string { return "the connection was lost during a commit: " + d.err.Error() }
+func (d *doubt) Error() string { return "nobody knows what became of a commit: " + d.err.Error() }
 
 const resolveEvery = 250 * time.Millisecond // how often a database that went away during a commit is sought
 
-// resolve finds out whether a commit in doubt took place, however long it takes:
-// until the head can be read again its callers wait, since whatever they were told
-// might be wrong, and others are turned away. It locks the head, so a server that
-// still has the transaction open lets it know only when that is over. Nobody else
-// counts commits as long as this process holds the epoch.
+// resolve finds out what became of a commit in doubt, however long it takes: until then
+// its callers wait, since whatever they were told might be wrong, and others are turned
+// away.
 func (w *writer) resolve(d *doubt) error {
 	w.report(d)
 	for {
-		t, err := w.begin()
+		kept, err := w.stays(d)
 		switch {
-		case err == nil:
-			kept := t.commits == d.head.commits
-			w.rollback(t)
-			if !kept {
-				return d.err
-			}
+		case err == nil && kept:
 			w.publish(d.grew, d.head)
 			return nil
+		case err == nil:
+			return d.err
 		case errors.Is(err, ErrFenced):
 			return fmt.Errorf("%w: %w", ErrUncertain, err)
 		}
@@ -320,6 +316,32 @@ func (w *writer) resolve(d *doubt) error {
 		}
 		again.Stop()
 	}
+}
+
+// stays reports whether a commit in doubt took place and nothing can undo it any more.
+// It locks the head, so a server that still has the transaction open lets it know only
+// when that is over. Nobody else counts commits as long as this process holds the epoch.
+//
+// That the server has it is not enough. One that was cut off from its standby shows what
+// it has committed when it is told to wait no longer, or after a restart, and the standby
+// may be promoted without that. So another commit has to be answered: a standby that has
+// that one has what is before it in the log.
+func (w *writer) stays(d *doubt) (bool, error) {
+	t, err := w.begin()
+	if err != nil {
+		return false, err
+	}
+	if t.commits != d.head.commits {
+		w.rollback(t)
+		return false, nil
+	}
+	again := []statement{{text: `UPDATE head SET commits = commits WHERE id = 1`}}
+	if _, err := w.dialect.send(t.ctx, t.session, again, true); err != nil {
+		w.rollback(t)
+		return false, err
+	}
+	t.end()
+	return true, nil
 }
 
 // transact runs ops and commits. It returns errApart if one of them failed after
@@ -392,6 +414,14 @@ func (w *writer) publish(grew bool, h head) {
 		close(w.changed)
 		w.changed = make(chan struct{})
 	}
+}
+
+// published is how far the log goes for those who follow it: what a commit in doubt
+// has may go again, and its numbers may come with something else.
+func (w *writer) published() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cursor
 }
 
 // begin starts a transaction and reads where the log stands.

@@ -17,6 +17,7 @@ const (
 	refused = "refused"
 	expired = "expired" // 42001
 	forced  = "forced"
+	checked = "check" // somebody wants to know whether WeChat gives one
 )
 
 const (
@@ -69,7 +70,7 @@ func (e *WaitError) Vain() time.Time { return e.Until }
 
 // decide is the whole policy, pure.
 func decide(u store.TokenUse, w wish) verdict {
-	if w.why != forced && !same(u.Token.Value, w.stale) && !same(u.Token.Value, w.seen) && lives(u.Token, w.now) {
+	if w.why != forced && w.why != checked && !same(u.Token.Value, w.stale) && !same(u.Token.Value, w.seen) && lives(u.Token, w.now) {
 		return verdict{act: adopt}
 	}
 	var v verdict

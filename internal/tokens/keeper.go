@@ -118,6 +118,23 @@ func (k *keeper) Token(ctx context.Context) (kefu.Token, error) {
 	return f.wait(ctx)
 }
 
+// Check asks WeChat for a token by the account's present set-up, also where there is one
+// that lives: WeChat gives that again. A token from outside proves only itself.
+func (k *keeper) Check(ctx context.Context) error {
+	k.mu.Lock()
+	if k.given.TokenSource == gateway.SuppliedTokens {
+		k.mu.Unlock()
+		_, err := k.Token(ctx)
+		return err
+	}
+	f, err := k.startLocked(ctx, k.center.Now(), checked, ownDeed)
+	k.mu.Unlock()
+	if err == nil {
+		_, err = f.wait(ctx)
+	}
+	return err
+}
+
 // ownDeed is who does what nobody has asked for.
 const ownDeed = "gateway"
 
@@ -182,7 +199,7 @@ func (k *keeper) startLocked(ctx context.Context, now time.Time, why, by string)
 	if k.flight != nil {
 		return k.flight, nil
 	}
-	if now.Before(k.pauseTo) && why != forced {
+	if now.Before(k.pauseTo) && why != forced && why != checked {
 		if k.wait != nil {
 			return nil, k.wait
 		}

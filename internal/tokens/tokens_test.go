@@ -634,6 +634,36 @@ func TestDeedsAreOnRecord(t *testing.T) {
 
 // A fetch that fails is not repeated in a storm: a pause that doubles up to a minute,
 // which ends when the account is changed.
+// A check asks WeChat by the secret that is set now, whatever token there is, and costs
+// the token that is in use nothing.
+func TestCheckAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, kefutest.New())
+		check := func(c *Center) error { return c.Of(appid).(*keeper).Check(t.Context()) }
+		c := r.center()
+		tok := r.token(c)
+		for _, c := range []*Center{c, r.center()} { // one with a token, one that finds it in the store
+			before := r.fetched()
+			if err := check(c); err != nil || r.fetched() != before+1 {
+				t.Errorf("%v after %d fetches", err, r.fetched()-before)
+			}
+		}
+		r.given.Secret = "00000000000000000000000000000000"
+		c.Source(r.given)
+		for range 2 { // at once again
+			before := r.fetched()
+			if err := check(c); !errors.Is(err, kefu.ErrAccountConfig) || r.fetched() != before+1 {
+				t.Errorf("with a wrong secret %v after %d fetches", err, r.fetched()-before)
+			}
+		}
+		if now := r.token(c); !same(now.Value, tok.Value) {
+			t.Error("the token in use was lost")
+		}
+		r.clean()
+		r.store.Close()
+	})
+}
+
 func TestFailedFetchesPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, kefutest.New())

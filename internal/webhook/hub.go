@@ -72,13 +72,17 @@ type Hub struct {
 	running sync.WaitGroup
 	feed    reader
 
-	mu    sync.Mutex // guards lines
-	lines map[string]*line
+	mu      sync.Mutex // guards what follows, and what was erased of each line
+	lines   map[string]*line
+	calls   map[follower]int // under way
+	erasing map[follower]int
+	left    chan struct{} // closed when a call about one of them ends
 }
 
 // Start begins to call the endpoints that the store has.
 func Start(ctx context.Context, c Config) (*Hub, error) {
-	h := &Hub{Config: c, jumps: c.Now != nil, stop: make(chan struct{}), lines: map[string]*line{}, feed: reader{store: c.Store}}
+	h := &Hub{Config: c, jumps: c.Now != nil, stop: make(chan struct{}), feed: reader{store: c.Store},
+		lines: map[string]*line{}, calls: map[follower]int{}, erasing: map[follower]int{}, left: make(chan struct{})}
 	if h.Now == nil {
 		h.Now = time.Now
 	}

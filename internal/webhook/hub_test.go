@@ -718,3 +718,77 @@ func TestErrorsHaveNoURL(t *testing.T) {
 		}
 	})
 }
+
+// While a follower is erased nothing about them is posted, and afterwards nothing that
+// was: neither what was read ahead nor what is due again. What comes later is.
+func TestErasedIsNotPosted(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		late := gateway.WebhookRequest{Schedule: []gateway.Seconds{0, 5}}.Webhook().Schedule
+		w := r.add("a", func(c callMade) *http.Response {
+			switch textOf(c) {
+			case "A1":
+				r.pause(12 * time.Second) // is under way when the erasure comes
+				return reply(200, `{"messages":[{"msgtype":"text","text":{"content":"hi"}}]}`)
+			case "B1":
+				return reply(500, "")
+			}
+			return reply(204, "")
+		}, func(w *gateway.Webhook) { w.Schedule = late; w.Types = []string{"*"} })
+		slow := r.add("b", func(callMade) *http.Response { r.pause(4 * time.Second); return reply(500, "") }, func(w *gateway.Webhook) {
+			w.Schedule, w.Concurrency = late, 1
+		})
+		r.says("A1", "A2", "B1", "C1")
+		r.settle(time.Second)
+		erased := make(chan error)
+		for _, openid := range []string{"A", "B"} {
+			go func() {
+				erased <- r.hub.Quietly(t.Context(), shop, openid, func() error {
+					if err := r.store.Append(t.Context(), time.Now(), store.Entry{Account: shop, OpenID: openid, Type: "message.canceled", Data: json.RawMessage(`{"text":"secret"}`)}); err != nil {
+						return err
+					}
+					r.pause(2 * time.Second)
+					_, err := r.store.Erase(t.Context(), time.Now(), shop, openid)
+					return err
+				})
+			}()
+		}
+		r.settle(5 * time.Second)
+		r.says("C2")
+		if err := errors.Join(<-erased, <-erased); err != nil {
+			t.Fatal(err)
+		}
+		r.says("A4")
+		last, err := r.store.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.settle(time.Minute)
+		got := strings.Fields(r.got("a"))
+		slices.Sort(got) // followers don't wait for each other
+		if got := strings.Join(got, " "); got != "A1 A4 B1 C1 C2" {
+			t.Errorf("posted %s", got)
+		}
+		if got := r.got("b"); strings.Contains(got, "B") || strings.Contains(got, "A2") || !strings.Contains(got, "A4") {
+			t.Errorf("posted by one that is slow: %s", got)
+		}
+		for _, id := range []string{w.ID, slow.ID} {
+			for _, a := range r.attempts(id) {
+				if (a.OpenID == "A" || a.OpenID == "B") && a.Cursor != last {
+					t.Errorf("an attempt tells of what was erased: %+v", a)
+				}
+			}
+			all, err := r.store.Deliveries(t.Context(), id, "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range all {
+				if d.OpenID != "C" && d.Cursor != last {
+					t.Errorf("a delivery tells of what was erased: %+v", d)
+				}
+			}
+		}
+		for _, m := range r.messages() {
+			t.Errorf("a message is left: %+v", m)
+		}
+	})
+}

@@ -42,7 +42,7 @@ type hold struct {
 	until  time.Time
 }
 
-// A line is the calls to one endpoint. All but reload and results belongs to run.
+// A line is the calls to one endpoint. All but reload, results and erased belongs to run.
 type line struct {
 	hub     *Hub
 	id      string
@@ -66,6 +66,8 @@ type line struct {
 	saved    string
 	savedAt  time.Time
 	failing  time.Time // no try has worked since
+
+	erased []follower // since drop looked; the hub's lock guards it
 }
 
 func newLine(h *Hub, id string) *line {
@@ -137,6 +139,9 @@ func (l *line) step() (wake time.Time, err error) {
 		if err := l.load(); err != nil {
 			return wake, err
 		}
+	}
+	if err := l.drop(); err != nil {
+		return wake, err
 	}
 	if !l.hook.Enabled {
 		l.save(false)
@@ -300,6 +305,9 @@ func (l *line) begin(now time.Time) (wake time.Time) {
 			wake = earlier(wake, start)
 			continue
 		}
+		if !l.hub.enter(l, who) {
+			continue // it is being erased
+		}
 		j.flying = true
 		l.start(who, j, store.Delivery{Webhook: l.id, Cursor: j.entry.Cursor, Account: who.account, OpenID: who.openid, FirstAt: now})
 	}
@@ -323,8 +331,8 @@ func (l *line) retry(now time.Time) error {
 		if l.retrying[d.Cursor] {
 			return true
 		}
-		if l.busy[who] || len(l.retrying) >= places || l.flying >= l.hook.Concurrency {
-			return false // at the end of a try
+		if l.busy[who] || len(l.retrying) >= places || l.flying >= l.hook.Concurrency || !l.hub.enter(l, who) {
+			return false // at the end of a try, or of an erasure
 		}
 		l.retrying[d.Cursor] = true
 		l.start(who, nil, d)
@@ -384,12 +392,16 @@ func (l *line) wakeSoon() {
 	}
 }
 
-// start begins a try.
+// start begins a try, for which the hub was entered.
 func (l *line) start(who follower, j *job, d store.Delivery) {
 	l.flying++
 	l.busy[who] = true
 	hook := l.hook
-	go func() { l.results <- l.hub.try(hook, j, d) }()
+	go func() {
+		r := l.hub.try(hook, j, d)
+		l.hub.leave(who)
+		l.results <- r
+	}()
 }
 
 // ended takes up how a try ended.
@@ -426,11 +438,7 @@ func (l *line) ended(r result) {
 	}
 	if r.job != nil {
 		r.job.done = true
-		for len(l.window) > 0 && l.window[0].done {
-			l.bytes -= len(l.window[0].entry.Data)
-			l.window[0] = nil
-			l.window = l.window[1:]
-		}
+		l.trim()
 	}
 	var because bilingual.Text
 	switch {
@@ -443,6 +451,15 @@ func (l *line) ended(r result) {
 		if err := l.disable(because); err != nil { // the next try that fails brings it here again
 			l.hub.Log.Error("a webhook can't be disabled", "webhook", l.id, "err", err)
 		}
+	}
+}
+
+// trim takes what is done from the beginning of the window.
+func (l *line) trim() {
+	for len(l.window) > 0 && l.window[0].done {
+		l.bytes -= len(l.window[0].entry.Data)
+		l.window[0] = nil
+		l.window = l.window[1:]
 	}
 }
 

@@ -29,9 +29,16 @@ type page struct {
 
 const (
 	mostPages = 16
-	pageLife  = time.Second // what is erased is not handed out much longer
-	mostBytes = 256 << 10   // of a page that is kept
+	pageLife  = time.Second
+	mostBytes = 256 << 10 // of a page that is kept
 )
+
+// forget has what was erased no longer handed out.
+func (r *reader) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pages = nil
+}
 
 // after is store.Feed for all accounts, at most a slice of it. The entries are shared:
 // they must not be changed.

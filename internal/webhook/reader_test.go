@@ -76,5 +76,12 @@ func TestReadersShare(t *testing.T) {
 		if c, _, _ := r.after(t.Context(), ""); &a[0] == &c[0] || !slices.EqualFunc(a, c, func(a, c gateway.FeedEntry) bool { return a.Cursor == c.Cursor }) {
 			t.Error("what is old was not read anew")
 		}
+		if _, err := s.Erase(t.Context(), time.Now(), "wx1", "o"); err != nil {
+			t.Fatal(err)
+		}
+		r.forget()
+		if d, _, _ := r.after(t.Context(), ""); len(d) > 0 {
+			t.Errorf("%d entries of what was erased", len(d))
+		}
 	})
 }

@@ -33,7 +33,7 @@ func (h *Hub) try(hook store.Webhook, j *job, d store.Delivery) result {
 	} else {
 		var err error
 		if e, err = h.Store.Entry(h.ctx, d.Cursor); errors.Is(err, store.ErrNotFound) {
-			e = gateway.FeedEntry{Cursor: d.Cursor, Account: d.Account, OpenID: d.OpenID}
+			e = gateway.FeedEntry{Cursor: d.Cursor, Account: d.Account}
 		} else if err != nil {
 			r.lost = true
 			return r

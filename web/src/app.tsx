@@ -7,6 +7,7 @@ import { begin, me, session, isAdmin, mayLead } from './core/session';
 import { t, type Key } from './core/words';
 import { Desk } from './desk/desk';
 import { Keys, onKey } from './desk/keys';
+import { listenForHot } from './desk/tone';
 import { opsPages, OpsPage } from './ops/pages';
 import { signOf } from './parts/avatar';
 import { Icon } from './parts/icon';
@@ -31,6 +32,7 @@ export function App() {
     running = id;
     known ||= id;
   }), []);
+  useEffect(listenForHot, []);
   if (trouble.value) return <div class="empty page"><b>{t('load.failed')}</b><p>{trouble.value}</p><button type="button" class="btn pri" onClick={() => location.reload()}>{t('retry')}</button></div>;
   if (session.value === undefined) return <Shell />;
   if (session.value === null || signedOut.value) return <SignIn />;
@@ -63,9 +65,10 @@ function Shell() {
 
 function Rail({ page }: { page: string }) {
   const waiting = listed.value.counts.waiting;
+  const hot = listed.value.hot.length + listed.value.more;
   useEffect(() => {
-    document.title = `${waiting ? `(${waiting}) ` : ''}${t('app.title')}`;
-  }, [waiting, route.value]);
+    document.title = `${hot ? `⏱ ${t('hot.title')} ` : ''}${waiting ? `(${waiting}) ` : ''}${t('app.title')}`;
+  }, [waiting, hot, route.value]);
   const item = (to: string, name: string, icon: IconName, badge = 0, wide = true) => (
     <a href={to} class={wide ? 'wide' : ''} aria-current={page === (to.split('/')[2] ?? 'c') ? 'page' : undefined} aria-label={badge ? `${name}${t('comma')}${t('waiting.n', { n: badge })}` : name} title={name}>
       <Icon name={icon} />{badge > 0 && <span class="badge" aria-hidden="true">{badge > 99 ? '99+' : badge}</span>}

@@ -1,7 +1,7 @@
 // The gateway's HTTP API, by the session's cookie.
 import { signal } from '@preact/signals';
 import { learn } from './clock';
-import { lang } from './words';
+import { lang, t } from './words';
 
 /** An error of the API: RFC 9457, in the page's language. */
 export class Problem extends Error {
@@ -38,12 +38,15 @@ export async function api<T>(path: string, asking: Asking = {}): Promise<T> {
     res = await fetch(path, { method, headers, body, signal: asking.signal ? AbortSignal.any([asking.signal, late]) : late, credentials: 'same-origin', redirect: 'error' });
   } catch (e) {
     if (asking.signal?.aborted) throw e;
-    throw new Unreachable(String(e));
+    throw new Unreachable(t('unreachable'), { cause: e });
   }
   const time = Number(res.headers.get('Kefu-Time'));
   if (time) learn(time);
   const isJSON = /\bjson\b/.test(res.headers.get('Content-Type') ?? '');
-  const answer = isJSON ? await res.json().catch(() => ({})) : {};
+  const answer = isJSON ? await res.json().catch((e) => {
+    if (res.ok) throw new Unreachable(t('unreachable'), { cause: e }); // the line broke in the middle of it
+    return {};
+  }) : {};
   if (!res.ok) {
     if (res.status === 401 && path !== '/v1/session') signedOut.value = true;
     throw new Problem(res.status, answer.code ?? `http-${res.status}`, answer);

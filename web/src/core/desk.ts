@@ -68,7 +68,9 @@ const matches = (c: Conversation, q: string) =>
 const urgent = (c: Conversation, ends: number, now: number) =>
   ends - now <= 120_000 && !!c.waiting_since && !c.closed && urgency(c.window, now) === 'hot';
 
-export interface Listed { hot: string[]; rest: string[]; counts: Record<View, number> }
+/** hot are the first of the minute windows; the further ones come first among the rest. */
+export interface Listed { hot: string[]; more: number; rest: string[]; counts: Record<View, number> }
+const HOT = 4;
 
 interface Place { key: string; first: number; then: number }
 const byPlace = (a: Place, b: Place) => (a.first === b.first ? a.then - b.then : a.first < b.first ? -1 : 1);
@@ -94,7 +96,8 @@ function compute(v: View, s: Sort, q: string): Listed {
     if (urgent(c, ends, now) && matches(c, q)) hot.push({ key, first: ends, then: -t.last });
     else if (within[v] && matches(c, q)) rest.push({ key, first: s === 'ends' ? ends : v === 'waiting' ? t.waiting : -t.last, then: -t.last });
   }
-  return { hot: hot.sort(byPlace).map((p) => p.key), rest: rest.sort(byPlace).map((p) => p.key), counts };
+  const first = hot.sort(byPlace).map((p) => p.key);
+  return { hot: first.slice(0, HOT), more: Math.max(0, first.length - HOT), rest: [...first.slice(HOT), ...rest.sort(byPlace).map((p) => p.key)], counts };
 }
 
 /** The list as it should be now. */
@@ -105,7 +108,7 @@ const fresh = computed(() => {
 
 let shownFor = '';
 /** The list as it is shown: while held, rows keep their places. */
-export const listed = signal<Listed>({ hot: [], rest: [], counts: { mine: 0, unassigned: 0, waiting: 0, closing: 0, all: 0 } });
+export const listed = signal<Listed>({ hot: [], more: 0, rest: [], counts: { mine: 0, unassigned: 0, waiting: 0, closing: 0, all: 0 } });
 /** How many rows would move if the list were let go. */
 export const pending = computed(() => {
   const now = fresh.value.rest, shown = listed.value.rest;
@@ -120,7 +123,7 @@ export function settle(force = false) {
   if (force || !held.value || what !== shownFor || !listed.peek().rest.length) {
     shownFor = what;
     listed.value = f;
-  } else listed.value = { ...listed.peek(), hot: f.hot, counts: f.counts };
+  } else listed.value = { ...listed.peek(), hot: f.hot, more: f.more, counts: f.counts };
 }
 
 let due = 0;
@@ -150,8 +153,8 @@ export async function load() {
     try {
       page = await api<Page<Conversation>>('/v1/conversations' + query({ cursor, limit: n ? 500 : 100 }));
     } catch (e) {
-      if (n && !signedOut.value) {
-        await pause(AGAIN); // the rest comes when it can be had
+      if ((n || loaded.value) && !signedOut.value) {
+        await pause(AGAIN); // the rest, or what has changed, comes when it can be had
         continue;
       }
       if (mine === loads) failed.value = e as Error;

@@ -36,6 +36,23 @@ export async function begin() {
   }
 }
 
+const AGAIN = 60_000;
+
+/** Learns who has come, gone or changed since the page was opened. */
+async function again() {
+  if (!session.value || signedOut.value || document.hidden) return;
+  try {
+    const s = await api<Session>('/v1/session');
+    const now = session.value;
+    if (!now || now.agent.id !== s.agent.id) return;
+    const next = { ...s, now: now.now, agent: { ...s.agent, settings: now.agent.settings } };
+    if (JSON.stringify(next) !== JSON.stringify(now)) session.value = next;
+  } catch (e) {
+    if (e instanceof Problem && e.status === 401) signedOut.value = true;
+  }
+}
+setInterval(again, AGAIN);
+
 export async function signIn(name: string, password: string, code?: string) {
   enter(await api<Session>('/v1/session', { body: { name, password, ...(code && { code }) } }));
 }

@@ -12,10 +12,16 @@ export const line = signal<{ up: boolean; retryAt: number }>({ up: true, retryAt
  * people are to know of it within two seconds. */
 const SILENCE = 1200;
 
+/** The lock of the hidden tab that follows. */
+const FOLLOWING = 'kefu.feed';
+
 /**
  * Follows the feed from cursor on; each entry goes to take, exactly once. reset is
  * called when the feed no longer has the place: load everything anew. Returns the
  * function that ends it.
+ *
+ * A browser has six connections to a host, for all its tabs: of those that nobody looks
+ * at one follows, the others go on from where they are when they are looked at.
  */
 export function follow(cursor: string, take: (e: Entry) => void, reset: () => void): () => void {
   let at = cursor;
@@ -24,6 +30,34 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
   let abort = new AbortController();
   let wait = 0;
   let wake = () => {};
+  let mayFollow = true, goOn = () => {}, yieldLock = () => {};
+
+  function permit(yes: boolean) {
+    mayFollow = yes;
+    if (yes) goOn();
+    else abort.abort();
+  }
+
+  /** Asks for the lock; wait: until it is free. */
+  async function seek(wait: boolean): Promise<boolean> {
+    const asked = new AbortController();
+    let release = () => {};
+    yieldLock = () => (asked.abort(), release());
+    return new Promise((had) => {
+      const hold = (lock: Lock | null) => (had(!!lock), lock ? new Promise<void>((done) => (release = done)) : undefined);
+      navigator.locks.request(FOLLOWING, wait ? { signal: asked.signal } : { ifAvailable: true }, hold).catch(() => had(false));
+    });
+  }
+
+  async function attend() {
+    yieldLock();
+    yieldLock = () => {};
+    if (!document.hidden || !navigator.locks) return permit(true);
+    if (await seek(false)) return;
+    if (!document.hidden || ended) return;
+    permit(false);
+    if (await seek(true)) permit(true);
+  }
 
   async function read() {
     abort = new AbortController();
@@ -88,10 +122,15 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
 
   async function run() {
     while (!ended) {
+      if (!mayFollow) {
+        await new Promise<void>((go) => (goOn = go));
+        continue;
+      }
       try {
         await read();
       } catch {
         if (ended) return;
+        if (!mayFollow) continue;
         const pause = Math.min(10_000, 500 * 2 ** Math.min(tries++, 5)) * (0.75 + Math.random() / 2);
         line.value = { up: false, retryAt: Date.now() + pause };
         await new Promise<void>((go) => {
@@ -106,12 +145,17 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
   const leave = () => abort.abort(); // a page that is kept for the Back button would hold one of six connections
   addEventListener('online', now);
   addEventListener('pagehide', leave);
+  document.addEventListener('visibilitychange', attend);
+  void attend();
   void run();
   return () => {
     ended = true;
     removeEventListener('online', now);
     removeEventListener('pagehide', leave);
+    document.removeEventListener('visibilitychange', attend);
+    yieldLock();
     abort.abort();
     wake();
+    goOn();
   };
 }

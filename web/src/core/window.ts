@@ -7,6 +7,7 @@ export interface Window {
   closes_at: string | null;
   opened_by?: string;
   because: string;
+  cause?: { code: string; at?: string; trigger?: string; errcode?: number };
   buckets: Bucket[];
 }
 

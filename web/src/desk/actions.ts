@@ -41,14 +41,42 @@ export const setTags = (c: Named, tags: string[]) => (patch(c.account, c.openid,
 export const setRemark = (c: Named, remark: string) => (patch(c.account, c.openid, { remark }), act(c, 'profile', { remark }, 'PUT'));
 export const addNote = (c: Named, text: string) => act(c, 'note', { text });
 
+/** The pause before what could not be marked as read is tried again, ms. */
+const READ_AGAIN = 10_000;
+const notBefore = new Map<string, number>();
+
 export async function markRead(c: Conversation, cursor: string) {
-  if (!mayWrite.value || !c.unread || !cursor || cursor.startsWith('local')) return;
+  const key = keyOf(c.account, c.openid);
+  if (!mayWrite.value || !c.unread || !cursor || cursor.startsWith('local') || Date.now() < (notBefore.get(key) ?? 0)) return;
   patch(c.account, c.openid, { unread: 0 });
-  await api(conversationPath(c.account, c.openid, 'read'), { body: { cursor } }).catch(() => refresh(c.account, c.openid));
+  try {
+    await api(conversationPath(c.account, c.openid, 'read'), { body: { cursor } });
+  } catch {
+    notBefore.set(key, Date.now() + READ_AGAIN);
+    setTimeout(refresh, READ_AGAIN, c.account, c.openid); // what is unread shows again, and is marked again
+  }
 }
 
-export const presence = (c: Named, state: 'viewing' | 'replying' | 'gone') =>
-  api(conversationPath(c.account, c.openid, 'presence'), { body: { state } }).catch(() => undefined);
+type Doing = 'viewing' | 'replying';
+const tab = idempotencyKey().slice(-12);
+/** How long an answer that is begun counts as being written after the last key, ms. */
+const WRITING = 120_000;
+let doing: { key: string; what: Doing; since: number } | undefined;
+
+/** Tells the others what this tab does with a conversation. */
+export function presence(c: Named, state: Doing | 'gone') {
+  const key = keyOf(c.account, c.openid);
+  if (state !== 'gone') doing = { key, what: state, since: Date.now() };
+  else if (doing?.key === key) doing = undefined;
+  return api(conversationPath(c.account, c.openid, 'presence'), { body: { state, tab } }).catch(() => undefined);
+}
+
+/** Tells it once more: who says nothing for long has gone. */
+export function stay(c: Named) {
+  const writing = doing?.key === keyOf(c.account, c.openid) && doing.what === 'replying' && Date.now() - doing.since < WRITING;
+  if (!writing) return presence(c, 'viewing');
+  return api(conversationPath(c.account, c.openid, 'presence'), { body: { state: 'replying', tab } }).catch(() => undefined);
+}
 
 // WeChat takes no second sign of typing while the first is shown (15 s), and none
 // when nothing was said for 30 s.
@@ -101,7 +129,7 @@ export async function sendNow(m: Message) {
   const off = await cancel(m);
   if (off?.state !== 'canceled') return;
   try {
-    await send({ account: m.account, message: m.message }, `console-now-${m.id}`); // twice is once
+    await send({ account: m.account, message: m.message, ...((m.parts ?? 0) > 1 && { long_text: 'split' }) }, `console-now-${m.id}`); // twice is once
   } catch (e) {
     tell(e);
   }

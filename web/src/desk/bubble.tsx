@@ -21,20 +21,24 @@ const icons: Record<string, IconName> = { image: 'image', voice: 'mic', video: '
 /** Where a picture, voice or video of ours or theirs is to be had: the gateway's copy. */
 const assetURL = (asset: string | undefined, account: string) => (asset?.startsWith('asset:') ? `/v1/assets/${encodeURIComponent(asset)}?account=${encodeURIComponent(account)}` : undefined);
 
+/** Where the n-th picture is to be had that a message names by its URL: by way of the gateway, for the page loads nothing from elsewhere. */
+const pictureURL = (url: unknown, id: string | undefined, n = 1) => (id && /^https?:\/\//.test(String(url)) ? `/v1/messages/${encodeURIComponent(id)}/pictures/${n}` : undefined);
+
 // --- what is said
 
-/** The body of one of our messages. */
-export function Body({ m, account, tapped }: { m: any; account: string; tapped?: Set<string> }) {
+/** The body of one of our messages. id: of one that is kept; what is not yet written has none, and shows no pictures by URL. */
+export function Body({ m, account, id, tapped }: { m: any; account: string; id?: string; tapped?: Set<string> }) {
   const b = m?.[m?.msgtype] ?? {};
+  const picture = (media: unknown) => assetURL(media as string | undefined, account) ?? pictureURL(media, id);
   switch (m?.msgtype) {
     case 'text': return <div class="bub"><Rich text={String(b.content ?? '')} /></div>;
-    case 'image': return <Picture src={assetURL(b.media_id, account)} />;
+    case 'image': return <Picture src={picture(b.media_id)} />;
     case 'voice': return <Voice src={assetURL(b.media_id, account)} />;
-    case 'video': return <Film src={assetURL(b.media_id, account)} poster={assetURL(b.thumb_media_id, account)} title={b.title} />;
+    case 'video': return <Film src={assetURL(b.media_id, account)} poster={picture(b.thumb_media_id)} title={b.title} />;
     case 'music': return (
-      <div class="bub cardy"><div class="news"><b>{b.title || kindName('music')}</b><p>{b.description}</p><Thumb src={assetURL(b.thumb_media_id, account)} icon="music" /></div><Kind of="music" href={b.musicurl} /></div>
+      <div class="bub cardy"><div class="news"><b>{b.title || kindName('music')}</b><p>{b.description}</p><Thumb src={picture(b.thumb_media_id)} icon="music" /></div><Kind of="music" href={b.musicurl} /></div>
     );
-    case 'news': return <>{(b.articles ?? []).map((a: any, i: number) => <Article key={i} title={a.title} text={a.description} href={a.url} kind="news" />)}</>;
+    case 'news': return <>{(b.articles ?? []).map((a: any, i: number) => <Article key={i} title={a.title} text={a.description} href={a.url} src={pictureURL(a.picurl, id, i + 1)} kind="news" />)}</>;
     case 'mpnews': case 'mpnewsarticle': return <Article title={b.title ?? kindName(m.msgtype)} text={b.media_id ?? b.article_id} kind={m.msgtype} />;
     case 'msgmenu': return (
       <div class="bub mm">
@@ -44,10 +48,10 @@ export function Body({ m, account, tapped }: { m: any; account: string; tapped?:
       </div>
     );
     case 'miniprogrampage': return (
-      <div class="bub cardy"><div class="mp"><p class="src"><Icon name="mini" size="xs" />{b.appid}</p><b>{b.title}</b><Thumb src={assetURL(b.thumb_media_id, account)} icon="mini" large /></div><Kind of="miniprogrampage" /></div>
+      <div class="bub cardy"><div class="mp"><p class="src"><Icon name="mini" size="xs" />{b.appid}</p><b>{b.title}</b><Thumb src={picture(b.thumb_media_id)} icon="mini" large /></div><Kind of="miniprogrampage" /></div>
     );
     case 'wxcard': return <div class="bub cardy"><div class="news card"><b>{kindName('wxcard')}</b><p class="mono">{b.card_id}</p><Thumb icon="ticket" /></div><Kind of="wxcard" /></div>;
-    case 'link': return <Article title={b.title} text={b.description} href={b.url} kind="link" />;
+    case 'link': return <Article title={b.title} text={b.description} href={b.url} src={pictureURL(b.thumb_url, id)} kind="link" />;
   }
   return <Unknown kind={String(m?.msgtype ?? '')} raw={m} />;
 }
@@ -77,9 +81,9 @@ function Kind({ of, href }: { of: string; href?: string }) {
   return <p class="kind"><Icon name={icons[of] ?? 'info'} size="xs" />{kindName(of)}{safe && <a class="mla" href={safe} target="_blank" rel="noopener noreferrer nofollow">{new URL(safe).host}</a>}</p>;
 }
 
-function Article({ title, text, href, kind }: { title?: string; text?: string; href?: string; kind: string }) {
+function Article({ title, text, href, src, kind }: { title?: string; text?: string; href?: string; src?: string; kind: string }) {
   const safe = href ? safeHref(href) : undefined;
-  const inner = <><b>{title}</b><p>{text}</p><Thumb icon={icons[kind] ?? 'news'} /></>;
+  const inner = <><b>{title}</b><p>{text}</p><Thumb src={src} icon={icons[kind] ?? 'news'} /></>;
   return (
     <div class="bub cardy">
       {safe ? <a class="news" href={safe} target="_blank" rel="noopener noreferrer nofollow">{inner}</a> : <div class="news">{inner}</div>}
@@ -91,7 +95,7 @@ function Article({ title, text, href, kind }: { title?: string; text?: string; h
 function Picture({ src }: { src?: string }) {
   const [open, setOpen] = useState(false);
   const bad = useSignal(false);
-  if (!src || bad.value) return <div class="bub gone"><Icon name="image" /> {t(bad.value ? 'media.gone' : 'media.none')}</div>;
+  if (!src || bad.value) return <div class="bub gone"><Icon name="image" /> {t(!src ? 'media.none' : src.startsWith('/v1/messages/') ? 'media.unfetched' : 'media.gone')}</div>;
   return (
     <>
       <button type="button" class="bub pic" aria-label={t('picture.open')} onClick={() => setOpen(true)}><img src={src} alt={t('kind.image')} loading="lazy" onError={() => (bad.value = true)} /></button>
@@ -137,7 +141,7 @@ function whoOf(by: By | undefined, source: string): { name: string; icon?: IconN
 function Outgoing({ m, c, tapped, same }: { m: Message; c: Conversation | undefined; tapped: Set<string>; same: boolean }) {
   const [open, setOpen] = useState(false);
   const who = whoOf(m.by, m.source);
-  const body = <Body m={m.message} account={m.account} tapped={tapped} />;
+  const body = <Body m={m.message} account={m.account} id={m.id} tapped={tapped} />;
   const parts = m.parts && m.parts > 1 ? t('state.parts', { n: m.parts_sent ?? 0, of: m.parts }) : '';
   const line = (icon: IconName, words: string, time = clockTime(Date.parse(m.accepted_at))) => (
     <p class="st"><Icon name={icon} size="xs" />{words} <span class="num">{time}</span> · <span class="by">{who.icon && <Icon name={who.icon} size="xs" />}{who.name}</span>
@@ -179,7 +183,7 @@ function Outgoing({ m, c, tapped, same }: { m: Message; c: Conversation | undefi
           {button(t('send.again'), () => confirm(t('send.again.ask')) && void act.retry(m), 'send', true)}</>);
       break;
     case 'expired': drawn = <><div class="off">{body}</div>{line('clock', t('state.expired'))}{mayWrite.value && <p class="st"><button type="button" onClick={() => void act.retry(m)}>{t('send.anew')}</button></p>}</>; break;
-    case 'canceled': drawn = <><div class="off">{body}</div>{line('stop', t('state.canceled'))}</>; break;
+    case 'canceled': drawn = <><div class="off">{body}</div>{line('stop', t('state.canceled'))}{mayWrite.value && <p class="st"><button type="button" onClick={() => void act.retry(m)}>{t('send.anew')}</button></p>}</>; break;
   }
   return (
     <div class={`m out ${same ? 'same' : ''}`} data-id={m.id} data-state={m.state} role="group" aria-label={[who.name, clockTime(Date.parse(m.accepted_at)), t(`state.${m.state}` as any, { code: m.outcome?.errcode ?? '', at: '' }), sayMessage(m.message)].join(t('comma'))}>

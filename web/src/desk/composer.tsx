@@ -1,43 +1,54 @@
-import { useSignal } from '@preact/signals';
+import { signal, useSignal, type Signal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { clockTime, dayName, left, moment, second } from '../core/clock';
 import { keyOf, present } from '../core/desk';
-import { Problem, Unreachable } from '../core/api';
-import { agentById, setting } from '../core/session';
+import { Problem } from '../core/api';
+import { agentById, me, setting } from '../core/session';
 import { line } from '../core/stream';
-import { t } from '../core/words';
-import { brief, frame, urgency, type Urgency } from '../core/window';
+import { t, type Key } from '../core/words';
+import { brief, frame, urgency, type Urgency, type Window } from '../core/window';
 import type { Conversation } from '../core/types';
 import { Icon } from '../parts/icon';
 import { announce, tell, toast } from '../parts/overlay';
 import { Dots, urgencyClass } from '../parts/time';
 import * as act from './actions';
-import { draftOf, setDraft } from './drafts';
+import { draftOf, setDraft, type Mode } from './drafts';
 import { sendOnce } from './outbox';
 import { bytes, cuts } from './plan';
 import { QuickReplies, saveReply } from './replies';
-import { KindForm, kindsToSend, type FormKind } from './forms';
-import { MediaTile, startUpload, type Upload } from './upload';
+import { emptyForm, KindForm, kindsToSend, type Filled, type FormKind } from './forms';
+import { forget, MediaTile, startUpload, type Upload } from './upload';
 
 const TEXT_BYTES = 2048;
 const REPLYING_EVERY = 8_000;
 
+/** What was begun besides the words: it is still there when the conversation is opened again. */
+interface Begun { mode: Signal<Mode>; form: Signal<FormKind | null>; filled: Signal<Filled>; later: Signal<string>; upload: Signal<Upload | null>; validDays: Signal<number>; files: number }
+const begun = new Map<string, Begun>();
+
+function begunOf(c: Conversation): Begun {
+  const key = `${me.value?.id} ${keyOf(c.account, c.openid)}`;
+  let b = begun.get(key);
+  if (!b) {
+    const note = !draftOf(c.account, c.openid, 'reply').peek() && !!draftOf(c.account, c.openid, 'note').peek();
+    b = { mode: signal(note ? 'note' : 'reply'), form: signal(null), filled: signal(emptyForm), later: signal(''), upload: signal(null), validDays: signal(3), files: 0 };
+    begun.set(key, b);
+  }
+  return b;
+}
+
 export function Composer({ c, name }: { c: Conversation; name: string }) {
-  const text = draftOf(c.account, c.openid);
-  const mode = useSignal<'reply' | 'note'>('reply');
-  const form = useSignal<FormKind | null>(null);
+  const b = begunOf(c);
+  const { mode, form, later, upload, validDays } = b;
+  const text = draftOf(c.account, c.openid, mode.value);
   const picking = useSignal(false);
   const slash = useSignal<string | null>(null);
-  const later = useSignal('');
-  const upload = useSignal<Upload | null>(null);
   const busy = useSignal(false);
   const over = useSignal(false);
-  const validDays = useSignal(3);
   const area = useRef<HTMLTextAreaElement>(null);
   const mirror = useRef<HTMLDivElement>(null);
   const composed = useRef(0);
   const lastTyping = useRef(0);
-  const chosen = useRef(0); // files so far: the latest is the one that counts
   const seen = useSignal(false); // that somebody types, by the follower
   const file = useRef<HTMLInputElement>(null);
   const tools = useRef<HTMLDivElement>(null);
@@ -52,6 +63,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   const remaining = w.state === 'open' ? w.remaining : null;
   const short = mode.value === 'reply' && !closed && remaining !== null && parts > remaining;
   const verb = mode.value === 'note' ? 'note' : later.value ? 'schedule' : closed || short ? 'park' : 'send';
+  const oneVerb = later.value ? 'schedule' : closed ? 'park' : 'send'; // of what is not the text
 
   useEffect(() => {
     const el = area.current;
@@ -75,7 +87,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   }, [now]);
 
   function keep(value: string) {
-    setDraft(c.account, c.openid, value);
+    setDraft(c.account, c.openid, mode.value, value);
     const el = area.current;
     const line = value.slice(0, el?.selectionStart ?? value.length).split('\n').at(-1)!;
     slash.value = /^\/\S*$/.test(line) ? line.slice(1) : null;
@@ -92,40 +104,51 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     }
   }
 
-  async function deliver(message: any) {
-    const days = validDays.value;
-    if (!c.assigned_to) void act.claim(c); // whoever answers has it
+  /** Others who write an answer now. */
+  const writing = () => (present.value[keyOf(c.account, c.openid)] ?? []).filter((p) => p.state === 'replying');
+
+  /** Entrusts an answer to the gateway; false: the agent thought better of it, or somebody else has taken the conversation. */
+  async function deliver(message: any): Promise<boolean> {
+    const other = writing()[0];
+    if (other && !confirm(t('collision.ask', { name: agentById(other.agent)?.display ?? '?' }))) return false;
+    if (!c.assigned_to && !(await act.claim(c))) return false; // whoever answers has it
+    const park = !later.value && (closed || (message.msgtype === 'text' && short));
     await sendOnce({
       account: c.account, message: { touser: c.openid, ...message },
       ...(message.msgtype === 'text' && parts > 1 && { long_text: 'split' }),
       ...(later.value && { not_before: new Date(later.value).toISOString() }),
-      ...(verb === 'park' && { when_closed: 'park', expires_at: new Date(now + days * 86_400_000).toISOString() }),
+      ...(park && { when_closed: 'park', expires_at: new Date(now + validDays.value * 86_400_000).toISOString() }),
     });
+    later.value = '';
+    return true;
+  }
+
+  /** An answer and a note are two drafts: neither ever turns into the other. */
+  function turn() {
+    mode.value = mode.value === 'note' ? 'reply' : 'note';
+    slash.value = null;
+    if (mode.value === 'note' && lastTyping.current) {
+      lastTyping.current = 0;
+      void act.presence(c, 'viewing');
+    }
+    area.current?.focus();
   }
 
   async function submit() {
-    const value = text.value;
+    const value = text.value, as = mode.value;
     if (busy.value || !value.trim()) return;
-    if (/\{[^{}\n]{1,20}\}/.test(value) && mode.value === 'reply' && !confirm(t('unfilled.ask'))) return;
-    const others = (present.value[keyOf(c.account, c.openid)] ?? []).filter((p) => p.state === 'replying');
-    if (mode.value === 'reply' && others.length && !confirm(t('collision.ask', { name: agentById(others[0]!.agent)?.display ?? '?' }))) return;
+    if (/\{[^{}\n]{1,20}\}/.test(value) && as === 'reply' && !confirm(t('unfilled.ask'))) return;
     busy.value = true;
     try {
-      if (mode.value === 'note') {
-        if (!(await act.addNote(c, value.trim()))) return;
-        mode.value = 'reply';
-      } else {
-        await deliver({ msgtype: 'text', text: { content: value } });
-        later.value = '';
-      }
+      if (!(as === 'note' ? await act.addNote(c, value.trim()) : await deliver({ msgtype: 'text', text: { content: value } }))) return;
       // What was typed meanwhile stays.
-      const typed = draftOf(c.account, c.openid).value;
-      setDraft(c.account, c.openid, typed.startsWith(value) ? typed.slice(value.length) : typed);
+      const typed = draftOf(c.account, c.openid, as).value;
+      setDraft(c.account, c.openid, as, typed.startsWith(value) ? typed.slice(value.length) : typed);
+      if (as === 'note' && !draftOf(c.account, c.openid, as).value) mode.value = 'reply';
       lastTyping.current = 0;
       void act.presence(c, 'viewing');
     } catch (e) {
-      if (e instanceof Unreachable) toast('bad', t('send.unreachable'));
-      else if (e instanceof Problem && e.body['errors']?.length) toast('bad', e.body['errors'].map((x: any) => x.message).join(t('list.comma')));
+      if (e instanceof Problem && e.body['errors']?.length) toast('bad', e.body['errors'].map((x: any) => x.message).join(t('list.comma')));
       else tell(e);
     } finally {
       busy.value = false;
@@ -135,6 +158,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
 
   function endForm() {
     form.value = null;
+    b.filled.value = emptyForm;
     requestAnimationFrame(() => area.current?.focus());
   }
 
@@ -144,8 +168,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     busy.value = true;
     try {
       const body = up.kind === 'video' ? { media_id: up.asset, title: up.file.name } : { media_id: up.asset };
-      await deliver({ msgtype: up.kind, [up.kind]: body });
-      if (upload.value?.asset === up.asset) upload.value = null; // another may have been chosen meanwhile
+      if ((await deliver({ msgtype: up.kind, [up.kind]: body })) && upload.value?.asset === up.asset) dropUpload(); // another may have been chosen meanwhile
     } catch (e) {
       tell(e);
     } finally {
@@ -153,14 +176,20 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     }
   }
 
+  function dropUpload() {
+    b.files++;
+    if (upload.value) forget(upload.value);
+    upload.value = null;
+  }
+
   function take(files: FileList | null | undefined) {
     const f = files?.[0];
     if (!f) return;
-    const mine = ++chosen.current;
+    const mine = ++b.files; // the latest is the one that counts
     const before = upload.value;
     startUpload(f, c.account, (up) => {
-      if (mine !== chosen.current) return;
-      if (before === upload.value) before?.abort?.();
+      if (mine !== b.files) return;
+      if (before && before === upload.value) forget(before);
       upload.value = up;
     });
   }
@@ -176,8 +205,9 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     } else if (e.key === 'Escape') area.current?.blur();
   }
 
-  const others = (present.value[keyOf(c.account, c.openid)] ?? []).filter((p) => p.state === 'replying');
+  const others = writing();
   const label = verb === 'note' ? t('verb.note') : verb === 'schedule' ? t('verb.schedule', { at: moment(Date.parse(later.value)) }) : verb === 'park' ? t('verb.park', { n: Math.max(1, parts) }) : parts > 1 ? t('verb.send.n', { n: parts }) : t('verb.send');
+  const oneLabel = oneVerb === 'schedule' ? t('verb.schedule', { at: moment(Date.parse(later.value)) }) : t(oneVerb === 'park' ? 'verb.park' : 'verb.send', { n: 1 });
   const spoken = verb === 'send' && remaining !== null ? `${label}${t('comma')}${t('plan.left', { m: Math.max(0, remaining - Math.max(1, parts)) })}` : label;
 
   return (
@@ -188,13 +218,12 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       {c.handler === 'kf' && <p class="ban"><Icon name="swap" size="s" /><span class="grow">{t('handed.kf')}</span><button type="button" class="btn sm" onClick={() => void act.handover(c, 'agent')}>{t('handed.back')}</button></p>}
       <Meter c={c} u={u} now={now} draft={verb === 'note' ? 0 : parts} />
       {form.value ? (
-        <KindForm kind={form.value} c={c} onCancel={endForm} onSend={async (message) => {
-          await deliver(message);
-          endForm();
-        }} verb={t(closed ? 'verb.park' : 'verb.send', { n: 1 })} />
+        <KindForm kind={form.value} filled={b.filled} c={c} onCancel={endForm} onSend={async (message) => {
+          if (await deliver(message)) endForm();
+        }} verb={oneLabel} />
       ) : (
         <div class={`box ${verb === 'park' ? 'prk' : ''} ${verb === 'note' ? 'nte' : ''}`}>
-          {upload.value && <MediaTile up={upload.value} onDrop={() => (chosen.current++, upload.value?.abort?.(), (upload.value = null))} onSend={() => void sendUpload()} label={t(closed ? 'verb.park' : 'verb.send', { n: 1 })} busy={busy.value} />}
+          {upload.value && <MediaTile up={upload.value} onDrop={dropUpload} onSend={() => void sendUpload()} label={oneLabel} busy={busy.value} />}
           <div class="write">
             <div class="mirror" ref={mirror} aria-hidden="true">{at.map((cut, i) => <span key={cut}>{text.value.slice(at[i - 1] ?? 0, cut)}<i class="cut">{t('cut', { n: i + 2 })}</i></span>)}</div>
             <textarea ref={area} id="reply" rows={1} value={text.value} maxLength={20_000} aria-label={t('reply.label', { name })} placeholder={t(verb === 'note' ? 'note.placeholder' : closed ? 'park.placeholder' : 'reply.placeholder')}
@@ -205,7 +234,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
           {slash.value !== null && <QuickReplies query={slash.value} anchor={area} name={c.remark} onPick={(reply) => {
             const el = area.current!;
             const before = text.value.slice(0, el.selectionStart).replace(/\/\S*$/, '');
-            setDraft(c.account, c.openid, before + reply + text.value.slice(el.selectionStart));
+            setDraft(c.account, c.openid, mode.value, before + reply + text.value.slice(el.selectionStart));
             slash.value = null;
             el.focus();
           }} onClose={() => (slash.value = null)} />}
@@ -216,7 +245,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
             <span class="sepv nomob" />
             <button type="button" class="ib" aria-label={t('replies.label')} title={`${t('replies.label')} (/)`} onClick={() => ((slash.value = ''), area.current?.focus())}><Icon name="slash" /></button>
             <Later value={later.value} onChange={(v) => (later.value = v)} now={now} />
-            <button type="button" class={`ib ${mode.value === 'note' ? 'on' : ''}`} aria-pressed={mode.value === 'note'} aria-label={t('verb.note')} title={`${t('verb.note')} (N)`} id="note-mode" onClick={() => ((mode.value = mode.value === 'note' ? 'reply' : 'note'), area.current?.focus())}><Icon name="note" /></button>
+            <button type="button" class={`ib ${mode.value === 'note' ? 'on' : ''}`} aria-pressed={mode.value === 'note'} aria-label={t('verb.note')} title={`${t('verb.note')} (N)`} id="note-mode" onClick={turn}><Icon name="note" /></button>
             {text.value.trim() && <button type="button" class="ib nomob" aria-label={t('replies.save')} title={t('replies.save')} onClick={() => void saveReply(text.value)}><Icon name="keep" /></button>}
             <span class="grow" />
             <button type="button" class={`btn lg ${verb === 'park' ? 'prk' : verb === 'note' ? '' : 'pri'}`} aria-label={spoken} aria-disabled={busy.value || !text.value.trim()} id="send" onClick={() => void submit()}>
@@ -247,7 +276,7 @@ function Meter({ c, u, now, draft }: { c: Conversation; u: Urgency; now: number;
     <>
       <svg class={`tbar ${cls}`} viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect class="trk" width="100" height="1" /><rect ref={bar} class="val" width="0" height="1" /></svg>
       {u === 'shut' ? (
-        <div class="shutbar" role="group" aria-label={t('meter.label')}><Icon name="lock" /><div><h3>{t('closed.title')}</h3><p>{t('closed.body')}</p></div></div>
+        <div class="shutbar" role="group" aria-label={t('meter.label')}><Icon name="lock" /><div><h3>{t(w.cause?.code === 'unfollowed' || w.cause?.errcode === 43004 ? 'closed.unfollowed' : 'closed.title')}</h3><p>{whyClosed(w)}</p></div></div>
       ) : (
         <div class={`meter ${u === 'spent' ? 'x' : cls} ${cls === 'w' ? 'dw' : cls === 'h' ? 'dh' : ''}`} role="group" aria-label={t('meter.label')}>
           {u === 'unknown' ? <p class="t"><b>{t('window.unknown.title')}</b></p>
@@ -258,6 +287,18 @@ function Meter({ c, u, now, draft }: { c: Conversation; u: Urgency; now: number;
       )}
     </>
   );
+}
+
+/** What closed the window, and what to do. */
+function whyClosed({ cause }: Window): string {
+  const at = cause?.at ? moment(Date.parse(cause.at)) : '';
+  const trigger = cause?.trigger ? t(`trigger.${cause.trigger}` as Key) : '';
+  switch (cause?.code) {
+    case 'unfollowed': return t('closed.why.unfollowed', { at });
+    case 'answered': return t(cause.errcode === 43004 ? 'closed.why.43004' : 'closed.why.answered', { at, code: cause.errcode ?? 0 }) + t('closed.body');
+    case 'over': return (trigger ? t('closed.why.over', { at, trigger }) : '') + t('closed.body');
+  }
+  return t('closed.body');
 }
 
 function PlanLine({ verb, parts, remaining, short, bytesNow, closed, validDays, onDays }: { verb: string; parts: number; remaining: number | null; short: boolean; bytesNow: number; closed: boolean; validDays: number; onDays: (d: number) => void }) {

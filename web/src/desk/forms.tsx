@@ -1,6 +1,6 @@
 // The kinds that are more than a text: a form, and beside it what the phone shows.
-import { useSignal } from '@preact/signals';
-import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useSignal, type Signal } from '@preact/signals';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { Problem } from '../core/api';
 import { t, type Key } from '../core/words';
 import type { Conversation } from '../core/types';
@@ -49,12 +49,16 @@ const fields: Record<Exclude<FormKind, 'msgmenu' | 'json'>, Field[]> = {
   ],
 };
 
-export function KindForm({ kind, c, onCancel, onSend, verb }: { kind: FormKind; c: Conversation; onCancel: () => void; onSend: (message: any) => Promise<void>; verb: string }) {
-  const [values, setValues] = useState<Record<string, string>>({});
-  const [options, setOptions] = useState<string[]>(['', '']);
+/** What was filled in, and the menu's options. */
+export interface Filled { values: Record<string, string>; options: string[] }
+export const emptyForm: Filled = { values: {}, options: ['', ''] };
+
+export function KindForm({ kind, filled, c, onCancel, onSend, verb }: { kind: FormKind; filled: Signal<Filled>; c: Conversation; onCancel: () => void; onSend: (message: any) => Promise<void>; verb: string }) {
+  const { values, options } = filled.value;
+  const setOptions = (all: string[]) => (filled.value = { ...filled.peek(), options: all });
   const errors = useSignal<Record<string, string>>({});
   const busy = useSignal(false);
-  const set = (name: string, v: string) => setValues((old) => ({ ...old, [name]: v }));
+  const set = (name: string, v: string) => (filled.value = { ...filled.peek(), values: { ...filled.peek().values, [name]: v } });
   const message = make();
   const root = useRef<HTMLFormElement>(null);
   useLayoutEffect(() => root.current?.querySelector<HTMLElement>('input, textarea')?.focus(), []);
@@ -112,7 +116,7 @@ export function KindForm({ kind, c, onCancel, onSend, verb }: { kind: FormKind; 
         ) : kind === 'msgmenu' ? (
           <>
             <div class="f"><label for="kf-head">{t('field.head')}</label><input id="kf-head" class="in" value={values['head'] ?? ''} onInput={(e) => set('head', e.currentTarget.value)} /></div>
-            {options.map((o, i) => <div key={i} class="f"><label for={i ? `kf-list${i}` : 'kf-list'}>{t('field.option', { n: i + 1 })}</label><input id={i ? `kf-list${i}` : 'kf-list'} class="in" value={o} onInput={(e) => { const v = e.currentTarget.value; setOptions((all) => all.map((x, j) => (j === i ? v : x))); }} />{i === 0 && wrong('list')}</div>)}
+            {options.map((o, i) => <div key={i} class="f"><label for={i ? `kf-list${i}` : 'kf-list'}>{t('field.option', { n: i + 1 })}</label><input id={i ? `kf-list${i}` : 'kf-list'} class="in" value={o} onInput={(e) => setOptions(filled.peek().options.map((x, j) => (j === i ? e.currentTarget.value : x)))} />{i === 0 && wrong('list')}</div>)}
             <div class="f"><span /><button type="button" class="btn sm quiet" onClick={() => setOptions([...options, ''])}><Icon name="plus" size="xs" />{t('field.option.add')}</button></div>
             <div class="f"><label for="kf-tail">{t('field.tail')}</label><input id="kf-tail" class="in" value={values['tail'] ?? ''} onInput={(e) => set('tail', e.currentTarget.value)} /><span class="hint">{t('csat.warn')}</span></div>
           </>

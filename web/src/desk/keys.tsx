@@ -40,7 +40,8 @@ function move(by: number) {
   const keys = [...listed.value.hot, ...listed.value.rest];
   const [, account, openid] = parts();
   const focused = (document.activeElement as HTMLElement | null)?.dataset?.['key'];
-  const at = keys.indexOf(focused ?? (account && openid ? keyOf(account, openid) : ''));
+  const open = account && openid ? keyOf(account, openid) : '';
+  const at = keys.indexOf(open || focused || ''); // a row that is far down is not drawn yet, and can't have the focus
   const next = keys[Math.max(0, Math.min(keys.length - 1, at < 0 ? 0 : at + by))];
   if (!next) return;
   const c = conversations.get(next)!.peek();

@@ -52,8 +52,8 @@ export function List({ current }: { current: string }) {
       {l.hot.length > 0 && (
         <div class="hots">
           <h3><b>{t('hot.title')}</b> {t('hot.why')}</h3>
-          {l.hot.slice(0, 4).map((key) => <Row key={key} id={key} on={key === current} hot />)}
-          {l.hot.length > 4 && <p class="lbl more">{t('hot.more', { n: l.hot.length - 4 })}</p>}
+          {l.hot.map((key) => <Row key={key} id={key} on={key === current} hot />)}
+          {l.more > 0 && <p class="lbl more">{t('hot.more', { n: l.more })}</p>}
         </div>
       )}
       {pending.value > 0 && held.value && (
@@ -130,7 +130,7 @@ function Row({ id, on, hot = false }: { id: string; on: boolean; hot?: boolean }
   const cls = useComputed(() => (sig ? urgencyClass(sig.value.window, second.value) : 'x'));
   if (!c) return null;
   const name = c.remark || shortName(c.openid);
-  const draft = draftOf(c.account, c.openid).value;
+  const draft = draftOf(c.account, c.openid, 'reply').value || draftOf(c.account, c.openid, 'note').value;
   const agent = c.assigned_to && c.assigned_to !== me.value?.id ? agentById(c.assigned_to) : undefined;
   const others = present.value[id] ?? [];
   const shut = cls.value === 'x';

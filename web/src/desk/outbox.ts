@@ -1,6 +1,8 @@
 // What was handed to the gateway without knowing yet whether it arrived there: the same
 // answer, given again, joins it, also after the conversation was left or the page loaded anew.
-import { idempotencyKey, Problem } from '../core/api';
+import { idempotencyKey, Problem, Unreachable } from '../core/api';
+import { me } from '../core/session';
+import { t } from '../core/words';
 import * as act from './actions';
 import type { Message } from '../core/types';
 
@@ -9,7 +11,7 @@ const SAME_FOR = 10 * 60_000;
 
 interface Open { of: string; at: number; key: string; body: act.Sending }
 const open = new Map<string, Open>();
-const nameOf = (s: act.Sending) => `kefu.sending ${s.account} ${s.message.touser}`;
+const nameOf = (s: act.Sending) => `kefu.sending ${me.value?.id} ${s.account} ${s.message.touser}`;
 
 function recall(name: string): Open | undefined {
   try {
@@ -44,6 +46,6 @@ export async function sendOnce(s: act.Sending): Promise<Message> {
     return m;
   } catch (e) {
     if (e instanceof Problem && e.status < 500 && e.status !== 429 && recall(name)?.key === o.key) keep(name); // nothing was kept of it
-    throw e;
+    throw e instanceof Unreachable ? new Unreachable(t('send.unreachable'), { cause: e }) : e;
   }
 }

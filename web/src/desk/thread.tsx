@@ -45,7 +45,7 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
   useEffect(() => {
     if (!c) return;
     void act.presence({ account, openid }, 'viewing');
-    const timer = setInterval(() => void act.presence({ account, openid }, 'viewing'), 20_000);
+    const timer = setInterval(() => void act.stay({ account, openid }), 20_000);
     return () => {
       clearInterval(timer);
       void act.presence({ account, openid }, 'gone');
@@ -137,7 +137,7 @@ function anchorOf(scroll: HTMLElement | null): { line: Element; top: number } | 
 function Head({ c, name, account, openid, pane }: { c: Conversation | undefined; name: string; account: string; openid: string; pane: (p: 'list' | 'thread' | 'card') => void }) {
   const others = (present.value[keyOf(account, openid)] ?? []).map((p) => agentById(p.agent)?.display ?? '?');
   const owner = c?.assigned_to === me.value?.id ? t('mine.tag') : c?.assigned_to ? (agentById(c.assigned_to)?.display ?? c.assigned_to) : t('nobody.tag');
-  const agents: Item[] = (session.value?.agents ?? []).filter((a) => a.id !== c?.assigned_to && a.role !== 'viewer').map((a) => ({ label: a.id === me.value?.id ? t('claim') : a.display, hint: a.online ? t('online') : t('offline.agent'), run: () => c && void act.assign(c, a.id) }));
+  const agents: Item[] = (session.value?.agents ?? []).filter((a) => a.id !== c?.assigned_to && a.role !== 'viewer' && (!a.accounts?.length || a.accounts.includes(account))).map((a) => ({ label: a.id === me.value?.id ? t('claim') : a.display, hint: a.online ? t('online') : t('offline.agent'), run: () => c && void act.assign(c, a.id) }));
   const more: Item[] = c ? [
     ...(c.assigned_to ? [{ label: t('release'), run: () => void act.assign(c, null) }] : []),
     ...(['bot', 'agent', 'kf'] as const).filter((h) => h !== (c.handler || 'bot')).map((h) => ({ label: t(`handover.${h}` as const), run: () => void act.handover(c, h) })),

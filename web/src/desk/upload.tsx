@@ -45,6 +45,12 @@ export function startUpload(file: File, account: string, show: (u: Upload) => vo
   show({ ...up });
 }
 
+/** Ends an upload that is not wanted any more, and lets its picture go. */
+export function forget(up: Upload) {
+  up.abort?.();
+  if (up.url) URL.revokeObjectURL(up.url);
+}
+
 export function MediaTile({ up, onDrop, onSend, label, busy }: { up: Upload; onDrop: () => void; onSend: () => void; label: string; busy: boolean }) {
   return (
     <div class="up">

@@ -14,11 +14,16 @@ export function Voice({ src, said }: { src?: string; said?: string }) {
   const whole = useSignal(0);
   const rate = useSignal(1);
   const trouble = useSignal('');
-  useEffect(() => () => audio.current?.pause(), []);
+  const making = useRef<Promise<HTMLAudioElement> | undefined>(undefined);
+  const left = useRef(false);
+  useEffect(() => () => {
+    left.current = true;
+    audio.current?.pause();
+    if (audio.current) URL.revokeObjectURL(audio.current.src);
+  }, []);
   if (!src) return <div class="bub gone"><Icon name="mic" /> {said || t('kind.voice')}</div>;
 
   async function make(): Promise<HTMLAudioElement> {
-    if (audio.current) return audio.current;
     const res = await fetch(src!, { credentials: 'same-origin' });
     if (!res.ok) throw new Error(`HTTP ${res.status}`);
     let blob = await res.blob();
@@ -35,13 +40,18 @@ export function Voice({ src, said }: { src?: string; said?: string }) {
   }
   async function toggle() {
     try {
-      const a = await make();
+      const a = await (making.current ??= make().catch((e) => {
+        making.current = undefined; // another click tries again
+        throw e;
+      }));
+      if (left.current) return URL.revokeObjectURL(a.src);
       a.playbackRate = rate.value;
-      if (playing.value) a.pause();
-      else await a.play();
       playing.value = !playing.value;
+      if (playing.value) await a.play();
+      else a.pause();
       trouble.value = '';
     } catch (e) {
+      playing.value = false;
       trouble.value = t('voice.failed', { why: e instanceof Error ? e.message : String(e) });
     }
   }

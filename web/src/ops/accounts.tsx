@@ -1,12 +1,11 @@
 // The official accounts: how each stands with WeChat, and what to do about it.
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
 import { api, Problem } from '../core/api';
 import { isAdmin } from '../core/session';
 import { t, type Key } from '../core/words';
 import { Icon } from '../parts/icon';
 import { Dialog, tell, toast } from '../parts/overlay';
-import { Ask, attempt, Copy, Foot, OpsFrame, useList, When } from './frame';
+import { Ask, attempt, Copy, Foot, Missed, OpsFrame, useGot, useList, When } from './frame';
 
 interface Account {
   appid: string; name?: string; mode: string; profile: string; rules?: Record<string, unknown>; state: string; because?: string; when_closed: string; rate?: number; revision?: string;
@@ -15,8 +14,8 @@ interface Account {
 }
 interface Budget { used: number; stop: number; max: number }
 interface Token { source: string; state: string; expires_at?: string; fetches: Budget; forced: Budget; contested?: string; next_at?: string; because?: string }
-interface Rule { trigger: string; max: number | null; seconds: number; of: string; source?: string }
-interface Check { ok: boolean; problem?: { title: string; detail?: string; errcode?: number } }
+interface Rule { trigger: string; max: number | null; seconds: number; of: string; source?: string; date?: string }
+interface Check { ok: boolean; problem?: { title: string; detail?: string; help?: string; advice?: string } }
 
 const path = (a: Account, call = '') => `/v1/accounts/${encodeURIComponent(a.appid)}${call && `/${call}`}`;
 
@@ -36,14 +35,10 @@ export function Accounts() {
 const settingsShown = ['mode', 'profile', 'callbacks', 'mixing', 'msgmenu_tap', 'scan_follow', 'when_closed', 'on_unknown', 'busy', 'keep_free', 'expires_after', 'relearn', 'rate', 'daily', 'token_source', 'token_budget', 'ai_label'];
 
 function One({ a, onChange }: { a: Account; onChange: (a: Account) => void }) {
-  const token = useSignal<Token | null>(null);
-  const rules = useSignal<Rule[]>([]);
+  const token = useGot<Token>(path(a, 'token'), a);
+  const rules = useGot<{ items: Rule[] }>(path(a, 'rules'), a);
   const check = useSignal<Check | 'busy' | null>(null);
   const dialog = useSignal<'' | 'pause' | 'edit'>('');
-  useEffect(() => {
-    void api<Token>(path(a, 'token')).then((s) => (token.value = s), () => undefined);
-    void api<{ items: Rule[] }>(path(a, 'rules')).then((p) => (rules.value = p.items), () => undefined);
-  }, [a]);
   const s = a.standing;
   const paused = a.state === 'paused';
   const stopped = paused || !!s?.because;
@@ -59,7 +54,7 @@ function One({ a, onChange }: { a: Account; onChange: (a: Account) => void }) {
       <p class="row mono mut">{a.appid} <Copy text={a.appid} /></p>
       {(a.because || s?.because) && <p class={`advice ${paused ? 'ref' : 'unk'}`}><Icon name="warn" size="s" /><span>{a.because || s?.because}{s?.until && <> · {t('ops.until')} <When at={s.until} /></>}</span></p>}
       {answer && answer !== 'busy' && (
-        <div class={`advice ${answer.ok ? 'ok' : 'ref'}`} role="status"><Icon name={answer.ok ? 'check' : 'cross'} size="s" /><div><b>{answer.ok ? t('ops.check.ok') : answer.problem?.title}</b>{!answer.ok && <p>{answer.problem?.detail}</p>}</div></div>
+        <div class={`advice ${answer.ok ? 'ok' : 'ref'}`} role="status"><Icon name={answer.ok ? 'check' : 'cross'} size="s" /><div><b>{answer.ok ? t('ops.check.ok') : answer.problem?.title}</b>{[answer.problem?.detail, answer.problem?.help, answer.problem?.advice].map((s) => s && <p key={s}>{s}</p>)}</div></div>
       )}
       {isAdmin.value && (
         <p class="row wrapr">
@@ -70,10 +65,12 @@ function One({ a, onChange }: { a: Account; onChange: (a: Account) => void }) {
       )}
       {s && <Gauge label={t('ops.used.today')} used={s.used_today} max={s.daily} />}
       {s?.rate ? <p class="lbl">{t('ops.slow', { n: s.rate })}</p> : null}
-      {token.value && <TokenLines token={token.value} />}
+      {token.now.value && <TokenLines token={token.now.value} />}
+      <Missed of={token} />
       <details><summary>{t('ops.rules')}</summary>
         <table class="plain"><thead><tr><th>{t('ops.rule.trigger')}</th><th class="r">{t('ops.rule.max')}</th><th class="r">{t('ops.rule.life')}</th><th>{t('ops.rule.of')}</th></tr></thead>
-          <tbody>{rules.value.map((r) => <tr key={r.trigger}><td>{triggerName(r.trigger)}</td><td class="r num">{r.max === null ? '∞' : r.max}</td><td class="r num">{lifeOf(r.seconds)}</td><td class="sub">{t(r.of === 'account' ? 'ops.rule.account' : 'ops.rule.profile')}</td></tr>)}</tbody></table>
+          <tbody>{rules.now.value?.items.map((r) => <tr key={r.trigger}><td>{triggerName(r.trigger)}</td><td class="r num">{r.max === null ? '∞' : r.max}</td><td class="r num">{lifeOf(r.seconds)}</td><td class="sub"><Source rule={r} /></td></tr>)}</tbody></table>
+        <Missed of={rules} />
       </details>
       <details><summary>{t('ops.settings')}</summary>
         <dl class="kv wide2">{settingsShown.filter((k) => a[k] !== undefined).flatMap((k) => [<dt key={k} class="mono">{k}</dt>, <dd key={`${k}v`} class="mono">{String(a[k])}</dd>])}</dl>
@@ -88,6 +85,13 @@ function One({ a, onChange }: { a: Account; onChange: (a: Account) => void }) {
 const triggers = ['user_message', 'menu', 'follow', 'scan', 'payment', 'rights', 'unfollow'];
 export const triggerName = (s: string) => (triggers.includes(s) ? t(`trigger.${s}` as Key) : s);
 const lifeOf = (s: number) => (s % 3600 === 0 ? t('ops.hours', { n: s / 3600 }) : s % 60 === 0 ? t('ops.minutes', { n: s / 60 }) : t('ops.seconds', { n: s }));
+
+/** Where a rule is from: the account's own settings, or what was read on which day. */
+function Source({ rule: r }: { rule: Rule }) {
+  if (r.of === 'account') return <>{t('ops.rule.account')}</>;
+  const [, host, path = '', rest] = /^([a-z.]+)(\/\S+)(.*)/.exec(r.source ?? '') ?? [];
+  return <>{host ? <><a href={`https://${host}${path}`} target="_blank" rel="noopener noreferrer nofollow">{host}</a>{rest}</> : r.source || t('ops.rule.profile')} <span class="num">{r.date}</span></>;
+}
 
 function Gauge({ label, used, max }: { label: string; used: number; max: number }) {
   return <label class="gauge"><span>{label}</span><span class="num">{used.toLocaleString()} / {max.toLocaleString()}</span><meter min={0} max={Math.max(1, max)} high={max * 0.8} value={used} /></label>;

@@ -8,8 +8,8 @@ import { Avatar } from '../parts/avatar';
 import { Icon } from '../parts/icon';
 import { Menu } from '../parts/menu';
 import { Dialog } from '../parts/overlay';
-import { accountName, Ask, attempt, Foot, Once, OpsFrame, Pick, useList, When } from './frame';
-import { Accounts } from './webhooks';
+import { accountName, Ask, attempt, Foot, Form, Once, OpsFrame, Pick, useList, When } from './frame';
+import { Scope, scopeOf } from './scope';
 
 interface Audit { at: string; who: string; what: string; target?: string; detail?: string }
 const roles: Role[] = ['agent', 'lead', 'admin', 'viewer'];
@@ -21,25 +21,27 @@ export function Agents() {
   const audit = useList<Audit>('/v1/audit', 30);
   const adding = useSignal(false);
   const editing = useSignal<Agent | null>(null);
-  const link = useSignal('');
+  const link = useSignal<{ of: string; text: string } | null>(null);
   const gone = useSignal<Agent | null>(null);
   const reload = () => (void list.load(), void audit.load());
   const change = (a: Agent, body: object) => void attempt(() => api(path(a), { method: 'PUT', body }), t('ops.saved')).then(reload);
-  const linkFor = (a: Agent) => void attempt(() => api<{ link: string }>(path(a, 'link'), { method: 'POST' })).then((l) => l && ((link.value = `${location.origin}/console#link=${l.link}`), void audit.load()));
-  async function save(e: SubmitEvent) {
-    e.preventDefault();
-    const f = new FormData(e.currentTarget as HTMLFormElement);
-    const a = await attempt(() => api<Agent>('/v1/agents', { body: { name: String(f.get('name')).trim(), display: String(f.get('display')).trim(), role: f.get('role'), accounts: f.getAll('account'), ...(f.get('password') && { password: f.get('password') }) } }));
+  const linkFor = (a: Agent) => void attempt(() => api<{ link: string }>(path(a, 'link'), { method: 'POST' })).then((l) => l && ((link.value = { of: a.display, text: `${location.origin}/console#link=${l.link}` }), void audit.load()));
+  async function save(f: FormData) {
+    const a = await attempt(() => api<Agent>('/v1/agents', { body: { name: String(f.get('name')).trim(), display: String(f.get('display')).trim(), role: f.get('role'), accounts: scopeOf(f), ...(f.get('password') && { password: f.get('password') }) } }));
     if (!a) return;
     adding.value = false;
     reload();
     if (!f.get('password')) linkFor(a);
   }
-  async function edit(e: SubmitEvent) {
-    e.preventDefault();
-    const f = new FormData(e.currentTarget as HTMLFormElement), a = editing.value!;
-    const body = { display: String(f.get('display')).trim(), ...(f.has('account') || a.accounts?.length ? { accounts: f.getAll('account') } : {}) };
+  async function edit(f: FormData) {
+    const a = editing.value!;
+    const body = { display: String(f.get('display')).trim(), accounts: scopeOf(f, a.accounts) };
     if (!(await attempt(() => api<Agent>(path(a), { method: 'PUT', body }), t('ops.saved')))) return;
+    if (editing.value === a) editing.value = null;
+    reload();
+  }
+  async function takeOff(a: Agent) {
+    if (!(await attempt(() => api<Agent>(path(a), { method: 'PUT', body: { totp: false } }), t('ops.saved')))) return;
     editing.value = null;
     reload();
   }
@@ -75,27 +77,26 @@ export function Agents() {
       </div>
       {adding.value && (
         <Dialog title={t('ops.agent.add')} onClose={() => (adding.value = false)}>
-          <form class="stack" onSubmit={(e) => void save(e as unknown as SubmitEvent)}>
+          <Form verb={t('ops.agent.add')} onSubmit={save} onCancel={() => (adding.value = false)}>
             <label class="fl1">{t('signin.name')}<input class="in" name="name" required maxLength={64} autocomplete="off" /></label>
             <label class="fl1">{t('ops.agent.display')}<input class="in" name="display" maxLength={64} autocomplete="off" /></label>
             <fieldset class="fs"><legend>{t('ops.role')}</legend>{roles.map((r, i) => <label class="row" key={r}><input type="radio" name="role" value={r} defaultChecked={i === 0} /><b>{roleName(r)}</b><span class="sub">{t(`ops.agent.role.${r}` as Key)}</span></label>)}</fieldset>
             <label class="fl1">{t('ops.agent.password')}<input class="in" name="password" type="password" minLength={10} maxLength={256} autocomplete="new-password" /></label>
-            <Accounts />
-            <div class="acts"><button type="button" class="btn" onClick={() => (adding.value = false)}>{t('cancel')}</button><button class="btn pri" type="submit">{t('ops.agent.add')}</button></div>
-          </form>
+            <Scope />
+          </Form>
         </Dialog>
       )}
       {editing.value && (
         <Dialog title={t('ops.agent.edit', { name: editing.value.display })} onClose={() => (editing.value = null)}>
-          <form class="stack" onSubmit={(e) => void edit(e as unknown as SubmitEvent)}>
+          <Form verb={t('save')} onSubmit={edit} onCancel={() => (editing.value = null)}>
             <label class="fl1">{t('ops.agent.display')}<input class="in" name="display" required maxLength={64} autocomplete="off" defaultValue={editing.value.display} /></label>
-            {editing.value.id !== me.value!.id && <Accounts picked={editing.value.accounts} />}
+            {editing.value.id !== me.value!.id && <Scope of={editing.value.accounts} />}
             {editing.value.id !== me.value!.id && <p class="sub">{t('ops.agent.edit.note')}</p>}
-            <div class="acts"><button type="button" class="btn" onClick={() => (editing.value = null)}>{t('cancel')}</button><button class="btn pri" type="submit">{t('save')}</button></div>
-          </form>
+            {editing.value.totp && editing.value.id !== me.value!.id && <p class="row"><span class="grow sub">{t('ops.agent.totp.note')}</span><button type="button" class="btn" onClick={() => void takeOff(editing.value!)}>{t('ops.agent.totp.off')}</button></p>}
+          </Form>
         </Dialog>
       )}
-      {link.value && <Once title={t('ops.agent.link')} text={link.value} note={t('ops.agent.link.note')} onClose={() => (link.value = '')} />}
+      {link.value && <Once title={`${t('ops.agent.link')}${t('ops.colon')}${link.value.of}`} text={link.value.text} note={t('ops.agent.link.note')} onClose={() => (link.value = null)} />}
       {gone.value && <Ask title={t('ops.delete')} text={t('ops.agent.delete.ask', { name: gone.value.display })} verb={t('ops.delete')} danger onNo={() => (gone.value = null)} onYes={() => { const a = gone.value!; void attempt(async () => (await api(path(a), { method: 'DELETE' }), true), t('ops.deleted')).then(reload); }} />}
     </OpsFrame>
   );

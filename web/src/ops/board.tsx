@@ -1,6 +1,6 @@
 // How the gateway is: what an operator should know, the queue, and the last hours.
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { api, query } from '../core/api';
 import { clockTime, dayName, serverNow } from '../core/clock';
 import { conversations, version } from '../core/desk';
@@ -22,17 +22,21 @@ export function Board() {
   const series = useSignal<Series | null>(null);
   const ready = useSignal<Ready | null>(null);
   const trouble = useSignal('');
+  const round = useRef(0); // only the answer to what was asked for last counts
   async function load() {
+    const mine = ++round.current;
     try {
       const [s, r] = await Promise.all([api<Series>('/v1/health/series' + query({ hours, account })), api<Ready>('/readyz').catch((e) => (e.body?.ready === false ? (e.body as Ready) : Promise.reject(e)))]);
+      if (mine !== round.current) return;
       series.value = s;
       ready.value = r;
       trouble.value = '';
     } catch (e) {
-      trouble.value = e instanceof Error ? e.message : String(e);
+      if (mine === round.current) trouble.value = e instanceof Error ? e.message : String(e);
     }
   }
   useEffect(() => {
+    series.value = null;
     void load();
     const timer = setInterval(() => document.visibilityState === 'visible' && void load(), EVERY);
     return () => clearInterval(timer);

@@ -1,7 +1,7 @@
 // The API explorer: choose a call, fill it in, see it as code, send it, have the
 // answer explained. What is sent goes through the gateway and its rules.
 import { useSignal } from '@preact/signals';
-import { useEffect, useLayoutEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { api, idempotencyKey, Problem, query } from '../core/api';
 import { conversations, version } from '../core/desk';
 import { isAdmin, session } from '../core/session';
@@ -38,7 +38,7 @@ const wechat: Record<string, string> = { send: 'POST /cgi-bin/message/custom/sen
 /** What /v1/accounts/{account}/wechat takes. */
 interface RawCall { target?: string; method: string; path: string; query?: Record<string, string>; body?: unknown; asset?: string }
 
-interface Answer { status: number; took: number; body: any; picture?: string; raw?: boolean; simulated?: boolean }
+interface Answer { call: string; status: number; took: number; body: any; picture?: string; raw?: boolean; simulated?: boolean }
 
 const anyField: Field = { name: 'body', example: '', long: true, hint: 'xp.hint.json' };
 
@@ -134,11 +134,16 @@ export function Explorer() {
   const busy = useSignal(false);
   const answer = useSignal<Answer | null>(null);
   const trouble = useSignal('');
+  const round = useRef(0); // what was asked for before the latest is answered to nobody
   const picked = call + kind;
-  useLayoutEffect(() => { // before anybody can press the button of an empty form
-    values.value = Object.fromEntries((call === 'send' ? kinds[kind]! : fieldsOf(call)).filter((f) => f.required && !/^(asset:|MEDIA_ID)/.test(f.example)).map((f) => [f.name, f.example]));
+  useLayoutEffect(() => {
+    round.current++;
     answer.value = null;
     trouble.value = '';
+    busy.value = false;
+  }, [picked, simulated, account.value]);
+  useLayoutEffect(() => { // before anybody can press the button of an empty form
+    values.value = Object.fromEntries((call === 'send' ? kinds[kind]! : fieldsOf(call)).filter((f) => f.required && !/^(asset:|MEDIA_ID)/.test(f.example)).map((f) => [f.name, f.example]));
     file.value = null;
   }, [picked]);
   const followers = [...conversations.values()].map((s) => s.peek()).filter((c) => c.account === account.value).sort((a, b) => (a.last_at < b.last_at ? 1 : -1)).slice(0, 50);
@@ -164,8 +169,10 @@ export function Explorer() {
     if (broken) return;
     busy.value = true;
     answer.value = null;
+    const mine = ++round.current;
     const began = performance.now();
-    const done = (status: number, body: any, picture?: string) => (answer.value = { status, body, picture, took: Math.round(performance.now() - began) });
+    const take = (a: Answer) => void (mine === round.current && (answer.value = a));
+    const done = (status: number, body: any) => take({ call, status, body, took: Math.round(performance.now() - began) });
     const at = `/v1/conversations/${encodeURIComponent(account.value)}/${encodeURIComponent(touser.value)}`;
     try {
       if (going) {
@@ -179,7 +186,7 @@ export function Explorer() {
         }
         const a = await api<any>(`/v1/accounts/${encodeURIComponent(account.value)}/wechat`, { body: going });
         if (!picture && a.data && /^image\/(jpeg|png|gif|bmp|webp)/.test(a.content_type)) picture = URL.createObjectURL(new Blob([Uint8Array.from(atob(a.data), (c) => c.charCodeAt(0))], { type: a.content_type.split(';')[0] }));
-        answer.value = { status: a.status, body: a, picture: a.errcode ? undefined : picture, took: a.took_ms, raw: true, simulated: !!going.target };
+        take({ call, status: a.status, body: a, picture: a.errcode ? undefined : picture, took: a.took_ms, raw: true, simulated: !!going.target });
         return;
       }
       switch (call) {
@@ -195,9 +202,9 @@ export function Explorer() {
       }
     } catch (err) {
       if (err instanceof Problem) done(err.status, err.body);
-      else trouble.value = err instanceof Error ? err.message : String(err);
+      else if (mine === round.current) trouble.value = err instanceof Error ? err.message : String(err);
     } finally {
-      busy.value = false;
+      if (mine === round.current) busy.value = false;
     }
   }
   /** A file tells its kind; a person may say otherwise. */
@@ -207,7 +214,7 @@ export function Explorer() {
   }
   const withFollower = call === 'send' || call === 'typing' || call === 'window';
   return (
-    <OpsFrame title={t('nav.explorer')} tools={<><span class="seg" role="group" aria-label={t('xp.target')}>{['', 'simulator'].map((to) => <button key={to} type="button" aria-pressed={(to === 'simulator') === simulated} aria-disabled={own} onClick={() => !own && ((answer.value = null), setQuery({ to }))}>{t(to ? 'xp.to.simulator' : 'xp.to.wechat')}</button>)}</span><AccountPick all={false} value={account.value} onPick={(v) => ((account.value = v), (touser.value = ''))} /></>}>
+    <OpsFrame title={t('nav.explorer')} tools={<><span class="seg" role="group" aria-label={t('xp.target')}>{['', 'simulator'].map((to) => <button key={to} type="button" aria-pressed={(to === 'simulator') === simulated} aria-disabled={own} onClick={() => !own && setQuery({ to })}>{t(to ? 'xp.to.simulator' : 'xp.to.wechat')}</button>)}</span><AccountPick all={false} value={account.value} onPick={(v) => ((account.value = v), (touser.value = ''))} /></>}>
       <div class="xp">
         <nav class="tree" aria-label={t('xp.calls')}>{groups.map(([g, of]) => of.some(may) && <div key={g} class="tgrp"><h2>{t(g)}</h2>{of.filter(may).map((c) => <a key={c} href={`/console/explorer${query({ call: c, to: inQuery('to') })}`} aria-current={c === call ? 'true' : undefined}>{t(`xp.call.${c}` as Key)}</a>)}</div>)}</nav>
         <form class="form" onSubmit={(e) => void run(e)} onKeyDown={(e) => e.key === 'Enter' && (e.ctrlKey || e.metaKey) && void run(e)}>
@@ -249,7 +256,7 @@ export function Explorer() {
           <section class="sec" aria-live="polite"><h2><span>{t('xp.answer')}</span>{answer.value && <span class="num mut">HTTP {answer.value.status} · {answer.value.took || '<1'} ms</span>}</h2>
             {trouble.value && <p class="advice ref" role="alert"><Icon name="cross" size="s" /><span>{trouble.value}</span></p>}
             {!answer.value && !trouble.value && <p class="mut">{t(busy.value ? 'state.sending' : 'xp.answer.none')}</p>}
-            {answer.value && <Explained a={answer.value} call={call} />}
+            {answer.value && <Explained a={answer.value} />}
           </section>
         </div>
       </div>
@@ -274,15 +281,15 @@ function RawExplained({ a }: { a: Answer }) {
   );
 }
 
-function Explained({ a, call }: { a: Answer; call: string }) {
+function Explained({ a }: { a: Answer }) {
   if (a.raw) return <RawExplained a={a} />;
-  const b = a.body;
+  const { call, body: b } = a;
   const problem = a.status >= 400;
   const code: number | undefined = b?.outcome?.errcode ?? b?.errcode;
   const detail = problem ? [b?.detail, ...(b?.errors ?? []).map((f: any) => [f.field ?? f.location, f.message].filter(Boolean).join(' · '))].filter(Boolean) : [];
   return (
     <>
-      {problem && <div class="advice ref"><Icon name="cross" size="s" /><div><b>{b?.title ?? `HTTP ${a.status}`}{code ? ` ${code}` : ''}</b>{detail.map((d: string) => <p key={d}>{d}</p>)}{explain(code) && <p>{explain(code)}</p>}</div></div>}
+      {problem && <div class="advice ref"><Icon name="cross" size="s" /><div><b>{b?.title ?? `HTTP ${a.status}`}{code ? ` ${code}` : ''}</b>{detail.map((d: string) => <p key={d}>{d}</p>)}{(explain(code) ? [explain(code)] : [b?.help, b?.advice].filter(Boolean)).map((s: string) => <p key={s}>{s}</p>)}</div></div>}
       {!problem && call === 'send' && <div class={`advice ${b.state === 'sent' ? 'ok' : b.state === 'failed' ? 'ref' : 'unk'}`}><Icon name={b.state === 'sent' ? 'check' : 'info'} size="s" /><div><b><StateMark state={b.state} />{code ? ` ${code}` : ''}</b><p>{explain(code) || b.outcome?.advice || (b.state === 'parked' && t('plan.park')) || b.outcome?.errmsg}</p><p class="row"><a href={`/console/messages?m=${encodeURIComponent(b.id)}`}>{t('xp.message')}</a></p></div></div>}
       {!problem && call === 'typing' && <p class="advice ok"><Icon name="check" size="s" /><span>{t('xp.typing.ok')}</span></p>}
       {!problem && call === 'token' && <TokenLines token={b} />}

@@ -16,41 +16,83 @@ export function OpsFrame({ title, tools, children }: { title: string; tools?: Co
   return <main class="page"><header class="bar"><h1>{title}</h1><span class="grow" />{tools}</header>{children}</main>;
 }
 
-export interface List<T> { items: Signal<T[]>; next: Signal<string>; state: Signal<'' | 'loading' | 'failed'>; why: Signal<string>; load: () => Promise<void>; more: () => Promise<void> }
+export interface List<T> { items: Signal<T[]>; next: Signal<string>; state: Signal<'' | 'loading' | 'failed'>; why: Signal<string>; load: () => Promise<void>; more: () => Promise<void>; again: () => Promise<void> }
 
-/** The pages of a list of the API; path changes: anew. */
-export function useList<T>(path: string | null, limit = 50): List<T> {
+const wordsOf = (e: unknown) => (e instanceof Error ? e.message : String(e));
+
+/** The pages of a list of the API. Another name is another list: the rows before go at
+ * once. Only the answer to what was asked for last counts. at is where the list is to be
+ * had as it is loaded, where its name does not say. */
+export function useList<T>(name: string, limit = 50, at = () => name): List<T> {
   const items = useSignal<T[]>([]);
   const next = useSignal('');
   const state = useSignal<'' | 'loading' | 'failed'>('loading');
   const why = useSignal('');
+  const from = useRef(''); // where the rows are from: the further ones, too
+  const asked = useRef(''); // the cursor that was asked for last
+  const round = useRef(0);
   async function read(cursor: string) {
-    if (path === null) return;
+    const mine = ++round.current;
+    asked.current = cursor;
     state.value = 'loading';
     try {
-      const [at, asked] = path.split('?');
-      const q = new URLSearchParams(asked);
+      const [path, members] = from.current.split('?');
+      const q = new URLSearchParams(members);
       if (limit) q.set('limit', String(limit));
       if (cursor) q.set('cursor', cursor);
       const s = q.toString();
-      const page = await api<Page<T>>(at! + (s && `?${s}`));
+      const page = await api<Page<T>>(path! + (s && `?${s}`));
+      if (mine !== round.current) return;
       items.value = cursor ? [...items.value, ...page.items] : page.items;
       next.value = page.next ?? '';
       state.value = '';
     } catch (e) {
-      why.value = e instanceof Error ? e.message : String(e);
+      if (mine !== round.current) return;
+      why.value = wordsOf(e);
       state.value = 'failed';
     }
   }
-  const load = () => read('');
-  useEffect(() => void load(), [path]);
-  return { items, next, state, why, load, more: () => read(next.value) };
+  const load = () => ((from.current = at()), read(''));
+  useLayoutEffect(() => {
+    items.value = [];
+    next.value = '';
+    void load();
+  }, [name]);
+  return { items, next, state, why, load, more: async () => void (state.value !== 'loading' && (await read(next.value))), again: () => read(asked.current) };
 }
+
+export interface Got<T> { now: Signal<T | undefined>; why: Signal<string>; load: () => Promise<void> }
+
+/** What the API answers to a path, asked for anew when that or what else is given changes.
+ * Only the answer to what was asked for last counts. */
+export function useGot<T>(path: string, when: unknown = ''): Got<T> {
+  const now = useSignal<T | undefined>(undefined);
+  const why = useSignal('');
+  const round = useRef(0);
+  async function load() {
+    const mine = ++round.current;
+    try {
+      const got = await api<T>(path);
+      if (mine !== round.current) return;
+      now.value = got;
+      why.value = '';
+    } catch (e) {
+      if (mine === round.current) why.value = wordsOf(e);
+    }
+  }
+  useLayoutEffect(() => void (now.value = undefined), [path]);
+  useEffect(() => void load(), [path, when]);
+  return { now, why, load };
+}
+
+/** Says that something could not be had. */
+export const Missed = ({ of }: { of: Got<unknown> }) =>
+  of.why.value ? <p class="advice ref" role="alert"><Icon name="warn" size="s" /><span class="grow">{t('load.failed')}{t('ops.colon')}{of.why.value}</span><button type="button" class="btn sm" onClick={() => void of.load()}>{t('retry')}</button></p> : null;
 
 /** What stands under a list, or in place of one that is empty. */
 export function Foot({ list, none, note }: { list: List<unknown>; none: string; note?: string }) {
   const n = list.items.value.length;
-  if (list.state.value === 'failed') return <div class="empty" role="alert"><b>{t('load.failed')}</b><p>{list.why.value}</p><button type="button" class="btn pri" onClick={() => void list.load()}>{t('retry')}</button></div>;
+  if (list.state.value === 'failed') return <div class="empty" role="alert"><b>{t('load.failed')}</b><p>{list.why.value}</p><button type="button" class="btn pri" onClick={() => void list.again()}>{t('retry')}</button></div>;
   if (!n && list.state.value === 'loading') return <p class="pager" role="status">{t('loading')}</p>;
   if (!n && !list.next.value) return <div class="empty"><b>{none}</b>{note && <p>{note}</p>}</div>;
   return (
@@ -98,13 +140,36 @@ export function Ask({ title, text, verb, danger = false, onYes, onNo }: { title:
   return (
     <Dialog title={title} onClose={onNo}>
       <p>{text}</p>
-      <div class="acts"><button type="button" class="btn" onClick={onNo}>{t('cancel')}</button><button type="button" class={`btn ${danger ? 'danger' : 'pri'}`} onClick={() => (onNo(), onYes())}>{verb}</button></div>
+      <div class="acts"><button type="button" class="btn" onClick={onNo}>{t('cancel')}</button><button type="button" class={`btn ${danger ? 'danger' : 'pri'}`} onClick={() => (onYes(), onNo())}>{verb}</button></div>
     </Dialog>
   );
 }
 
 export function Copy({ text, label }: { text: string; label?: string }) {
   return <button type="button" class="btn sm quiet" onClick={() => void navigator.clipboard?.writeText(text).then(() => toast('ok', t('copied')), tell)}><Icon name="copy" size="xs" />{label ?? t('ops.copy')}</button>;
+}
+
+/** A form in a dialog. It is handed in once, however often it is submitted meanwhile. */
+export function Form({ verb, onSubmit, onCancel, children }: { verb: string; onSubmit: (f: FormData) => Promise<unknown>; onCancel: () => void; children: ComponentChildren }) {
+  const busy = useSignal(false);
+  async function submit(e: { preventDefault: () => void; currentTarget: HTMLFormElement }) {
+    e.preventDefault();
+    if (busy.value) return;
+    busy.value = true;
+    try {
+      await onSubmit(new FormData(e.currentTarget));
+    } catch (err) {
+      tell(err);
+    } finally {
+      busy.value = false;
+    }
+  }
+  return (
+    <form class="stack" onSubmit={(e) => void submit(e)}>
+      {children}
+      <div class="acts"><button type="button" class="btn" onClick={onCancel}>{t('cancel')}</button><button class="btn pri" type="submit" aria-disabled={busy.value}>{verb}</button></div>
+    </form>
+  );
 }
 
 /** A text that is shown once: a key, a secret, a link. */

@@ -4,8 +4,8 @@ import { api } from '../core/api';
 import { t, type Key } from '../core/words';
 import { Icon } from '../parts/icon';
 import { Dialog } from '../parts/overlay';
-import { accountName, Ask, attempt, Foot, Once, OpsFrame, useList, When } from './frame';
-import { Accounts } from './webhooks';
+import { accountName, Ask, attempt, Foot, Form, Once, OpsFrame, useList, When } from './frame';
+import { Scope, scopeOf } from './scope';
 
 interface APIKey { id: string; name?: string; role: string; accounts?: string[]; created_at: string; key?: string }
 const roles = ['send', 'read', 'door', 'admin'];
@@ -15,10 +15,8 @@ export function Keys() {
   const adding = useSignal(false);
   const text = useSignal('');
   const revoke = useSignal<APIKey | null>(null);
-  async function save(e: SubmitEvent) {
-    e.preventDefault();
-    const f = new FormData(e.currentTarget as HTMLFormElement);
-    const k = await attempt(() => api<APIKey>('/v1/keys', { body: { name: String(f.get('name')).trim(), role: f.get('role'), accounts: f.getAll('account') } }));
+  async function save(f: FormData) {
+    const k = await attempt(() => api<APIKey>('/v1/keys', { body: { name: String(f.get('name')).trim(), role: f.get('role'), accounts: scopeOf(f) } }));
     if (!k) return;
     adding.value = false;
     text.value = k.key ?? '';
@@ -38,12 +36,11 @@ export function Keys() {
       </div>
       {adding.value && (
         <Dialog title={t('ops.key.add')} onClose={() => (adding.value = false)}>
-          <form class="stack" onSubmit={(e) => void save(e as unknown as SubmitEvent)}>
+          <Form verb={t('ops.key.add')} onSubmit={save} onCancel={() => (adding.value = false)}>
             <label class="fl1">{t('ops.name')}<input class="in" name="name" maxLength={64} placeholder={t('ops.key.name.hint')} /></label>
             <fieldset class="fs"><legend>{t('ops.role')}</legend>{roles.map((r, i) => <label class="row" key={r}><input type="radio" name="role" value={r} defaultChecked={i === 0} /><b>{roleName(r)}</b><span class="sub">{t(`ops.key.role.${r}` as Key)}</span></label>)}</fieldset>
-            <Accounts />
-            <div class="acts"><button type="button" class="btn" onClick={() => (adding.value = false)}>{t('cancel')}</button><button class="btn pri" type="submit">{t('ops.key.add')}</button></div>
-          </form>
+            <Scope />
+          </Form>
         </Dialog>
       )}
       {text.value && <Once title={t('ops.key.new')} text={text.value} note={t('ops.once')} onClose={() => (text.value = '')} />}

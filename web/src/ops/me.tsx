@@ -56,7 +56,7 @@ function Password() {
           tell(err);
         }
       }}>
-        <input class="sr" name="username" autocomplete="username" value={me.value!.name ?? ''} readOnly tabIndex={-1} aria-hidden="true" />
+        <Username />
         <label class="fl1">{t('password.old')}<input class="in" type="password" name="old" autocomplete="current-password" maxLength={256} /></label>
         <label class="fl1">{t('password.new')}<input class="in" type="password" name="new" autocomplete="new-password" minLength={10} maxLength={256} required /></label>
         <button class="btn" type="submit">{t('save')}</button>
@@ -64,6 +64,9 @@ function Password() {
     </section>
   );
 }
+
+/** Whose password is asked for, for what keeps passwords. */
+const Username = () => <input class="sr" name="username" autocomplete="username" value={me.value!.name ?? ''} readOnly tabIndex={-1} aria-hidden="true" />;
 
 function Totp() {
   const offer = useSignal<{ secret: string; uri: string } | null>(null);
@@ -86,10 +89,11 @@ function Totp() {
       {(on || offer.value) && (
         <form onSubmit={(e) => {
           e.preventDefault();
-          const code = new FormData(e.currentTarget).get('code');
-          void run(() => api('/v1/session/totp', { method: on ? 'DELETE' : 'PUT', body: { code } }), !on);
+          const f = new FormData(e.currentTarget);
+          void run(() => api('/v1/session/totp', on ? { method: 'DELETE', body: { code: f.get('code') } } : { method: 'PUT', body: { password: f.get('password'), code: f.get('code') } }), !on);
         }}>
           {offer.value && <><p>{t('totp.how')}</p><pre class="wrap">{offer.value.secret}</pre><p><a href={offer.value.uri}>{t('totp.open')}</a></p></>}
+          {!on && <><Username /><label class="fl1">{t('password.old')}<input class="in" type="password" name="password" autocomplete="current-password" maxLength={256} /></label></>}
           <label class="fl1">{t('signin.code')}<input class="in num" name="code" inputMode="numeric" autocomplete="one-time-code" pattern="[0-9]{6}" maxLength={6} required /></label>
           <button class="btn" type="submit">{t(on ? 'totp.end' : 'totp.confirm')}</button>
         </form>

@@ -1,6 +1,6 @@
 // Every message, by what became of it; what to do about it stands first.
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { api, query } from '../core/api';
 import { serverNow } from '../core/clock';
 import { conversations, keyOf, listeners } from '../core/desk';
@@ -13,7 +13,7 @@ import { kindName, sayMessage } from '../desk/kinds';
 import { shortId } from '../parts/avatar';
 import { Icon } from '../parts/icon';
 import { Dialog, tell } from '../parts/overlay';
-import { accountName, AccountPick, Ask, Copy, Drawer, explain, Foot, inQuery, Json, OpsFrame, Pick, setQuery, StateMark, stateName, states, useList, When } from './frame';
+import { accountName, AccountPick, Ask, Copy, Drawer, explain, Foot, inQuery, Json, Missed, OpsFrame, Pick, setQuery, StateMark, stateName, states, useGot, useList, When } from './frame';
 
 const spans: Record<string, number> = { '1h': 1, '24h': 24, '7d': 168 };
 const sinceOf = (span: string) => (Object.hasOwn(spans, span) ? new Date(Math.floor(serverNow() / 60_000) * 60_000 - spans[span]! * 3600_000).toISOString() : '');
@@ -24,10 +24,10 @@ const fromOf = (m: Message) => (m.by?.kind === 'agent' ? m.by.name ?? agentById(
 export function Messages() {
   const filter = { state: inQuery('state'), account: inQuery('account'), openid: inQuery('openid'), errcode: inQuery('errcode'), since: inQuery('since') };
   const shown = inQuery('m');
-  const list = useList<Message>('/v1/messages' + query({ ...filter, since: sinceOf(filter.since) }));
+  const since = useRef(''); // when the list was loaded: the minute after it is the same list
+  const list = useList<Message>('/v1/messages' + query(filter), 50, () => '/v1/messages' + query({ ...filter, since: (since.current = sinceOf(filter.since)) }));
   const chosen = useSignal<Set<string>>(new Set());
   const bulk = useSignal<{ call: 'cancel' | 'retry'; selection: Record<string, unknown> } | null>(null);
-  useEffect(() => void (chosen.value = new Set()), [JSON.stringify(filter)]);
   useEffect(() => {
     const on = (e: { type: string; data: any }) => {
       if (!e.type.startsWith('message.') || !list.items.value.some((m) => m.id === e.data?.id)) return;
@@ -38,6 +38,8 @@ export function Messages() {
     return () => void listeners.delete(on);
   }, []);
   const all = list.items.value;
+  const picked = all.filter((m) => chosen.value.has(m.id)).map((m) => m.id); // nothing that can't be seen is chosen
+  useLayoutEffect(() => void (picked.length < chosen.value.size && (chosen.value = new Set(picked))), [all]);
   const put = (m: Message) => (list.items.value = list.items.value.map((x) => (x.id === m.id ? { ...x, ...m } : x)));
   const toggle = (id: string, on: boolean) => {
     const s = new Set(chosen.value);
@@ -45,7 +47,7 @@ export function Messages() {
     chosen.value = s;
   };
   const filtered = Object.values(filter).some(Boolean);
-  const selection = (): Record<string, unknown> => (chosen.value.size ? { ids: [...chosen.value] } : Object.fromEntries(Object.entries({ ...filter, errcode: Number(filter.errcode) || undefined, since: sinceOf(filter.since) }).filter(([, v]) => v)));
+  const selection = (): Record<string, unknown> => (picked.length ? { ids: picked } : Object.fromEntries(Object.entries({ ...filter, errcode: Number(filter.errcode) || undefined, since: since.current }).filter(([, v]) => v)));
   return (
     <OpsFrame title={t('nav.messages')} tools={<button type="button" class="btn" onClick={() => void list.load()}><Icon name="refresh" size="s" />{t('ops.refresh')}</button>}>
       <div class="filt" role="group" aria-label={t('ops.filters')}>
@@ -56,18 +58,18 @@ export function Messages() {
         <input class="in fin" type="search" aria-label={t('ops.openid')} placeholder={t('ops.openid')} value={filter.openid} maxLength={128} onChange={(e) => setQuery({ openid: e.currentTarget.value.trim() })} />
         <input class="in fin num short" type="search" inputMode="numeric" pattern="-?[0-9]{1,7}" aria-label={t('ops.errcode')} placeholder={t('ops.errcode')} value={filter.errcode} onChange={(e) => e.currentTarget.checkValidity() && setQuery({ errcode: e.currentTarget.value.trim() })} />
       </div>
-      {mayWrite.value && all.length > 0 && (chosen.value.size > 0 || filtered) && (
-        <div class="bulk"><b>{chosen.value.size ? t('ops.chosen', { n: chosen.value.size }) : t('ops.chosen.all')}</b>
-          <button type="button" class="btn sm" aria-disabled={!chosen.value.size && !filter.state} onClick={() => (chosen.value.size || filter.state) && (bulk.value = { call: 'retry', selection: selection() })}><Icon name="refresh" size="xs" />{t('ops.retry')}…</button>
+      {mayWrite.value && all.length > 0 && (picked.length > 0 || filtered) && (
+        <div class="bulk"><b>{picked.length ? t('ops.chosen', { n: picked.length }) : t('ops.chosen.all')}</b>
+          <button type="button" class="btn sm" aria-disabled={!picked.length && !filter.state} onClick={() => (picked.length || filter.state) && (bulk.value = { call: 'retry', selection: selection() })}><Icon name="refresh" size="xs" />{t('ops.retry')}…</button>
           <button type="button" class="btn sm" onClick={() => (bulk.value = { call: 'cancel', selection: selection() })}><Icon name="close" size="xs" />{t('ops.cancel')}…</button>
-          {chosen.value.size > 0 && <button type="button" class="btn sm quiet" onClick={() => (chosen.value = new Set())}>{t('ops.chosen.none')}</button>}
+          {picked.length > 0 && <button type="button" class="btn sm quiet" onClick={() => (chosen.value = new Set())}>{t('ops.chosen.none')}</button>}
         </div>
       )}
       <div class="split">
         <div class="tblw" tabIndex={0} role="region" aria-label={t('nav.messages')}>
           {all.length > 0 && (
             <table class="msgt">
-              <thead><tr><th><input type="checkbox" class="cb" aria-label={t('ops.choose.all')} checked={chosen.value.size > 0 && chosen.value.size === all.length} onChange={(e) => (chosen.value = new Set(e.currentTarget.checked ? all.slice(0, 1000).map((m) => m.id) : []))} /></th>
+              <thead><tr><th><input type="checkbox" class="cb" aria-label={t('ops.choose.all')} checked={picked.length > 0 && picked.length === all.length} onChange={(e) => (chosen.value = new Set(e.currentTarget.checked ? all.slice(0, 1000).map((m) => m.id) : []))} /></th>
                 <th>{t('ops.col.state')}</th><th>{t('ops.col.to')}</th><th>{t('ops.col.what')}</th><th class="hide-s">{t('ops.col.from')}</th><th class="hide-s">{t('ops.errcode')}</th><th class="hide-s r">{t('ops.col.attempts')}</th><th class="r">{t('ops.col.time')}</th></tr></thead>
               <tbody>{all.map((m) => (
                 <tr key={m.id} class={m.id === shown ? 'on' : ''}>
@@ -101,12 +103,16 @@ function Bulk({ call, selection, onClose }: { call: 'cancel' | 'retry'; selectio
   const counts = useSignal<Record<string, number> | null>(null);
   const done = useSignal(false);
   const busy = useSignal(true);
+  const left = useRef(false); // the dialog was closed: what has not begun does not
+  const did = useRef(false); // something, perhaps
   async function run(dry: boolean) {
     busy.value = true;
+    did.current ||= !dry;
     const sum: Record<string, number> = {};
     try {
       for (let cursor = '', first = true; first || cursor; first = false) {
         const a = await api<Selected>(`/v1/messages/${call}`, { body: { ...selection, ...(cursor && { cursor }), ...(dry && { dry_run: true }) }, headers: { 'Kefu-Source': 'console' } });
+        if (left.current) return;
         for (const [k, n] of Object.entries(a.counts)) sum[k] = (sum[k] ?? 0) + n;
         cursor = a.next;
         counts.value = { ...sum };
@@ -114,49 +120,50 @@ function Bulk({ call, selection, onClose }: { call: 'cancel' | 'retry'; selectio
       counts.value = sum;
       done.value = !dry;
     } catch (e) {
+      if (left.current) return;
       tell(e);
-      onClose(!dry);
+      onClose(did.current);
     } finally {
       busy.value = false;
     }
   }
-  useEffect(() => void run(true), []);
+  useEffect(() => {
+    void run(true);
+    return () => void (left.current = true);
+  }, []);
   const would = Object.entries(counts.value ?? {});
   const acting = would.filter(([k]) => ['canceled', 'called-off', 'retried'].includes(k)).reduce((n, [, c]) => n + c, 0);
   return (
-    <Dialog title={t(call === 'cancel' ? 'ops.bulk.cancel' : 'ops.bulk.retry')} onClose={() => onClose(done.value)}>
+    <Dialog title={t(call === 'cancel' ? 'ops.bulk.cancel' : 'ops.bulk.retry')} onClose={() => onClose(did.current)}>
       <p role="status">{busy.value ? t('loading') : t(done.value ? 'ops.bulk.done' : would.length ? 'ops.bulk.would' : 'ops.bulk.nothing')}</p>
       <dl class="kv wide2">{would.flatMap(([k, n]) => [<dt key={k}>{outcomeWord(k)}</dt>, <dd key={`${k}n`} class="num b">{n}</dd>])}</dl>
       {call === 'retry' && !done.value && <p class="advice unk"><Icon name="warn" size="s" /><span>{t('ops.bulk.twice')}</span></p>}
-      <div class="acts">{done.value ? <button type="button" class="btn pri" onClick={() => onClose(true)}>{t('close.dialog')}</button> : <><button type="button" class="btn" onClick={() => onClose(false)}>{t('cancel')}</button>
+      <div class="acts">{done.value ? <button type="button" class="btn pri" onClick={() => onClose(true)}>{t('close.dialog')}</button> : <><button type="button" class="btn" onClick={() => onClose(did.current)}>{t('cancel')}</button>
         <button type="button" class="btn pri" aria-disabled={busy.value || !acting} onClick={() => !busy.value && acting && void run(false)}>{t(call === 'cancel' ? 'ops.bulk.cancel.n' : 'ops.bulk.retry.n', { n: acting })}</button></>}</div>
     </Dialog>
   );
 }
 
 function Detail({ id, known, onChange, onClose }: { id: string; known?: Message; onChange: (m: Message) => void; onClose: () => void }) {
-  const full = useSignal<Message | undefined>(undefined);
-  const attempts = useSignal<Attempt[]>([]);
-  const ask = useSignal(false);
-  const trouble = useSignal('');
   const at = known ? `${known.state} ${known.attempts} ${known.parts_sent ?? ''}` : '';
-  useEffect(() => {
-    api<Message>(`/v1/messages/${encodeURIComponent(id)}`).then((m) => (full.value = m), (e) => (trouble.value = e.message));
-    api<Page<Attempt>>(`/v1/messages/${encodeURIComponent(id)}/attempts`).then((p) => (attempts.value = p.items), () => undefined);
-  }, [id, at]);
-  const m = full.value ?? known;
-  if (!m) return <Drawer title={t('ops.message')} onClose={onClose}><section>{trouble.value || t('loading')}</section></Drawer>;
+  const full = useGot<Message>(`/v1/messages/${encodeURIComponent(id)}`, at);
+  const attempts = useGot<Page<Attempt>>(`/v1/messages/${encodeURIComponent(id)}/attempts`, at);
+  const ask = useSignal(false);
+  const gone = useRef(false); // the drawer was closed, or shows another message
+  useEffect(() => () => void (gone.current = true), []);
+  const m = full.now.value ?? known;
+  if (!m) return <Drawer title={t('ops.message')} onClose={onClose}><section><Missed of={full} />{!full.why.value && t('loading')}</section></Drawer>;
   const run = (call: () => Promise<Message | undefined>) => void call().then((now) => {
-    if (!now) return;
-    if (now.id === id) {
-      full.value = now;
+    if (now?.id === id) {
+      full.now.value = now;
       onChange(now);
-    } else setQuery({ m: now.id });
+    } else if (now && !gone.current) setQuery({ m: now.id });
   });
   const [tone, icon, title, text] = advice(m);
   return (
     <Drawer title={t('ops.message.to', { kind: kindName(m.msgtype), name: nameOf(m) })} sub={<p class="row mono mut">{shortId(m.id)} <Copy text={m.id} label={t('ops.copy.id')} /></p>} onClose={onClose}>
       <section class="first">
+        <Missed of={full} />
         <div class={`advice ${tone}`}><Icon name={icon} size="s" /><div><b>{title}</b>{text && <p>{text}</p>}
           {mayWrite.value && <div class="row">
             {m.state === 'unknown' && <><button type="button" class="btn sm pri" onClick={() => run(() => act.resolve(m, 'sent'))}>{t('mark.sent')}</button><button type="button" class="btn sm" onClick={() => run(() => act.resolve(m, 'failed'))}>{t('mark.failed')}</button></>}
@@ -165,9 +172,10 @@ function Detail({ id, known, onChange, onClose }: { id: string; known?: Message;
             {(['queued', 'parked'].includes(m.state) || (m.state === 'unknown' && m.retry_at)) && <button type="button" class="btn sm" onClick={() => run(() => act.cancel(m))}><Icon name="close" size="xs" />{t(m.state === 'unknown' ? 'resend.off' : 'ops.cancel')}</button>}
           </div>}</div></div>
       </section>
-      <section><h3><span>{t('ops.attempts')}</span><span class="num">{attempts.value.length}</span></h3>
+      <section><h3><span>{t('ops.attempts')}</span><span class="num">{attempts.now.value?.items.length}</span></h3>
+        <Missed of={attempts} />
         <div class="att"><Icon name="plus" /><b>{t('ops.accepted')}</b><When at={m.accepted_at} exact /><p>{[fromOf(m), t(`ops.priority.${m.priority}` as Key)].join(' · ')}</p></div>
-        {attempts.value.map((a) => (
+        {attempts.now.value?.items.map((a) => (
           <div class="att" key={a.n}><Icon name={a.outcome === 'sent' ? 'check' : a.outcome === 'refused' ? 'cross' : a.outcome === 'unknown' ? 'unknown' : 'refresh'} /><b>{t('attempt.n', { n: a.n })}{a.part ? ` · ${t('attempt.part', { n: a.part })}` : ''}{t('ops.colon')}{t(`attempt.${a.outcome}` as Key)}{a.errcode ? ` ${a.errcode}` : ''}</b><When at={a.at} exact />
             <p>{[a.errmsg, `${a.took_ms} ms`, a.allowance ? t('attempt.left', { left: a.allowance.left, max: a.allowance.max }) : '', a.possible_duplicate ? t('state.duplicate') : '', a.rid ? `rid ${a.rid}` : ''].filter(Boolean).join(' · ')}</p></div>
         ))}

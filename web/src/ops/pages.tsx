@@ -11,6 +11,7 @@ import { Explorer } from './explorer';
 import { Keys } from './keys';
 import { Me } from './me';
 import { Messages } from './messages';
+import { Replies } from './replies';
 import { Webhooks } from './webhooks';
 
 export interface Ops { path: string; name: string; icon: IconName; admin?: boolean; lead?: boolean; narrow?: boolean; page: ComponentType }
@@ -20,6 +21,7 @@ export interface Ops { path: string; name: string; icon: IconName; admin?: boole
 export const opsPages: Ops[] = [
   { path: 'board', name: 'nav.board', icon: 'board', narrow: true, page: Board },
   { path: 'messages', name: 'nav.messages', icon: 'list', narrow: true, page: Messages },
+  { path: 'replies', name: 'replies.label', icon: 'slash', page: Replies },
   { path: 'callbacks', name: 'nav.callbacks', icon: 'download', page: Callbacks },
   { path: 'accounts', name: 'nav.accounts', icon: 'account', page: Accounts },
   { path: 'webhooks', name: 'nav.webhooks', icon: 'hook', admin: true, page: Webhooks },

@@ -1,14 +1,13 @@
 // The endpoints of the business that the gateway calls.
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
 import { api } from '../core/api';
 import { serverNow } from '../core/clock';
-import { session } from '../core/session';
 import { t, type Key } from '../core/words';
 import type { Page } from '../core/types';
 import { Icon } from '../parts/icon';
 import { Dialog } from '../parts/overlay';
-import { accountName, Ask, attempt, Drawer, Foot, inQuery, Once, OpsFrame, Pick, setQuery, useList, When } from './frame';
+import { accountName, Ask, attempt, Drawer, Foot, Form, inQuery, Missed, Once, OpsFrame, Pick, setQuery, useGot, useList, When } from './frame';
+import { Scope, scopeOf } from './scope';
 
 interface Webhook {
   id: string; url: string; name?: string; accounts?: string[]; types: string[]; enabled: boolean; because?: string; answers: boolean; typing: boolean; timeout: number; concurrency: number; schedule: number[];
@@ -52,15 +51,13 @@ const Health = ({ w }: { w: Webhook }) => (
 );
 
 function Detail({ w, onChange, onSecret, onGone, onClose }: { w: Webhook; onChange: (w: Webhook) => void; onSecret: (s: string) => void; onGone: () => void; onClose: () => void }) {
-  const tries = useSignal<Try[]>([]);
+  const tries = useGot<Page<Try>>(`${path(w.id, 'attempts')}?limit=50`);
   const ask = useSignal<'' | 'rotate' | 'delete' | 'replay'>('');
   const since = useSignal('1');
   const tested = useSignal<Try | null>(null);
-  const load = () => api<Page<Try>>(`${path(w.id, 'attempts')}?limit=50`).then((p) => (tries.value = p.items), () => undefined);
-  useEffect(() => void load(), [w.id]);
   async function test() {
     tested.value = (await attempt(() => api<Try>(path(w.id, 'test'), { method: 'POST' }))) ?? null;
-    void load();
+    void tries.load();
   }
   const { id: _id, because: _b, cursor: _c, failing_since: _f, created_at: _a, secret: _s, warnings: _w, revision, ...request } = w;
   /** Turns it on or off, unless somebody has changed it since it was read: then it is shown as it is now. */
@@ -84,9 +81,10 @@ function Detail({ w, onChange, onSecret, onGone, onClose }: { w: Webhook; onChan
       </section>
       <section><h3><span>{t('ops.settings')}</span></h3><dl class="kv wide2"><dt>URL</dt><dd class="mono">{w.url}</dd><dt>{t('ops.webhook.types')}</dt><dd class="mono">{w.types.join(' ')}</dd><dt>{t('ops.webhook.accounts')}</dt><dd>{w.accounts?.map(accountName).join(t('list.comma')) || t('ops.account.all')}</dd>
         <dt>answers</dt><dd class="mono">{String(w.answers)}</dd><dt>typing</dt><dd class="mono">{String(w.typing)}</dd><dt>timeout</dt><dd class="mono">{w.timeout} s</dd><dt>cursor</dt><dd class="mono">{w.cursor}</dd></dl></section>
-      <section><h3><span>{t('ops.attempts')}</span><button type="button" class="btn sm quiet" onClick={() => void load()}>{t('ops.refresh')}</button></h3>
-        {!tries.value.length && <p class="mut">{t('ops.webhook.attempts.none')}</p>}
-        {tries.value.map((a, i) => (
+      <section><h3><span>{t('ops.attempts')}</span><button type="button" class="btn sm quiet" onClick={() => void tries.load()}>{t('ops.refresh')}</button></h3>
+        <Missed of={tries} />
+        {tries.now.value?.items.length === 0 && <p class="mut">{t('ops.webhook.attempts.none')}</p>}
+        {tries.now.value?.items.map((a, i) => (
           <div class="att" key={i}><Icon name={a.outcome === 'delivered' ? 'check' : a.outcome === 'failed' ? 'refresh' : 'cross'} /><b>{t(`ops.try.${a.outcome}` as Key)}{a.status ? ` ${a.status}` : ''}</b><When at={a.at} exact />
             <p>{[a.type, t('attempt.n', { n: a.n }), `${a.took_ms} ms`, a.error, a.answer?.messages?.length ? t('ops.try.answered', { n: a.answer.messages.length }) : '', a.answer?.refused].filter(Boolean).join(' · ')}</p></div>
         ))}
@@ -99,7 +97,7 @@ function Detail({ w, onChange, onSecret, onGone, onClose }: { w: Webhook; onChan
           <p><Pick label={t('ops.since')} value={since.value} onPick={(v) => (since.value = v)} options={[['1', t('ops.since.1h')], ['24', t('ops.since.24h')], ['168', t('ops.since.7d')]]} /></p>
           <div class="acts"><button type="button" class="btn" onClick={() => (ask.value = '')}>{t('cancel')}</button><button type="button" class="btn pri" onClick={() => {
             ask.value = '';
-            void attempt(() => api(path(w.id, 'replay'), { body: { since: new Date(serverNow() - Number(since.value) * 3600_000).toISOString() } }), t('ops.webhook.replayed')).then(() => setTimeout(() => void load(), 1500));
+            void attempt(() => api(path(w.id, 'replay'), { body: { since: new Date(serverNow() - Number(since.value) * 3600_000).toISOString() } }), t('ops.webhook.replayed')).then(() => setTimeout(() => void tries.load(), 1500));
           }}>{t('ops.webhook.replay')}</button></div>
         </Dialog>
       )}
@@ -108,32 +106,21 @@ function Detail({ w, onChange, onSecret, onGone, onClose }: { w: Webhook; onChan
 }
 
 function Add({ onClose, onDone }: { onClose: () => void; onDone: (w: Webhook) => void }) {
-  async function save(e: SubmitEvent) {
-    e.preventDefault();
-    const f = new FormData(e.currentTarget as HTMLFormElement);
+  async function save(f: FormData) {
     const types = String(f.get('types')).split(/[\s,]+/).filter(Boolean);
-    const accounts = f.getAll('account').map(String);
-    const w = await attempt(() => api<Webhook>('/v1/webhooks', { body: { url: String(f.get('url')).trim(), name: String(f.get('name')).trim(), types, accounts, answers: f.get('answers') === 'on', typing: f.get('typing') === 'on' } }));
+    const w = await attempt(() => api<Webhook>('/v1/webhooks', { body: { url: String(f.get('url')).trim(), name: String(f.get('name')).trim(), types, accounts: scopeOf(f), answers: f.get('answers') === 'on', typing: f.get('typing') === 'on' } }));
     if (w) onDone(w);
   }
   return (
     <Dialog title={t('ops.webhook.add')} onClose={onClose}>
-      <form class="stack" onSubmit={(e) => void save(e as unknown as SubmitEvent)}>
+      <Form verb={t('ops.webhook.add')} onSubmit={save} onCancel={onClose}>
         <label class="fl1">{t('ops.webhook.url')}<input class="in" name="url" type="url" required maxLength={2048} placeholder="https://example.com/kefu" /></label>
         <label class="fl1">{t('ops.name')}<input class="in" name="name" maxLength={64} /></label>
-        <label class="fl1">{t('ops.webhook.types')}<input class="in mono" name="types" defaultValue="follower.*" placeholder="follower.* message.*" /></label>
-        <Accounts />
+        <label class="fl1">{t('ops.webhook.types')}<input class="in mono" name="types" required defaultValue="follower.*" placeholder="follower.* message.*" /></label>
+        <Scope />
         <label class="row"><input type="checkbox" class="cb" name="answers" defaultChecked />{t('ops.webhook.answers')}</label>
         <label class="row"><input type="checkbox" class="cb" name="typing" />{t('ops.webhook.typing')}</label>
-        <div class="acts"><button type="button" class="btn" onClick={onClose}>{t('cancel')}</button><button class="btn pri" type="submit">{t('ops.webhook.add')}</button></div>
-      </form>
+      </Form>
     </Dialog>
   );
-}
-
-/** Boxes of the accounts that something is for; none: all. */
-export function Accounts({ picked = [] }: { picked?: string[] }) {
-  const all = session.value!.accounts;
-  if (all.length < 2) return null;
-  return <fieldset class="fs"><legend>{t('ops.only.accounts')}</legend>{all.map((a) => <label class="row" key={a.appid}><input type="checkbox" class="cb" name="account" value={a.appid} defaultChecked={picked.includes(a.appid)} />{a.name || a.appid}</label>)}</fieldset>;
 }

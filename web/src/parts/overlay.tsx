@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
+import { Problem } from '../core/api';
 import { t } from '../core/words';
 import { Icon } from './icon';
 
@@ -37,8 +38,11 @@ export function toast(kind: Toast['kind'], text: string, action?: Toast['action'
 }
 const drop = (id: number) => (toasts.value = toasts.value.filter((x) => x.id !== id));
 
-/** Says what went wrong, in the API's own words. */
-export const tell = (e: unknown) => toast('bad', e instanceof Error ? e.message : String(e));
+/** Says what went wrong, in the API's own words: which members are wrong, if it is those. */
+export function tell(e: unknown) {
+  const wrong: { location: string; message: string }[] = (e instanceof Problem && e.body['errors']) || [];
+  toast('bad', wrong.length ? wrong.map((w) => `${w.location} ${w.message}`).join(t('list.comma')) : e instanceof Error ? e.message : String(e));
+}
 
 export function Toasts() {
   return (
@@ -57,5 +61,6 @@ export function Toasts() {
 
 /** What is announced to screen readers without being shown. */
 export const announced = signal('');
-export const announce = (text: string) => (announced.value = text);
-export const Announcer = () => <p class="sr" role="alert">{announced.value}</p>;
+let times = 0;
+export const announce = (text: string) => (times++, (announced.value = ''), queueMicrotask(() => (announced.value = text)));
+export const Announcer = () => <p class="sr" role="alert"><span key={times}>{announced.value}</span></p>;
