@@ -106,6 +106,12 @@ func (r *rig) open() {
 	r.store, r.shelf.Store = s, s
 }
 
+// atOne has it be one o'clock in Beijing, so that no midnight, at which counts begin
+// anew, comes within the next hours.
+func (r *rig) atOne() {
+	r.wechat.Advance(dayOf(r.wechat.Now()).Add(25 * time.Hour).Sub(r.wechat.Now()))
+}
+
 // RoundTrip counts what is fetched.
 func (r *rig) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strings.HasSuffix(req.URL.Path, "/stable_token") {
@@ -415,6 +421,7 @@ func TestWhatIsNoContest(t *testing.T) {
 // not be recorded is recorded when it is back.
 func TestStoreDown(t *testing.T) {
 	r := newRig(t, kefutest.New())
+	r.atOne()
 	r.shelf.down.Store(true)
 	c := r.center()
 	first := r.token(c)
@@ -460,7 +467,7 @@ func TestStoreDown(t *testing.T) {
 // the last ones, and sending goes on with the token there is.
 func TestBudgetAcrossRestarts(t *testing.T) {
 	r := newRig(t, kefutest.New())
-	r.wechat.Advance(dayOf(r.wechat.Now()).Add(25 * time.Hour).Sub(r.wechat.Now())) // one o'clock: no midnight comes between
+	r.atOne()
 	r.given.TokenBudget = 20
 	c := r.center()
 	tok := r.token(c)

@@ -48,7 +48,7 @@ export async function api<T>(path: string, asking: Asking = {}): Promise<T> {
     return {};
   }) : {};
   if (!res.ok) {
-    if (res.status === 401 && path !== '/v1/session') signedOut.value = true;
+    if (answer.code === 'unauthorized' && path !== '/v1/session') signedOut.value = true; // another 401 is of a password that was asked for once more
     throw new Problem(res.status, answer.code ?? `http-${res.status}`, answer);
   }
   return answer as T;

@@ -73,7 +73,7 @@ function One({ a, onChange }: { a: Account; onChange: (a: Account) => void }) {
         <Missed of={rules} />
       </details>
       <details><summary>{t('ops.settings')}</summary>
-        <dl class="kv wide2">{settingsShown.filter((k) => a[k] !== undefined).flatMap((k) => [<dt key={k} class="mono">{k}</dt>, <dd key={`${k}v`} class="mono">{String(a[k])}</dd>])}</dl>
+        <dl class="kv wide2">{settingsShown.filter((k) => a[k] != null).flatMap((k) => [<dt key={k} class="mono">{k}</dt>, <dd key={`${k}v`} class="mono">{String(a[k])}</dd>])}</dl>
       </details>
       {dialog.value === 'pause' && <Ask title={t('ops.pause')} text={t('ops.pause.ask', { name: a.name || a.appid })} verb={t('ops.pause')} danger onNo={() => (dialog.value = '')}
         onYes={() => void attempt(() => api<Account>(path(a, 'pause'), { body: {} }), t('ops.paused')).then((x) => x && onChange(x))} />}
