@@ -33,21 +33,21 @@ func TestDeskEditsByTwo(t *testing.T) {
 
 	set(root, "rate", "25")
 	save(root)
-	root.until(`!document.querySelector('dialog') && document.querySelector('.toasts').textContent.includes('Saved')`)
+	root.until(`!document.querySelector('dialog') && document.querySelector('.toasts')?.textContent.includes('Saved')`)
 	call(t, "PUT", o.p.url()+"/v1/accounts/"+app, quote(object{"name": "客服演示", "rate": 25, "keep_free": 2}), nil) // and one by the API
 
 	set(boss, "name", "茶铺")
 	save(boss)
 	boss.until(`document.querySelector('dialog [role=alert]')?.textContent.includes('刚被别人修改过，没有保存')`)
-	boss.until(`document.querySelector('dialog [role=alert]').textContent.includes('rate: 25') && document.querySelector('dialog [role=alert]').textContent.includes('keep_free: 2')`)
-	boss.until(`document.querySelector('dialog [name=name]').value === '茶铺' && document.querySelector('dialog [name=rate]').value === '25'`)
+	boss.until(`document.querySelector('dialog [role=alert]')?.textContent.includes('rate: 25') && document.querySelector('dialog [role=alert]')?.textContent.includes('keep_free: 2')`)
+	boss.until(`document.querySelector('dialog [name=name]')?.value === '茶铺' && document.querySelector('dialog [name=rate]')?.value === '25'`)
 	o.shoot(boss, "edit-conflict")
 	account := func() gateway.Account { return must[gateway.Account](t, "account")(o.boss.Account(t.Context(), app)) }
 	if a := account(); a.Name != "客服演示" || a.Rate != 25 {
 		t.Errorf("overwritten without a word: %+v", a)
 	}
 	save(boss)
-	boss.until(`!document.querySelector('dialog') && document.querySelector('.acct').textContent.includes('茶铺')`)
+	boss.until(`!document.querySelector('dialog') && document.querySelector('.acct')?.textContent.includes('茶铺')`)
 	if a := account(); a.Name != "茶铺" || a.Rate != 25 || a.KeepFree == nil || *a.KeepFree != 2 {
 		t.Errorf("not both changes: %+v", a)
 	}
@@ -100,7 +100,7 @@ func TestDeskEditsAgents(t *testing.T) {
 	boss.do(chromedp.Reload())
 	boss.until(`document.querySelectorAll('tbody tr').length > 1`)
 	edit("小满")
-	boss.until(`document.querySelector('dialog [value=wxsecond]').checked && document.querySelector('dialog .fs').textContent.includes('已移除') && !document.querySelector('dialog [value=` + kefutest.DefaultAccount.AppID + `]').checked`)
+	boss.until(`document.querySelector('dialog [value=wxsecond]')?.checked && document.querySelector('dialog .fs')?.textContent.includes('已移除') && !document.querySelector('dialog [value=` + kefutest.DefaultAccount.AppID + `]')?.checked`)
 	boss.js(`{ const el = document.querySelector('dialog [name=display]'); el.focus(); el.select(); document.execCommand('insertText', false, '阿满') }`)
 	save()
 	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('阿满'))`)
@@ -108,7 +108,7 @@ func TestDeskEditsAgents(t *testing.T) {
 
 	edit("阿满")
 	boss.js(`document.querySelector('dialog [value=wxsecond]').click(); document.querySelector('dialog [type=submit]').click()`)
-	boss.until(`document.querySelector('.toasts').textContent.includes('请至少选一个公众号')`)
+	boss.until(`document.querySelector('.toasts')?.textContent.includes('请至少选一个公众号')`)
 	is("阿满", "wxsecond")
 	again.expect("401")
 	boss.js(`document.querySelector('dialog [name=scope][value=all]').click()`)

@@ -94,7 +94,7 @@ func TestOpsLateAnswers(t *testing.T) {
 	part("what can't be seen is not chosen", func(t *testing.T) {
 		s.turnTo("messages?lang=en&state=sent", "tbody tr")
 		s.js(`document.querySelector('thead .cb').click()`)
-		s.until(`document.querySelector('.bulk').textContent.includes('2 chosen')`)
+		s.until(`document.querySelector('.bulk')?.textContent.includes('2 chosen')`)
 		slowly("state=failed")
 		filter("Failed")
 		rows()
@@ -103,7 +103,7 @@ func TestOpsLateAnswers(t *testing.T) {
 		}
 		late()
 		rows("拒收 0", "拒收 1")
-		s.until(`document.querySelector('.bulk').textContent.includes('All that match')`)
+		s.until(`document.querySelector('.bulk')?.textContent.includes('All that match')`)
 	})
 	part("further rows", func(t *testing.T) {
 		s.js(`sessionStorage.limit = 1`)
@@ -126,7 +126,7 @@ func TestOpsLateAnswers(t *testing.T) {
 		s.js(`window.ahead = 61000; document.querySelector('tbody .open').click()`)
 		s.until(`!!document.querySelector('.drw .att+.att')`) // the page knows that time has passed
 		s.js(`document.querySelector('thead .cb').click()`)
-		s.until(`document.querySelector('.bulk').textContent.includes('4 chosen')`)
+		s.until(`document.querySelector('.bulk')?.textContent.includes('4 chosen')`)
 		drawn()
 		if n := eval[int](s.phone, asked); n != before {
 			t.Errorf("the list was asked for %d times more, and its rows went", n-before)
@@ -154,13 +154,13 @@ func TestOpsLateAnswers(t *testing.T) {
 		} {
 			s.turnTo("explorer?lang=en&call="+c.from, ".sendbar")
 			if c.from != "token" {
-				s.until(`document.querySelector('#x-touser').value === 'oMei'`)
+				s.until(`document.querySelector('#x-touser')?.value === 'oMei'`)
 			}
 			slowly(c.slow)
 			s.js(`document.querySelector('.sendbar button').click()`)
-			s.until(`document.querySelector('.out2').textContent.includes('Sending')`)
+			s.until(`document.querySelector('.out2')?.textContent.includes('Sending')`)
 			s.js(`document.querySelector('.tree a[href*="call=` + c.to + `"]').click()`)
-			s.until(`!!document.querySelector(` + quote(c.ready) + `) && document.querySelector('.out2').textContent.includes('Not sent yet')`)
+			s.until(`!!document.querySelector(` + quote(c.ready) + `) && document.querySelector('.out2')?.textContent.includes('Not sent yet')`)
 			late()
 			if got := eval[string](s.phone, `document.querySelectorAll('.out2 .sec')[1].textContent`); !strings.Contains(got, "Not sent yet") {
 				t.Errorf("%s was answered with %s's: %s", c.to, c.from, got)
@@ -195,7 +195,7 @@ func TestDeskQuickReplies(t *testing.T) {
 
 	bob.open("oMei")
 	options(bob, "发货")
-	bob.until(`document.querySelector('.qr').textContent.includes('No such reply')`)
+	bob.until(`document.querySelector('.qr')?.textContent.includes('No such reply')`)
 	bob.enter()
 	bob.until(`!document.querySelector('.qr')`)
 	if got := eval[string](bob.phone, `document.querySelector('#reply').value`); got != "/发货" {
@@ -207,17 +207,17 @@ func TestDeskQuickReplies(t *testing.T) {
 	ann.js(`document.querySelector('.qr a').click()`)
 	ann.press(".bar", "Add quick reply")
 	save(ann, [2]string{"dialog [name=title]", "发货"}, [2]string{"dialog [name=text]", "包裹今天发出"})
-	ann.until(`document.querySelector('tbody tr').textContent.includes('包裹今天发出') && document.querySelector('tbody tr').textContent.includes('Team')`)
+	ann.until(`document.querySelector('tbody tr')?.textContent.includes('包裹今天发出') && document.querySelector('tbody tr')?.textContent.includes('Team')`)
 	options(bob, "发货")
 	bob.until(`[...document.querySelectorAll('.qr [role=option]')].some((r) => r.textContent.includes('包裹今天发出'))`)
 
 	ann.press("tbody", "Edit 发货")
 	save(ann, [2]string{"dialog [name=text]", "包裹明天发出"})
-	ann.until(`document.querySelector('tbody tr').textContent.includes('包裹明天发出')`)
+	ann.until(`document.querySelector('tbody tr')?.textContent.includes('包裹明天发出')`)
 	options(bob, "发货")
 	bob.until(`[...document.querySelectorAll('.qr [role=option]')].some((r) => r.textContent.includes('包裹明天发出'))`)
 	bob.enter()
-	bob.until(`document.querySelector('#reply').value === '包裹明天发出'`)
+	bob.until(`document.querySelector('#reply')?.value === '包裹明天发出'`)
 
 	bob.turnTo("replies?lang=en", "tbody tr")
 	if n := eval[int](bob.phone, `document.querySelectorAll('tbody button').length`); n > 0 {
@@ -263,7 +263,7 @@ func TestDeskSearchesFurther(t *testing.T) {
 	}
 	says := func(text string) {
 		t.Helper()
-		s.until(`document.querySelector('.found').textContent.includes(` + quote(text) + `)`)
+		s.until(`document.querySelector('.found')?.textContent.includes(` + quote(text) + `)`)
 	}
 
 	ask("银针")
@@ -281,7 +281,7 @@ func TestDeskSearchesFurther(t *testing.T) {
 
 	s.js(`window.slow = true`)
 	ask("银针 7")
-	s.until(`document.querySelector('.found').ariaBusy === 'true' && !document.querySelector('.found .fr')`)
+	s.until(`document.querySelector('.found')?.ariaBusy === 'true' && !document.querySelector('.found .fr')`)
 	hits(1)
 	s.js(`window.slow = false; window.cut = true`)
 	ask("银针 8")
@@ -315,9 +315,9 @@ func TestOpsSayWhy(t *testing.T) {
 	s.open("oMei")
 	s.until(`[...document.querySelectorAll('.m[data-state=failed] .why')].some((w) => w.textContent.includes('人工标为未收到'))`)
 	s.turnTo("messages?lang=zh&m="+m.ID, ".drw .advice")
-	s.until(`document.querySelector('.drw .advice').textContent.includes('人工标为未收到')`)
+	s.until(`document.querySelector('.drw .advice')?.textContent.includes('人工标为未收到')`)
 	s.turnTo("messages?lang=zh&m="+refused.ID, ".drw .advice")
-	s.until(`document.querySelector('.drw .advice').textContent.includes(` + quote(kefu.Explain("", 44002).AdviceZh) + `)`)
+	s.until(`document.querySelector('.drw .advice')?.textContent.includes(` + quote(kefu.Explain("", 44002).AdviceZh) + `)`)
 
 	put(t, o.p.url()+"/v1/accounts/"+app, quote(object{"appid": app, "name": "客服演示", "secret": strings.Repeat("0", 32)}))
 	s.turnTo("accounts?lang=zh", ".acct .tok")

@@ -462,3 +462,31 @@ func TestDeskCutOff(t *testing.T) {
 		t.Errorf("in the thread: %q\nwant %q", got, want)
 	}
 }
+
+// What was found far up is shown among what was said around it, whoever's it is.
+func TestDeskGoesToWhatWasFound(t *testing.T) {
+	o := openOffice(t)
+	for i := range 230 {
+		o.wechat.UserSends("oMei", fmt.Sprintf("第 %d 句", i+1))
+	}
+	s := o.sit("ann")
+	s.js(`document.querySelector('.tabs [role=tab]').click()`) // mine: not hers
+	s.js(`{ const el = document.querySelector('#search'); el.focus(); document.execCommand('insertText', false, '第 17 句') }`)
+	s.until(`!!document.querySelector('.fr')`)
+	s.js(`document.querySelector('.fr').click()`)
+	visible := func(text string) string {
+		return `[...document.querySelectorAll('.log .m.hit')].some((m) => { const r = m.getBoundingClientRect(), p = document.querySelector('.scroll').getBoundingClientRect(); return m.textContent.includes(` + quote(text) + `) && r.top >= p.top && r.bottom <= p.bottom })`
+	}
+	s.until(visible("第 17 句"))
+	s.until(`[...document.querySelectorAll('.log .m')].some((m) => m.textContent.includes('第 18 句'))`)
+
+	// On from there, and to another one of the same conversation.
+	s.js(`{ const el = document.querySelector('#search'); el.focus(); el.select(); document.execCommand('insertText', false, '第 201 句') }`)
+	s.until(`document.querySelector('.fr')?.textContent.includes('201')`)
+	s.js(`document.querySelector('.fr').click()`)
+	s.until(visible("第 201 句"))
+
+	// A name is found in every view.
+	s.js(`{ const el = document.querySelector('#search'); el.focus(); el.select(); document.execCommand('insertText', false, 'oMei') }`)
+	s.until(`!!document.querySelector('.rows a.cr[data-key$="oMei"]')`)
+}

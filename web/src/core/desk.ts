@@ -94,7 +94,7 @@ function compute(v: View, s: Sort, q: string): Listed {
     if (within.closing) counts.closing++;
     counts.all++;
     if (urgent(c, ends, now) && matches(c, q)) hot.push({ key, first: ends, then: -t.last });
-    else if (within[v] && matches(c, q)) rest.push({ key, first: s === 'ends' ? ends : v === 'waiting' ? t.waiting : -t.last, then: -t.last });
+    else if ((q || within[v]) && matches(c, q)) rest.push({ key, first: s === 'ends' ? ends : v === 'waiting' ? t.waiting : -t.last, then: -t.last });
   }
   const first = hot.sort(byPlace).map((p) => p.key);
   return { hot: first.slice(0, HOT), more: Math.max(0, first.length - HOT), rest: [...first.slice(HOT), ...rest.sort(byPlace).map((p) => p.key)], counts };
@@ -228,6 +228,23 @@ export async function older(account: string, openid: string) {
     if (t.round === round) t.failed.value = e as Error;
   } finally {
     if (t.round === round) t.busy.value = false;
+  }
+}
+
+/** As many pages of a thread are loaded for a line that was found, at most. */
+const FAR = 60;
+
+/** Loads older lines until the one with the cursor is there, or shown not to be. */
+export async function upTo(account: string, openid: string, cursor: string) {
+  const t = thread(account, openid);
+  for (let pages = 0; pages < FAR && t.next.value !== null && !t.failed.value;) {
+    const oldest = t.lines.value[0];
+    if (oldest && Number(oldest.cursor) <= Number(cursor)) return;
+    if (t.busy.value) await pause(30);
+    else {
+      pages++;
+      await older(account, openid);
+    }
   }
 }
 

@@ -1,8 +1,8 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { dayName, visible } from '../core/clock';
-import { conversation, idOf, keyOf, linesOf, older, present, thread } from '../core/desk';
-import { go } from '../core/route';
+import { conversation, idOf, keyOf, linesOf, older, present, thread, upTo } from '../core/desk';
+import { go, params } from '../core/route';
 import { agentById, me, mayWrite, session } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation, Line } from '../core/types';
@@ -91,6 +91,27 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
     else if (below < near && to < lines.length) lastDrawn.value = to + STEP < lines.length ? idOf(lines[to + STEP - 1]!) : '';
   };
   useEffect(look, [lines, lastDrawn.value]);
+
+  // A line that was found: it is loaded, drawn in the middle and marked.
+  const sought = params().get('at') ?? '';
+  useEffect(() => {
+    if (!sought) return;
+    let left = false;
+    void upTo(account, openid, sought).then(() => {
+      const now = linesOf(th), i = now.findIndex((l) => Number(l.cursor) >= Number(sought));
+      if (left || i < 0) return;
+      const l = now[i]!, below = now[i + STEP];
+      atEnd.value = false;
+      lastDrawn.value = below ? idOf(below) : '';
+      requestAnimationFrame(() => {
+        const el = scroll.current?.querySelector<HTMLElement>(l.message ? `[data-id="${CSS.escape(l.message.id)}"]` : `[data-cursor="${CSS.escape(l.cursor)}"]`);
+        scroll.current?.querySelector('.hit')?.classList.remove('hit');
+        el?.classList.add('hit');
+        el?.scrollIntoView({ block: 'center' });
+      });
+    });
+    return () => void (left = true);
+  }, [key, sought]);
 
   const tapped = useMemo(() => {
     const ids = new Set<string>();
