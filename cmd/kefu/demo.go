@@ -346,10 +346,11 @@ func (d *demo) signInLink(ctx context.Context) (string, error) {
 	return d.gate.url + "/console?lang=" + d.lang() + "#link=" + l.Link, err
 }
 
-// answer follows the feed and answers each text, until ctx ends. Once there is a
-// webhook, that answers instead, and where a person answers, nobody else does.
+// answer follows the feed and answers each text, those before it began among them, until
+// ctx ends. Once there is a webhook, that answers instead, and where a person answers,
+// nobody else does.
 func (d *demo) answer(ctx context.Context) error {
-	for e, err := range d.behind.gateway.Events(ctx, gateway.EventOptions{Types: []string{"follower.message"}}) {
+	for e, err := range d.behind.gateway.Events(ctx, gateway.EventOptions{FromStart: true, Types: []string{"follower.message"}}) {
 		if err != nil {
 			return err
 		}
