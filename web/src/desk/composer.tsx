@@ -1,7 +1,7 @@
 import { signal, useSignal, type Signal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { clockTime, dayName, left, moment, second } from '../core/clock';
-import { keyOf, present } from '../core/desk';
+import { keyOf, present, refresh } from '../core/desk';
 import { Problem } from '../core/api';
 import { agentById, me, setting } from '../core/session';
 import { line } from '../core/stream';
@@ -80,6 +80,11 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     if (closed && !['shut', 'spent'].includes(was.current)) announce(t(u === 'shut' ? 'now.shut' : 'now.spent'));
     was.current = u;
   }, [u]);
+  useEffect(() => {
+    if (u !== 'shut' || w.state !== 'open') return;
+    const timer = setTimeout(refresh, 500, c.account, c.openid); // by the page's clock it is over; the gateway knows what it was
+    return () => clearTimeout(timer);
+  }, [u, w]);
   useEffect(() => {
     if (!w.closes_at || w.state !== 'open') return;
     const s = Math.round((Date.parse(w.closes_at) - now) / 1000);

@@ -89,8 +89,8 @@ const lifeOf = (s: number) => (s % 3600 === 0 ? t('ops.hours', { n: s / 3600 }) 
 /** Where a rule is from: the account's own settings, or what was read on which day. */
 function Source({ rule: r }: { rule: Rule }) {
   if (r.of === 'account') return <>{t('ops.rule.account')}</>;
-  const [, host, path = '', rest] = /^([a-z.]+)(\/\S+)(.*)/.exec(r.source ?? '') ?? [];
-  return <>{host ? <><a href={`https://${host}${path}`} target="_blank" rel="noopener noreferrer nofollow">{host}</a>{rest}</> : r.source || t('ops.rule.profile')} <span class="num">{r.date}</span></>;
+  const [, host, path = ''] = /^([a-z.]+)(\/\S+)/.exec(r.source ?? '') ?? [];
+  return <>{host ? <a href={`https://${host}${path}`} title={r.source} target="_blank" rel="noopener noreferrer nofollow">{host}</a> : r.source || t('ops.rule.profile')} <span class="num">{r.date}</span></>;
 }
 
 function Gauge({ label, used, max }: { label: string; used: number; max: number }) {
