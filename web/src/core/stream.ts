@@ -2,6 +2,7 @@
 import { signal } from '@preact/signals';
 import { learn } from './clock';
 import { signedOut } from './api';
+import { lang } from './words';
 
 export interface Entry { cursor: string; at: string; account: string; openid?: string; type: string; data: any }
 
@@ -69,7 +70,7 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
     alive();
     try {
       const res = await fetch(`/v1/events?beat=0.5${at ? `&cursor=${encodeURIComponent(at)}` : ''}`, {
-        headers: { Accept: 'text/event-stream' }, credentials: 'same-origin', signal: abort.signal,
+        headers: { Accept: 'text/event-stream', 'Accept-Language': lang.value }, credentials: 'same-origin', signal: abort.signal,
       });
       if (res.status === 401) {
         signedOut.value = true;
