@@ -36,7 +36,7 @@ func strange() (all []string) {
 		}
 	}
 	all = append(all,
-		"\x1b]0;owned\x07\x1b[2J\x1b[31m红", "\x1b]8;;https://example.com\x07here\x1b]8;;\x07", "\x9b31mC1", "a\rb\bc\x00d",
+		"\x1b]0;owned\x07\x1b[2J\x1b[31m红", "\x1b]8;;https://example.com\x07here\x1b]8;;\x07", "\u009b31mC1", "a\rb\bc\x00d",
 		strings.Repeat("́", 300)+"Z", "\u202e"+strings.Repeat("ab ", 50), "\u2028\u2029\ufeff\u200b", strings.Repeat("👨‍👩‍👧", 60), strings.Repeat("长", 600),
 		`\`, `"`, `'`, "`", `</`, `<`, `&`, `%s%n%x`, `../../etc/passwd`, `null`, `[object Object]`, `__proto__`, `constructor`, `-1`, `0`, `true`, `NaN`, `\u0000`, `<![CDATA[<img src=x onerror=owned()>]]>`)
 	return all
