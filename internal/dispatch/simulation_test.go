@@ -189,10 +189,12 @@ func (s *saying) reads() []string {
 type acquaintance struct {
 	heard  time.Time // when the gateway first heard of something that opens or closes; zero: never
 	missed bool      // something was not heard, or not in time
-	// crossed: an act met a post on its way. The ledger has taken its slot from the
-	// bucket before the act, WeChat perhaps from the one after. No order is to be
-	// known then, and WeChat's next refusal sets it right.
-	crossed bool
+	// crossed is how many acts met a post on its way. The ledger has taken its slot from
+	// the bucket before the act, WeChat perhaps from the one after. No order is to be known
+	// then. Where that leaves the gateway more, WeChat's next refusal sets it right; where
+	// it leaves WeChat more, which is one for each when a bucket is opened anew, the next
+	// act that opens the other.
+	crossed int
 	acted   time.Time // when they last did something: what that lets out may still be parked at that moment
 }
 
@@ -415,7 +417,7 @@ func (w *world) room(openid string) (n int, sure bool) {
 		n = math.MaxInt
 	}
 	a := w.known[openid]
-	return n, quiet && !w.wild && a != nil && !a.missed && !a.crossed && !a.heard.IsZero() && !guarded(theirs)
+	return n, quiet && !w.wild && a != nil && !a.missed && a.crossed == 0 && !a.heard.IsZero() && !guarded(theirs)
 }
 
 // guarded reports whether the gateway sends nothing any more, since the window closes
@@ -528,7 +530,7 @@ func (w *world) act() {
 		if w.calm {
 			return
 		}
-		w.knows(openid).crossed = true
+		w.knows(openid).crossed++
 	}
 	w.knows(openid).acted = time.Now()
 	w.say("%s %s, fate %d", openid, action, fate)
@@ -737,7 +739,7 @@ func (w *world) compare() {
 		if theirs.Remaining == kefu.Unlimited {
 			continue
 		}
-		if left > theirs.Remaining && !a.crossed || !guarded(theirs) && theirs.Remaining-left > unknown[openid] {
+		if left > theirs.Remaining && a.crossed == 0 || !guarded(theirs) && theirs.Remaining-left > unknown[openid]+a.crossed {
 			w.fail("%s has %d left, says the gateway, and %d, says WeChat; %d perhaps\n%+v\n%+v", openid, left, theirs.Remaining, unknown[openid], ours, theirs)
 		}
 	}
@@ -986,7 +988,7 @@ func (w *world) judgePlans() {
 			continue // that nobody said it was told already
 		}
 		a := w.known[p.openid]
-		if w.wild || a == nil || a.missed || a.crossed || a.heard.IsZero() || !f.at.After(a.heard) || f.left == kefu.Unlimited {
+		if w.wild || a == nil || a.missed || a.crossed > 0 || a.heard.IsZero() || !f.at.After(a.heard) || f.left == kefu.Unlimited {
 			continue
 		}
 		if f.left < p.parts {
@@ -1011,7 +1013,7 @@ func (w *world) judgeRefusals() {
 			continue
 		}
 		a, p := w.known[q.OpenID], w.pieces[text]
-		if a != nil && !a.heard.IsZero() && q.At.After(a.heard) && !a.missed && !a.crossed && p.saying != nil && !p.try && !w.wild {
+		if a != nil && !a.heard.IsZero() && q.At.After(a.heard) && !a.missed && a.crossed == 0 && p.saying != nil && !p.try && !w.wild {
 			w.fail("%s was posted at %v and refused with %d: the gateway knew better", text, q.At, q.ErrCode)
 		}
 	}
