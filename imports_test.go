@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"kefu/internal/ledger":    {"kefu", "kefu/gateway"},
 	"kefu/internal/longtext":  {},
 	"kefu/internal/bilingual": {},
-	"kefu/internal/assets":    {"kefu", "kefu/gateway", "kefu/internal/egress", "kefu/internal/store"},
+	"kefu/internal/assets":    {"kefu", "kefu/gateway", "kefu/internal/bilingual", "kefu/internal/egress", "kefu/internal/store"},
 	"kefu/internal/egress":    {},
 	"kefu/internal/gate":      {},
 	"kefu/internal/door":      {"kefu", "kefu/gateway"},

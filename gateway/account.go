@@ -19,7 +19,7 @@ type Account struct {
 	Mode   callback.Mode `json:"mode"` // pinned; default secure with an AES key, else plain
 
 	Profile      string       `json:"profile"`
-	Rules        Rules        `json:"rules"`         // override cells of the profile
+	Rules        Allowances   `json:"rules"`         // override cells of the profile
 	Mixing       Mixing       `json:"mixing"`        // default [SideBySide]
 	MenuTap      kefu.Trigger `json:"msgmenu_tap"`   // what a tap on a msgmenu counts as: menu (default) or user_message
 	ScanFollow   kefu.Trigger `json:"scan_follow"`   // what following by a QR code counts as: follow (default) or scan
@@ -115,11 +115,11 @@ type Allowance struct {
 	Seconds int  `json:"seconds"`
 }
 
-// Rules are cells of the rules by trigger. None are {} in JSON.
-type Rules map[kefu.Trigger]Allowance
+// Allowances are cells of the rules by trigger. None are {} in JSON.
+type Allowances map[kefu.Trigger]Allowance
 
 // MarshalJSON implements [json.Marshaler].
-func (r Rules) MarshalJSON() ([]byte, error) {
+func (r Allowances) MarshalJSON() ([]byte, error) {
 	if r == nil {
 		return []byte("{}"), nil
 	}

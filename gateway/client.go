@@ -144,8 +144,9 @@ func (c *Client) Asset(ctx context.Context, id string) (Asset, error) {
 	return call[Asset](ctx, c, request{method: "GET", path: path("assets", id), query: url.Values{"meta": {"1"}}})
 }
 
-// Assets returns a page of assets, the latest first; no accounts: of all that the key is
-// for.
+// Assets returns a page of assets, the latest first, from cursor on ("": from the
+// beginning); limit 1 to 1,000, 0: 50. No accounts: of all that the key is for. Problem:
+// unknown-account, invalid-request.
 func (c *Client) Assets(ctx context.Context, accounts []string, cursor string, limit int) (Page[Asset], error) {
 	q := paged(url.Values{"account": accounts}, cursor, limit)
 	return call[Page[Asset]](ctx, c, request{method: "GET", path: "/v1/assets", query: q})

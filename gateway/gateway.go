@@ -196,38 +196,36 @@ const (
 
 // A Window is the permission to write to one follower.
 type Window struct {
-	State     WindowState  `json:"state"`
-	Remaining *int         `json:"remaining"` // null: unknown, or no limit
-	ClosesAt  *Time        `json:"closes_at"` // last moment at which a send starts
-	OpenedBy  kefu.Trigger `json:"opened_by"` // of the bucket that the next send takes from; null: there is none
-	Because   string       `json:"because"`
-	Cause     WindowCause  `json:"cause,omitzero"`
-	Buckets   []Bucket     `json:"buckets"`
+	State     WindowState   `json:"state"`
+	Remaining *int          `json:"remaining"` // null: unknown, or no limit
+	ClosesAt  *Time         `json:"closes_at"` // last moment at which a send starts
+	OpenedBy  *kefu.Trigger `json:"opened_by"` // of the bucket that the next send takes from; null: there is none
+	Because   string        `json:"because"`
+	Cause     WindowCause   `json:"cause,omitzero"`
+	Buckets   []Bucket      `json:"buckets"`
 }
 
-// MarshalJSON implements [json.Marshaler].
-func (w Window) MarshalJSON() ([]byte, error) {
-	type plain Window // without this method
-	out := struct {
-		plain
-		OpenedBy *kefu.Trigger `json:"opened_by"`
-	}{plain: plain(w)}
-	if w.OpenedBy != "" {
-		out.OpenedBy = &w.OpenedBy
-	}
-	return json.Marshal(out)
-}
+// A WindowCode is what made a window what it is.
+type WindowCode string
 
-// A WindowCause is what made a window what it is: because, for programs.
+// The codes of a window.
+const (
+	CauseOpened     WindowCode = "opened"     // something is left in a bucket
+	CauseUsedUp     WindowCode = "used-up"    // nothing is, by the gateway's count
+	CauseAnswered   WindowCode = "answered"   // WeChat said so
+	CauseUnfollowed WindowCode = "unfollowed" // the follower left
+	CauseOver       WindowCode = "over"       // the last bucket ended
+	CauseNeverSeen  WindowCode = "never-seen" // nothing that opens one was
+	CauseElsewhere  WindowCode = "elsewhere"  // callbacks of the account go there
+)
+
+// A WindowCause is what made a window what it is: because, for programs. That the
+// account as a whole sends nothing, which because tells first, is none: see [Standing].
 type WindowCause struct {
-	// Code is opened (something is left in a bucket), used-up (nothing is, by the
-	// gateway's count), answered (WeChat said so, with ErrCode, or 0 for a message that
-	// it accepted), unfollowed, over (the last bucket ended), never-seen or elsewhere
-	// (callbacks of the account go elsewhere).
-	Code    string       `json:"code"`
+	Code    WindowCode   `json:"code"`
 	At      Time         `json:"at,omitzero"` // when; of opened and used-up, when the bucket was opened
 	Trigger kefu.Trigger `json:"trigger,omitempty"`
-	ErrCode int          `json:"errcode,omitempty"`
+	ErrCode int          `json:"errcode,omitempty"` // of answered; 0: WeChat accepted a message
 }
 
 // A Bucket is what one trigger permits.

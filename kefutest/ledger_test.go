@@ -237,7 +237,7 @@ func (x *rival) sameWindow() {
 		return got == nil && want == kefu.Unlimited || got != nil && *got == want
 	}
 	const ms = time.Millisecond
-	same := string(got.State) == want.State && alike(got.Remaining, want.Remaining) && got.OpenedBy == want.OpenedBy &&
+	same := string(got.State) == want.State && alike(got.Remaining, want.Remaining) && (got.OpenedBy == nil) == (want.OpenedBy == "") && (got.OpenedBy == nil || *got.OpenedBy == want.OpenedBy) &&
 		len(got.Buckets) == len(want.Buckets) && (got.ClosesAt == nil) == want.ClosesAt.IsZero() &&
 		(got.ClosesAt == nil || got.ClosesAt.Equal(want.ClosesAt.Truncate(ms)))
 	for _, b := range want.Buckets {

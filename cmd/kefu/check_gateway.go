@@ -104,7 +104,7 @@ func checkGatewayCallback(ctx context.Context, d *demo, to string) (string, erro
 	rules, err2 := kefu.RulesFor("")
 	most := rules.Allowances[kefu.UserMessage].Max
 	return "in secure mode: 在吗 is kept; " + windowLine(w), errors.Join(err, err2, want("timeline", got, []string{"follower.message 在吗"}),
-		want("window", w.State, gateway.WindowOpen), want("opened by", w.OpenedBy, kefu.UserMessage), want("left", left(w.Remaining), left(&most)))
+		want("window", w.State, gateway.WindowOpen), want("opened by", opener(w), kefu.UserMessage), want("left", left(w.Remaining), left(&most)))
 }
 
 func checkGatewayForgery(ctx context.Context, d *demo, to string) (string, error) {

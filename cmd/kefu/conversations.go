@@ -259,7 +259,15 @@ func windowLine(w gateway.Window) string {
 	if w.State != gateway.WindowOpen || w.ClosesAt == nil {
 		return "window " + string(w.State)
 	}
-	return fmt.Sprintf("window open by %s, %s, until %s", w.OpenedBy, left(w.Remaining), stamp(*w.ClosesAt))
+	return fmt.Sprintf("window open by %s, %s, until %s", opener(w), left(w.Remaining), stamp(*w.ClosesAt))
+}
+
+// opener is the trigger of the bucket that the next send takes from; "" if there is none.
+func opener(w gateway.Window) (t kefu.Trigger) {
+	if w.OpenedBy != nil {
+		t = *w.OpenedBy
+	}
+	return t
 }
 
 // left is how many messages may still go; nil: no limit.

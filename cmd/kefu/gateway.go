@@ -78,7 +78,7 @@ func (e *entrance) opened(p *program, run func(*cobra.Command, *caller, []string
 // keyFiles are where a gateway on this machine may have left its key, the likeliest
 // first: where the one on that port says, or beside its database.
 func (p *program) keyFiles(port string) []string {
-	return []string{readPointer(pointerOf(port)), keyFileOf(orEnv(p, "KEFU_DB", defaultDB))}
+	return []string{readPointer(pointerOf(port)), keyFileOf(cmp.Or(p.env["KEFU_DB"], defaultDB))}
 }
 
 // A foundKey is a key and the file that had it.

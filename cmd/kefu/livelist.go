@@ -1,12 +1,11 @@
 package main
 
 import (
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"io"
 	"net/http"
-	"regexp"
+
+	"github.com/kefu-go/kefu/internal/server"
 )
 
 // livelist.html shows the feed of the gateway that serves it, as far as the key in
@@ -15,18 +14,9 @@ import (
 //go:embed livelist.html
 var liveList string
 
-var inline = regexp.MustCompile(`(?s)<(script|style)>(.*?)</(?:script|style)>`)
-
-// listPolicy lets the page run its own script and style, by their hashes, and speak
-// to its own gateway; nothing else.
-var listPolicy = func() string {
-	policy := "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	for _, m := range inline.FindAllStringSubmatch(liveList, -1) {
-		sum := sha256.Sum256([]byte(m[2]))
-		policy += "; " + m[1] + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	}
-	return policy
-}()
+// listPolicy lets the page run its own script and style, and speak to its own gateway;
+// nothing else.
+var listPolicy = server.InlinePolicy(liveList, "connect-src 'self'; ")
 
 // withLiveList serves the page at / and leaves all else to h.
 func withLiveList(h http.Handler) http.Handler {

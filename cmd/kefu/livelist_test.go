@@ -29,7 +29,7 @@ func TestLiveListPage(t *testing.T) {
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
 	policy, page := rec.Header().Get("Content-Security-Policy"), rec.Body.String()
-	if !strings.HasPrefix(policy, "default-src 'none'; connect-src 'self'; ") || strings.Count(policy, "'sha256-") != 2 || strings.Contains(policy, "unsafe") {
+	if !strings.HasPrefix(policy, "default-src 'none'; ") || !strings.Contains(policy, "; connect-src 'self'; ") || strings.Count(policy, "'sha256-") != 2 || strings.Contains(policy, "unsafe") {
 		t.Errorf("the policy is %s", policy)
 	}
 	if n := strings.Count(page, "<script") + strings.Count(page, "<style"); n != 2 {

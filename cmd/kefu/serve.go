@@ -173,13 +173,6 @@ func keyFileOf(dsn string) string {
 	return strings.TrimPrefix(dsn, "sqlite:") + ".key"
 }
 
-func orEnv(p *program, name, otherwise string) string {
-	if v := p.env[name]; v != "" {
-		return v
-	}
-	return otherwise
-}
-
 // A gatewayConfig says what a gateway is made of.
 type gatewayConfig struct {
 	addr, publicAddr string
@@ -368,7 +361,7 @@ type atDoor struct{ *store.Store }
 
 // Missing implements door.Store.
 func (atDoor) Missing(err error) bool {
-	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrRevoked)
+	return errors.Is(err, store.ErrNotFound)
 }
 
 func (p *program) serveGateway(l net.Listener, h http.Handler) *http.Server {
@@ -521,10 +514,10 @@ func explainFault(err error) *gateway.Problem {
 		return &gateway.Problem{Code: gateway.UnknownAccount}
 	case errors.Is(err, tokens.ErrSupplied), errors.As(err, &wait):
 		return &gateway.Problem{Code: gateway.NoToken}
+	case errors.Is(err, store.ErrRevoked): // before the other, which it is, too
+		return &gateway.Problem{Code: gateway.Unauthorized}
 	case errors.Is(err, store.ErrNotFound):
 		return &gateway.Problem{Code: gateway.NotFound}
-	case errors.Is(err, store.ErrRevoked):
-		return &gateway.Problem{Code: gateway.Unauthorized}
 	case errors.Is(err, store.ErrCursor):
 		return &gateway.Problem{Code: gateway.InvalidRequest}
 	case errors.Is(err, store.ErrCursorGone):

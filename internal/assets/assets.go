@@ -70,6 +70,8 @@ type Library struct {
 	pictureFetches chan struct{}
 	pictureFlights flights[picture]
 	pictures       pictures
+
+	rooms rooms
 }
 
 func (l *Library) setUp() {

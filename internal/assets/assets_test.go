@@ -600,7 +600,7 @@ func TestURLsDoNotFillTheRoom(t *testing.T) {
 			}
 		}
 		send(50)
-		used, err := r.Store.AssetBytes(t.Context())
+		used, err := r.Store.AssetTotals(t.Context())
 		if err != nil || used[appid] >= r.Room*fullFrom/100 {
 			t.Errorf("%d bytes of %d, %v", used[appid], r.Room, err)
 		}
@@ -638,7 +638,7 @@ func TestAFileThatWentIsFetchedAgain(t *testing.T) {
 			if err := r.Store.MakeRoom(t.Context(), r.wechat.Now(), appid, 0); err != nil {
 				t.Fatal(err)
 			}
-			if used, err := r.Store.AssetBytes(t.Context()); used[appid] != 0 || err != nil {
+			if used, err := r.Store.AssetTotals(t.Context()); used[appid] != 0 || err != nil {
 				t.Errorf("%d bytes, %v", used[appid], err)
 			}
 		}

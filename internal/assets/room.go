@@ -4,6 +4,11 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
+	"time"
+
+	"github.com/kefu-go/kefu/internal/bilingual"
+	"github.com/kefu-go/kefu/internal/store"
 )
 
 // An account's room for files is used by what was uploaded by hand, what followers
@@ -15,7 +20,8 @@ const (
 
 // makeRoom has old files go when so many bytes more fill the room.
 func (l *Library) makeRoom(ctx context.Context, account string, more int64) error {
-	all, err := l.Store.AssetBytes(ctx)
+	l.rooms.change()
+	all, err := l.Store.AssetTotals(ctx)
 	if err != nil || all[account]+more < l.Room*fullFrom/100 {
 		return err
 	}
@@ -25,18 +31,47 @@ func (l *Library) makeRoom(ctx context.Context, account string, more int64) erro
 // Notes says which accounts will soon have no room for files, for people.
 func (l *Library) Notes(ctx context.Context, lang string) (notes []string) {
 	l.setUp()
-	all, err := l.Store.AssetBytes(ctx)
-	if err != nil {
-		return nil // the store says so itself
-	}
+	all := l.rooms.totals(ctx, l.Store)
 	for _, account := range slices.Sorted(maps.Keys(all)) {
 		if used := all[account]; used >= l.Room*fullFrom/100 {
 			en, zh := textOfRoom(account, used, l.Room)
-			if lang == "zh" {
-				en = zh
-			}
-			notes = append(notes, en)
+			notes = append(notes, bilingual.In(lang, en, zh))
 		}
 	}
 	return notes
+}
+
+// rooms are what was last read of how full the accounts' rooms are. Whoever asks for
+// the gateway's health needs no key: it costs a read now and then, and waits for none
+// for long.
+type rooms struct {
+	mu   sync.Mutex // guards all below
+	last map[string]int64
+	read time.Time
+}
+
+const (
+	roomsFor  = 5 * time.Second
+	roomsWait = time.Second
+)
+
+// change has them read anew when somebody asks next.
+func (r *rooms) change() {
+	r.mu.Lock()
+	r.read = time.Time{}
+	r.mu.Unlock()
+}
+
+func (r *rooms) totals(ctx context.Context, s *store.Store) map[string]int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); now.Sub(r.read) >= roomsFor {
+		ctx, cancel := context.WithTimeout(ctx, roomsWait)
+		defer cancel()
+		if all, err := s.AssetTotals(ctx); err == nil { // else the store says so itself
+			r.last = all
+		}
+		r.read = now
+	}
+	return r.last
 }

@@ -318,11 +318,13 @@ func (d *Dispatcher) accountOf(appid string) (*account, error) {
 }
 
 // checker is a source of tokens that can ask WeChat for one although it has one.
-type checker interface{ Check(context.Context) error }
+type checker interface {
+	Check(ctx context.Context, by string) error
+}
 
 // CheckAccount asks WeChat for a token. An account that was paused because of its
 // set-up is resumed if WeChat gives one.
-func (d *Dispatcher) CheckAccount(ctx context.Context, appid string) error {
+func (d *Dispatcher) CheckAccount(ctx context.Context, appid, by string) error {
 	a, err := d.accountOf(appid)
 	if err != nil {
 		return err
@@ -331,7 +333,7 @@ func (d *Dispatcher) CheckAccount(ctx context.Context, appid string) error {
 	client, resume := a.client, a.given.State == paused && a.standing.Config
 	a.mu.Unlock()
 	if c, ok := client.Tokens.(checker); ok {
-		err = c.Check(ctx)
+		err = c.Check(ctx, by)
 	} else {
 		_, err = client.Tokens.Token(ctx)
 	}

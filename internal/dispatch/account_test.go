@@ -230,7 +230,7 @@ func TestConfigPauses(t *testing.T) {
 			t.Errorf("%d calls after a restart; health says it: %v", n, r.healthSays("40164"))
 		}
 		var refused *kefu.Error
-		if err := r.d.CheckAccount(r.t.Context(), appid); !errors.As(err, &refused) || refused.Code != 40164 {
+		if err := r.d.CheckAccount(r.t.Context(), appid, "key"); !errors.As(err, &refused) || refused.Code != 40164 {
 			t.Errorf("check: %v", err)
 		}
 		settle()
@@ -239,7 +239,7 @@ func TestConfigPauses(t *testing.T) {
 		}
 		mend()
 		time.Sleep(time.Minute) // a refused token is not asked for again at once
-		if err := r.d.CheckAccount(r.t.Context(), appid); err != nil {
+		if err := r.d.CheckAccount(r.t.Context(), appid, "key"); err != nil {
 			t.Errorf("check: %v", err)
 		}
 		time.Sleep(time.Minute)
@@ -263,7 +263,7 @@ func TestPausedByHand(t *testing.T) {
 			t.Fatal(err)
 		}
 		ids := r.many(3, 1)
-		if err := r.d.CheckAccount(r.t.Context(), appid); err != nil {
+		if err := r.d.CheckAccount(r.t.Context(), appid, "key"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
@@ -300,7 +300,7 @@ func TestResumedInVain(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		first := len(r.codes()) // those that were on their way together
 		for n := range 3 {
-			if err := r.d.CheckAccount(r.t.Context(), appid); err != nil {
+			if err := r.d.CheckAccount(r.t.Context(), appid, "key"); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(20 * time.Second)

@@ -250,17 +250,22 @@ func back(l *lane, it *item) store.Move {
 // withdraw has a message waiting again that must not leave any more, however often
 // the store has to be asked: at its next turn it is withheld, or it expires.
 func (d *Dispatcher) withdraw(ctx context.Context, l *lane, it *item) bool {
+	l.sending = it // nothing else happens to it meanwhile
+	defer func() { l.sending = nil }()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := d.Store.Move(ctx, d.Now(), back(l, it))
-		if err == nil {
+		var conflict *store.ConflictError
+		switch {
+		case err == nil:
 			return true
-		}
-		if d.lost(err) || d.stopping() {
-			d.later(l, "call a post back", err)
+		case errors.As(err, &conflict), d.lost(err), d.stopping():
+			d.failed(l, it, "call a post back", err)
 			return false
 		}
 		d.Log.Error("a post can't be called back yet", "account", l.account.appid, "error", err)
+		l.mu.Unlock() // callbacks go on
 		time.Sleep(wait)
+		l.mu.Lock()
 	}
 }
 

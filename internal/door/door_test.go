@@ -52,7 +52,7 @@ type rig struct {
 type shelf struct{ *store.Store }
 
 func (shelf) Missing(err error) bool {
-	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrRevoked)
+	return errors.Is(err, store.ErrNotFound)
 }
 
 func newRig(t *testing.T, change func(*gateway.Account)) *rig {

@@ -109,7 +109,7 @@ func (x *talk) window(ahead int) string {
 		s += fmt.Sprint(" ", *w.Remaining)
 	}
 	if w.ClosesAt != nil {
-		s += fmt.Sprint(" ", w.OpenedBy, " ", w.ClosesAt.Sub(start))
+		s += fmt.Sprint(" ", opener(w), " ", w.ClosesAt.Sub(start))
 	}
 	return s
 }
@@ -586,4 +586,12 @@ func TestPolicyOf(t *testing.T) {
 			t.Errorf("a guard of %v before the end of %v, want %v", got, life, want)
 		}
 	}
+}
+
+// opener is the trigger of the bucket that the next send takes from; "" if there is none.
+func opener(w gateway.Window) (t kefu.Trigger) {
+	if w.OpenedBy != nil {
+		t = *w.OpenedBy
+	}
+	return t
 }

@@ -288,7 +288,7 @@ func (x *rival) sameWindow() {
 		}
 		return
 	}
-	same := string(got.State) == want.State && equal(got.Remaining, want.Remaining) && got.OpenedBy == want.OpenedBy &&
+	same := string(got.State) == want.State && equal(got.Remaining, want.Remaining) && opener(got) == want.OpenedBy &&
 		len(got.Buckets) == len(want.Buckets) && (got.ClosesAt == nil) == want.ClosesAt.IsZero() &&
 		(got.ClosesAt == nil || got.ClosesAt.Equal(want.ClosesAt.Truncate(ms)))
 	for _, b := range want.Buckets {

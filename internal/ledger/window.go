@@ -31,7 +31,7 @@ func (c Conversation) Window(p Policy, now time.Time, ahead int) gateway.Window 
 		if s.next >= 0 {
 			from = w.Buckets[s.next]
 		}
-		w.OpenedBy, w.ClosesAt = from.Trigger, &from.ClosesAt
+		w.OpenedBy, w.ClosesAt = &from.Trigger, &from.ClosesAt
 	}
 	return w
 }
@@ -41,23 +41,23 @@ func (c Conversation) cause(p Policy, s sight) gateway.WindowCause {
 	switch s.cause {
 	case opened:
 		b := s.open[s.next]
-		return gateway.WindowCause{Code: "opened", At: gateway.At(b.OpenedAt), Trigger: b.Trigger}
+		return gateway.WindowCause{Code: gateway.CauseOpened, At: gateway.At(b.OpenedAt), Trigger: b.Trigger}
 	case usedUp:
 		b := s.open[len(s.open)-1]
-		return gateway.WindowCause{Code: "used-up", At: gateway.At(b.OpenedAt), Trigger: b.Trigger}
+		return gateway.WindowCause{Code: gateway.CauseUsedUp, At: gateway.At(b.OpenedAt), Trigger: b.Trigger}
 	case answered:
-		return gateway.WindowCause{Code: "answered", At: gateway.At(c.Answer.At), ErrCode: c.Answer.Code}
+		return gateway.WindowCause{Code: gateway.CauseAnswered, At: gateway.At(c.Answer.At), ErrCode: c.Answer.Code}
 	case unfollow:
-		return gateway.WindowCause{Code: "unfollowed", At: gateway.At(c.Unfollowed)}
+		return gateway.WindowCause{Code: gateway.CauseUnfollowed, At: gateway.At(c.Unfollowed)}
 	case timeOver:
 		if b, ok := c.last(p); ok {
-			return gateway.WindowCause{Code: "over", At: gateway.At(b.closesAt(p)), Trigger: b.Trigger}
+			return gateway.WindowCause{Code: gateway.CauseOver, At: gateway.At(b.closesAt(p)), Trigger: b.Trigger}
 		}
-		return gateway.WindowCause{Code: "over"}
+		return gateway.WindowCause{Code: gateway.CauseOver}
 	case neverSeen:
-		return gateway.WindowCause{Code: "never-seen"}
+		return gateway.WindowCause{Code: gateway.CauseNeverSeen}
 	}
-	return gateway.WindowCause{Code: "elsewhere"}
+	return gateway.WindowCause{Code: gateway.CauseElsewhere}
 }
 
 // because tells why the window is what it is, and what follows from that.

@@ -19,25 +19,25 @@ func TestWindowJSON(t *testing.T) {
 		want  string
 	}{
 		{"open", []step{on(kefu.UserMessage), at(1500 * ms), on(kefu.Menu), sent(1)}, 0,
-			`{"state":"open","remaining":7,"closes_at":"2026-11-23T12:00:59.500Z","because":"menu at 2026-11-23T12:00:01.500Z","cause":{"code":"opened","at":"2026-11-23T12:00:01.500Z","trigger":"menu"},"buckets":[` +
+			`{"state":"open","remaining":7,"closes_at":"2026-11-23T12:00:59.500Z","opened_by":"menu","because":"menu at 2026-11-23T12:00:01.500Z","cause":{"code":"opened","at":"2026-11-23T12:00:01.500Z","trigger":"menu"},"buckets":[` +
 				`{"trigger":"menu","max":3,"remaining":2,"opened_at":"2026-11-23T12:00:01.500Z","closes_at":"2026-11-23T12:00:59.500Z"},` +
-				`{"trigger":"user_message","max":5,"remaining":5,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}],"opened_by":"menu"}`},
+				`{"trigger":"user_message","max":5,"remaining":5,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}]}`},
 		{"queued before it", []step{on(kefu.UserMessage), sent(1)}, 3,
-			`{"state":"open","remaining":1,"closes_at":"2026-11-25T11:59:30.000Z","because":"user_message at 2026-11-23T12:00:00.000Z","cause":{"code":"opened","at":"2026-11-23T12:00:00.000Z","trigger":"user_message"},"buckets":[` +
-				`{"trigger":"user_message","max":5,"remaining":4,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}],"opened_by":"user_message"}`},
+			`{"state":"open","remaining":1,"closes_at":"2026-11-25T11:59:30.000Z","opened_by":"user_message","because":"user_message at 2026-11-23T12:00:00.000Z","cause":{"code":"opened","at":"2026-11-23T12:00:00.000Z","trigger":"user_message"},"buckets":[` +
+				`{"trigger":"user_message","max":5,"remaining":4,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}]}`},
 		{"queued before it, never below 0", []step{on(kefu.UserMessage), sent(1)}, 9,
-			`{"state":"open","remaining":0,"closes_at":"2026-11-25T11:59:30.000Z","because":"user_message at 2026-11-23T12:00:00.000Z","cause":{"code":"opened","at":"2026-11-23T12:00:00.000Z","trigger":"user_message"},"buckets":[` +
-				`{"trigger":"user_message","max":5,"remaining":4,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}],"opened_by":"user_message"}`},
+			`{"state":"open","remaining":0,"closes_at":"2026-11-25T11:59:30.000Z","opened_by":"user_message","because":"user_message at 2026-11-23T12:00:00.000Z","cause":{"code":"opened","at":"2026-11-23T12:00:00.000Z","trigger":"user_message"},"buckets":[` +
+				`{"trigger":"user_message","max":5,"remaining":4,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}]}`},
 		{"no limit", []step{on(kefu.Payment), sent(1)}, 9,
-			`{"state":"open","remaining":null,"closes_at":"2026-11-25T11:59:30.000Z","because":"payment at 2026-11-23T12:00:00.000Z","cause":{"code":"opened","at":"2026-11-23T12:00:00.000Z","trigger":"payment"},"buckets":[` +
-				`{"trigger":"payment","max":null,"remaining":null,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}],"opened_by":"payment"}`},
+			`{"state":"open","remaining":null,"closes_at":"2026-11-25T11:59:30.000Z","opened_by":"payment","because":"payment at 2026-11-23T12:00:00.000Z","cause":{"code":"opened","at":"2026-11-23T12:00:00.000Z","trigger":"payment"},"buckets":[` +
+				`{"trigger":"payment","max":null,"remaining":null,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}]}`},
 		{"no limit, and empty", []step{on(kefu.Payment), refused(45047)}, 0,
-			`{"state":"open","remaining":0,"closes_at":"2026-11-25T11:59:30.000Z","because":"WeChat answered 45047 at 2026-11-23T12:00:00.000Z: the allowance is used up; it takes an act of the follower","cause":{"code":"answered","at":"2026-11-23T12:00:00.000Z","errcode":45047},"buckets":[` +
-				`{"trigger":"payment","max":null,"remaining":0,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}],"opened_by":"payment"}`},
+			`{"state":"open","remaining":0,"closes_at":"2026-11-25T11:59:30.000Z","opened_by":"payment","because":"WeChat answered 45047 at 2026-11-23T12:00:00.000Z: the allowance is used up; it takes an act of the follower","cause":{"code":"answered","at":"2026-11-23T12:00:00.000Z","errcode":45047},"buckets":[` +
+				`{"trigger":"payment","max":null,"remaining":0,"opened_at":"2026-11-23T12:00:00.000Z","closes_at":"2026-11-25T11:59:30.000Z"}]}`},
 		{"closed", []step{on(kefu.Menu), at(time.Minute)}, 0,
-			`{"state":"closed","remaining":0,"closes_at":null,"because":"the window of menu at 2026-11-23T12:00:00.000Z closed at 2026-11-23T12:00:58.000Z; it takes an act of the follower","cause":{"code":"over","at":"2026-11-23T12:00:58.000Z","trigger":"menu"},"buckets":[],"opened_by":null}`},
+			`{"state":"closed","remaining":0,"closes_at":null,"opened_by":null,"because":"the window of menu at 2026-11-23T12:00:00.000Z closed at 2026-11-23T12:00:58.000Z; it takes an act of the follower","cause":{"code":"over","at":"2026-11-23T12:00:58.000Z","trigger":"menu"},"buckets":[]}`},
 		{"unknown", nil, 0,
-			`{"state":"unknown","remaining":null,"closes_at":null,"because":"no act of this follower was ever seen; the next message is tried","cause":{"code":"never-seen"},"buckets":[],"opened_by":null}`},
+			`{"state":"unknown","remaining":null,"closes_at":null,"opened_by":null,"because":"no act of this follower was ever seen; the next message is tried","cause":{"code":"never-seen"},"buckets":[]}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			x := play(t, tt.steps)

@@ -216,7 +216,7 @@ func (s *Server) checkAccount(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	err = s.Engine.CheckAccount(c.Context(), a.AppID)
+	err = s.Engine.CheckAccount(c.Context(), a.AppID, c.key.ID)
 	switch {
 	case err == nil:
 		if now, err := s.Store.Account(c.Context(), a.AppID); err == nil && a.State != now.State {

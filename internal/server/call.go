@@ -61,7 +61,7 @@ func (s *Server) serve(rt route) http.Handler {
 					panic(v)
 				}
 				s.Log.ErrorContext(r.Context(), "a handler panicked", "route", r.Pattern, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
-				p := fillIn(gateway.Problem{Code: gateway.Internal}, c.lang)
+				p := fillIn(gateway.Problem{Code: gateway.Internal}, c.lang, "")
 				c.answer(p.Status, p)
 			}
 		}()
@@ -137,7 +137,7 @@ func (c *call) answer(status int, body any) {
 	text, err := encode(body)
 	if err != nil { // a RawMessage that is no JSON
 		c.s.Log.ErrorContext(c.Context(), "an answer is not JSON", "route", c.Pattern, "err", err)
-		p := fillIn(gateway.Problem{Code: gateway.Internal}, c.lang)
+		p := fillIn(gateway.Problem{Code: gateway.Internal}, c.lang, "")
 		h.Set("Content-Type", "application/problem+json")
 		status = p.Status
 		text, _ = encode(p)

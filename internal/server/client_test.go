@@ -113,6 +113,12 @@ func TestClient(t *testing.T) {
 	}
 	must(c.DeleteAccount(ctx, "wxnew"))
 
+	files, err := c.Assets(ctx, []string{shop}, "", 5)
+	must(err)
+	if _, err := c.Assets(ctx, []string{"wxnone"}, "", 0); len(files.Items) != 1 || !errors.As(err, &p) || p.Code != gateway.UnknownAccount {
+		t.Errorf("%+v, and of no account: %v", files, err)
+	}
+
 	key, err := c.AddKey(ctx, gateway.KeyRequest{Name: "bot", Role: gateway.Read})
 	must(err)
 	keys, err := c.Keys(ctx)

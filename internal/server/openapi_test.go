@@ -222,6 +222,7 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[gateway.Priority]():    {"human", "normal", "bulk"},
 	reflect.TypeFor[gateway.Source]():      {"api", "cli", "console", "door", "webhook", "bot"},
 	reflect.TypeFor[gateway.WindowState](): {"open", "closed", "unknown"},
+	reflect.TypeFor[gateway.WindowCode]():  {"opened", "used-up", "answered", "unfollowed", "over", "never-seen", "elsewhere"},
 	reflect.TypeFor[gateway.Role]():        {"admin", "send", "read", "door"},
 	reflect.TypeFor[gateway.TokenState]():  {"live", "none", "expired", "refused"},
 	reflect.TypeFor[gateway.TokenAction](): {"fetched", "supplied", "revealed", "contested", "low", "spent", "waits"},
@@ -312,7 +313,7 @@ func (d *describer) object(t reflect.Type) any {
 		if f.Type == reflect.TypeFor[gateway.Role]() && strings.HasPrefix(t.Name(), "Agent") {
 			s = map[string]any{"type": "string", "enum": []string{"agent", "lead", "admin", "viewer"}} // of keys there are others
 		}
-		if f.Type.Kind() == reflect.Pointer && !optional || t.Name()+"."+f.Name == "Window.OpenedBy" {
+		if f.Type.Kind() == reflect.Pointer && !optional {
 			s = map[string]any{"anyOf": []any{s, map[string]any{"type": "null"}}}
 		}
 		if m, ok := s.(map[string]any); ok {

@@ -18,7 +18,11 @@ func told(o *gateway.Outcome, lang string) *gateway.Outcome {
 	}
 	zh := *o
 	if zh.Reason = reasonInChinese(o.Reason); o.ErrCode != 0 {
-		zh.Advice = kefu.Explain("message/custom/send", o.ErrCode).Advice(lang)
+		x := kefu.Explain("message/custom/send", o.ErrCode)
+		if o.Class != "" && x.Class != o.Class { // of the token's call, which came first
+			x = kefu.Explain("stable_token", o.ErrCode)
+		}
+		zh.Advice = x.Advice(lang)
 	} else if known, ok := advice[o.Advice]; ok {
 		zh.Advice = known
 	} else if o.Advice != "" && o.Advice == o.Class.Advice("en") {

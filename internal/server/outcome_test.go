@@ -20,6 +20,8 @@ func TestOutcomeInChinese(t *testing.T) {
 	}{
 		{gateway.Outcome{Class: kefu.ErrBadRequest, ErrCode: 44002, ErrMsg: "empty post data", Advice: "x"}, "", kefu.Explain("", 44002).AdviceZh},
 		{gateway.Outcome{Class: kefu.ErrUnknownCode, ErrCode: 99999, Advice: "x"}, "", kefu.ErrUnknownCode.Advice("zh")},
+		{gateway.Outcome{Class: kefu.ErrAccountConfig, ErrCode: 40001, ErrMsg: "invalid credential"}, "", kefu.Explain("stable_token", 40001).AdviceZh},
+		{gateway.Outcome{Class: kefu.ErrToken, ErrCode: 40001, ErrMsg: "invalid credential"}, "", kefu.Explain("message/custom/send", 40001).AdviceZh},
 		{gateway.Outcome{Class: kefu.ErrWindowClosed, ErrCode: 45015, Reason: "withheld: the window is closed"}, "没有发出：窗口已关闭", kefu.Explain("", 45015).AdviceZh},
 		{gateway.Outcome{Class: kefu.ErrNotDelivered, Reason: "its media can't be had yet: dial: no route", Advice: kefu.ErrNotDelivered.Advice("en")}, "暂时取不到素材：dial: no route", kefu.ErrNotDelivered.Advice("zh")},
 		{gateway.Outcome{Class: kefu.ErrNotDelivered, Reason: "dial: no route", Advice: kefu.ErrNotDelivered.Advice("en")}, "dial: no route", kefu.ErrNotDelivered.Advice("zh")},

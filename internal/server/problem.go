@@ -97,7 +97,7 @@ func (s *Server) problem(err error, lang string) (p gateway.Problem, fault error
 		r = &refusal{code: gateway.InvalidAsset, args: []any{text{unfit.Reason, unfit.Zh}}}
 		p.ErrCode = unfit.Code
 	case errors.As(err, &refused): // whatever the errcode: window-closed is what the gateway foresees
-		p = gateway.Problem{Code: gateway.Refused, ErrCode: refused.Code, ErrMsg: refused.Msg, RID: refused.RID, Class: refused.Class()}
+		p = gateway.Problem{Code: gateway.Refused, ErrCode: refused.Code, ErrMsg: refused.Msg, RID: refused.RID}
 	case errors.Is(err, kefu.ErrWindowClosed):
 		p = gateway.Problem{Code: gateway.WindowIsClosed}
 	case errors.Is(err, kefu.ErrAllowanceSpent):
@@ -121,11 +121,11 @@ func (s *Server) problem(err error, lang string) (p gateway.Problem, fault error
 		p = r.in(lang)
 		p.ErrCode = code
 	}
-	if p = fillIn(p, lang); refused != nil { // which call it was matters: 40001 is of a token, or of the AppSecret
-		x := refused.Explain()
-		p.Class, p.Advice, p.Help = x.Class, x.Advice(lang), x.Meaning(lang)
+	op := ""
+	if refused != nil {
+		op = refused.Op
 	}
-	return p, fault
+	return fillIn(p, lang, op), fault
 }
 
 // in puts r into a language.
@@ -161,8 +161,9 @@ func isText(v any) bool {
 	return ok
 }
 
-// fillIn adds what the tables know of p's code and errcode.
-func fillIn(p gateway.Problem, lang string) gateway.Problem {
+// fillIn adds what the tables know of p's code and errcode. op is the call of WeChat's
+// that answered with it, if one did: 40001 is of a token, or of the AppSecret.
+func fillIn(p gateway.Problem, lang, op string) gateway.Problem {
 	if p.Status = statuses[p.Code]; p.Status == 0 {
 		p.Code, p.Status = gateway.Internal, http.StatusInternalServerError
 	}
@@ -176,11 +177,8 @@ func fillIn(p gateway.Problem, lang string) gateway.Problem {
 		p.ErrCode = errcodes[p.Code]
 	}
 	if p.ErrCode != 0 {
-		x := kefu.Explain("", p.ErrCode)
-		p.Class, p.Advice, p.Help = x.Class, x.AdviceEn, x.En
-		if lang == "zh" {
-			p.Advice, p.Help = x.AdviceZh, x.Zh
-		}
+		x := kefu.Explain(op, p.ErrCode)
+		p.Class, p.Advice, p.Help = x.Class, x.Advice(lang), x.Meaning(lang)
 		if p.Code == gateway.Refused && p.Detail == "" {
 			p.Detail = details[gateway.Refused].in(lang, p.ErrCode, p.ErrMsg)
 		}

@@ -153,7 +153,19 @@ var referenceWords = map[string]text{
 // A reference is the page in one language.
 type reference struct{ html, policy string }
 
-var inlineStyle = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
+var inline = regexp.MustCompile(`(?s)<(script|style)>(.*?)</(?:script|style)>`)
+
+// InlinePolicy is the Content-Security-Policy of a page that may use the scripts and
+// styles that stand in it, by their hashes, and what more allows besides; it stands in
+// no frame.
+func InlinePolicy(page, more string) string {
+	policy := "default-src 'none'"
+	for _, m := range inline.FindAllStringSubmatch(page, -1) {
+		sum := sha256.Sum256([]byte(m[2]))
+		policy += "; " + m[1] + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return policy + "; " + more + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
 
 // references are the page by language, made when the first is asked for.
 var references = sync.OnceValue(func() map[string]reference {
@@ -179,8 +191,7 @@ var references = sync.OnceValue(func() map[string]reference {
 			panic(err)
 		}
 		r := reference{html: b.String()}
-		sum := sha256.Sum256([]byte(inlineStyle.FindStringSubmatch(r.html)[1]))
-		r.policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+		r.policy = InlinePolicy(r.html, "")
 		all[lang] = r
 	}
 	return all

@@ -195,7 +195,7 @@ type Engine interface {
 	// CheckAccount asks WeChat for a token, and resumes an account that was paused
 	// because WeChat refused it as it was set up. Problem: unknown-account; else
 	// WeChat's answer.
-	CheckAccount(ctx context.Context, appid string) error
+	CheckAccount(ctx context.Context, appid, by string) error
 	// Pause has nothing of the account posted; messages and callbacks are kept all
 	// the same. Problem: unknown-account.
 	Pause(ctx context.Context, appid, because string) error

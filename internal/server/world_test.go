@@ -233,7 +233,7 @@ func (w *world) Resolve(_ context.Context, id string, as gateway.State) (gateway
 func (w *world) Trigger(_ context.Context, _, _ string, t kefu.Trigger, at time.Time) (bool, gateway.Window, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.window = gateway.Window{State: gateway.WindowOpen, OpenedBy: t, Buckets: []gateway.Bucket{{Trigger: t, OpenedAt: gateway.At(at), ClosesAt: gateway.At(at.Add(time.Hour))}}}
+	w.window = gateway.Window{State: gateway.WindowOpen, OpenedBy: &t, Buckets: []gateway.Bucket{{Trigger: t, OpenedAt: gateway.At(at), ClosesAt: gateway.At(at.Add(time.Hour))}}}
 	return true, w.window, nil
 }
 
@@ -364,7 +364,7 @@ func (w *world) DeleteAccount(_ context.Context, appid string) error {
 	return nil
 }
 
-func (w *world) CheckAccount(context.Context, string) error {
+func (w *world) CheckAccount(context.Context, string, string) error {
 	if w.checked != nil {
 		w.checked()
 	}

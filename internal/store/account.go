@@ -106,8 +106,8 @@ func (s *Store) DeleteAccount(ctx context.Context, now time.Time, appid string) 
 	})
 }
 
-// ErrRevoked: the key was revoked and does not come back.
-var ErrRevoked = errors.New("this key was revoked; make another")
+// ErrRevoked is the ErrNotFound of a key that was revoked: it does not come back.
+var ErrRevoked = fmt.Errorf("%w: this key was revoked; make another", ErrNotFound)
 
 // PutKey keeps a new key of which the text is k.Key; only its SHA-256 is stored.
 // An ID is made if there is none. If the text is stored already, the stored key

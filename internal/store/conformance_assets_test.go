@@ -566,7 +566,7 @@ func filesGoWithTheLastThatHoldsThem(t *testing.T, open func() *Store) {
 	prune(t, s, noon.Add(9999*day), r)
 	same(t, there(), []bool{false, false, false, true, false, false, true})
 	same(t, []int{count(t, s, "chunks"), count(t, s, "fetched_urls"), count(t, s, "media_ids")}, []int{2, 0, 0})
-	total, err := s.AssetBytes(ctx)
+	total, err := s.AssetTotals(ctx)
 	ok(t, err)
 	same(t, total[account], int64(len("by hand")+len("and by hand")))
 }
@@ -637,11 +637,15 @@ func assetsAreListed(t *testing.T, open func() *Store) {
 		want = append(want, a.ID)
 	}
 	list := func(accounts []string) (ids []string) {
+		last := noon.Add(time.Hour)
 		for cursor := ""; ; {
 			page, err := s.Assets(ctx, accounts, cursor, 2)
 			ok(t, err)
 			for _, a := range page.Items {
-				ids = append(ids, a.ID)
+				if a.CreatedAt.After(last) {
+					t.Errorf("%s of %v comes after one of %v", a.ID, a.CreatedAt, last)
+				}
+				ids, last = append(ids, a.ID), a.CreatedAt.Time
 			}
 			if cursor = page.Next; cursor == "" {
 				return ids

@@ -89,8 +89,7 @@ func (s *Store) BuryMedia(ctx context.Context, now time.Time, account string, id
 func (s *Store) Fetched(ctx context.Context, account, url string, since time.Time) (hash [32]byte, err error) {
 	sum := sha256.Sum256([]byte(url))
 	var b []byte
-	err = s.row(ctx, `SELECT hash FROM fetched_urls WHERE account = $1 AND url = $2 AND at >= $3
-		AND EXISTS (SELECT 1 FROM assets a WHERE a.account = fetched_urls.account AND a.hash = fetched_urls.hash) ORDER BY at LIMIT 1`, account, sum[:], ms(since)).Scan(&b)
+	err = s.row(ctx, `SELECT hash FROM fetched_urls WHERE account = $1 AND url = $2 AND at >= $3 ORDER BY at LIMIT 1`, account, sum[:], ms(since)).Scan(&b)
 	if errors.Is(err, sql.ErrNoRows) {
 		return hash, ErrNotFound
 	} else if err != nil {
@@ -99,14 +98,14 @@ func (s *Store) Fetched(ctx context.Context, account, url string, since time.Tim
 	return [32]byte(b), nil
 }
 
-// PutFetched keeps to which asset a URL led at now.
+// PutFetched keeps to which asset a URL led at now, unless that went meanwhile.
 func (s *Store) PutFetched(ctx context.Context, now time.Time, account, url string, hash [32]byte) error {
 	sum := sha256.Sum256([]byte(url))
 	return s.write(ctx, now, func(t *tx) error {
 		if err := t.used(account, hash, now); err != nil {
 			return err
 		}
-		return t.put(`INSERT INTO fetched_urls (account, url, at, hash) VALUES ($1, $2, $3, $4)
+		return t.put(`INSERT INTO fetched_urls (account, url, at, hash) SELECT account, $2, $3, hash FROM assets WHERE account = $1 AND hash = $4
 			ON CONFLICT (account, url, at) DO UPDATE SET hash = excluded.hash`, account, sum[:], ms(now), hash[:])
 	})
 }

@@ -116,14 +116,20 @@ func (r *read) fared(err error) error {
 	return err
 }
 
+// over ends a read, and returns what to say of it. How it fared is asked first: once it
+// is ended, every error looks like silence.
+func (r *read) over(err error) error {
+	r.came()
+	defer r.end()
+	return r.fared(err)
+}
+
 // row reads one row, as of now.
 func (s *Store) row(ctx context.Context, q string, args ...any) scanner {
 	r := s.read(ctx, q, args)
 	st, err := s.reads.get(r.ctx, q)
 	if err != nil {
-		r.came()
-		r.end()
-		return failed{r.fared(err)}
+		return failed{r.over(err)}
 	}
 	return &oneRow{st.QueryRowContext(r.ctx, args...), r}
 }
@@ -136,12 +142,10 @@ func (s *Store) rows(ctx context.Context, q string, args ...any) (*manyRows, err
 	if err == nil {
 		rows, err = st.QueryContext(r.ctx, args...)
 	}
-	r.came()
 	if err != nil {
-		err = r.fared(err)
-		r.end()
-		return nil, err
+		return nil, r.over(err)
 	}
+	r.came()
 	return &manyRows{rows, r}, nil
 }
 
@@ -160,11 +164,7 @@ type oneRow struct {
 }
 
 func (r *oneRow) Scan(into ...any) error {
-	err := r.row.Scan(into...)
-	r.read.came()
-	err = r.read.fared(err)
-	r.read.end()
-	return err
+	return r.read.over(r.row.Scan(into...))
 }
 
 type manyRows struct {

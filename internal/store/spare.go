@@ -83,22 +83,26 @@ func (s *Store) dropSpares(ctx context.Context, now time.Time, enough int64, con
 			}
 			found = found[1:]
 		}
+		if len(slice) == 0 {
+			break // whatever is left is needed
+		}
 		dropped := 0
 		err := s.write(ctx, now, func(t *tx) error {
-			dropped = 0
+			dropped, bytes = 0, 0
 			for _, f := range slice {
-				var content, bytes int64
+				var content, size int64
 				err := t.row(`SELECT a.content, a.bytes FROM assets a WHERE `+condition+fmt.Sprintf(` AND a.account = $%d AND a.hash = $%d`, len(args)+1, len(args)+2),
-					append(args[:len(args):len(args)], f.account, f.hash[:])...).Scan(&content, &bytes)
+					append(args[:len(args):len(args)], f.account, f.hash[:])...).Scan(&content, &size)
 				if errors.Is(err, sql.ErrNoRows) { // somebody wants it since
 					continue
 				} else if err != nil {
 					return err
 				}
-				if err := t.dropAsset(f, content, bytes); err != nil {
+				if err := t.dropAsset(f, content, size); err != nil {
 					return err
 				}
 				dropped++
+				bytes += size
 			}
 			return nil
 		})
@@ -174,8 +178,8 @@ func (s *Store) MakeRoom(ctx context.Context, now time.Time, account string, mos
 	}
 }
 
-// AssetBytes tells how many bytes of assets the accounts have.
-func (s *Store) AssetBytes(ctx context.Context) (map[string]int64, error) {
+// AssetTotals tells how many bytes of assets the accounts have.
+func (s *Store) AssetTotals(ctx context.Context) (map[string]int64, error) {
 	rows, err := s.rows(ctx, `SELECT account, bytes FROM asset_totals`)
 	if err != nil {
 		return nil, fmt.Errorf("count assets: %w", err)

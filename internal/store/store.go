@@ -82,10 +82,10 @@ var (
 	// or reached, or too much waits for it. Nothing was kept. It passes: try again
 	// later.
 	ErrUnavailable = errors.New("the store can't be written now; nothing was kept, try again")
-	// ErrUncertain: the connection to the database was lost while it committed, and
-	// the store was closed, or another process took over, before it could be found
-	// out whether that took place.
-	ErrUncertain = errors.New("the connection to the database was lost during a commit; it may have been kept or not")
+	// ErrUncertain: the connection to the database was lost while it committed, or the
+	// server stopped waiting for its standby, and the store was closed, or another
+	// process took over, before it could be found out what became of it.
+	ErrUncertain = errors.New("nobody knows what became of a commit; it may have been kept or not")
 	// ErrNotFound: there is no such row.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: the message is not in the state that the call names. The

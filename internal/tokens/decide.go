@@ -20,6 +20,10 @@ const (
 	checked = "check" // somebody wants to know whether WeChat gives one
 )
 
+// askedFor reports whether somebody wants WeChat's answer now: a token that is there
+// already, or a pause, is none.
+func askedFor(why string) bool { return why == forced || why == checked }
+
 const (
 	refusedGap  = 30 * time.Second // between fetches after a refusal: somebody else ends our tokens
 	patience    = 25 * time.Second // with a fetch that another process has under way
@@ -70,7 +74,7 @@ func (e *WaitError) Vain() time.Time { return e.Until }
 
 // decide is the whole policy, pure.
 func decide(u store.TokenUse, w wish) verdict {
-	if w.why != forced && w.why != checked && !same(u.Token.Value, w.stale) && !same(u.Token.Value, w.seen) && lives(u.Token, w.now) {
+	if !askedFor(w.why) && !same(u.Token.Value, w.stale) && !same(u.Token.Value, w.seen) && lives(u.Token, w.now) {
 		return verdict{act: adopt}
 	}
 	var v verdict

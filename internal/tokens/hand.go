@@ -29,32 +29,13 @@ func (k *keeper) supply(ctx context.Context, by string, value kefu.Secret, life 
 }
 
 func (k *keeper) renew(ctx context.Context, by string) error {
-	for {
-		k.mu.Lock()
-		if k.given.TokenSource == gateway.SuppliedTokens {
-			k.mu.Unlock()
-			return ErrSupplied
-		}
-		under, before := k.flight, k.tok.Value
-		if under == nil {
-			now := k.center.Now()
-			f, err := k.startLocked(ctx, now, forced, by)
-			k.mu.Unlock()
-			if err != nil {
-				return err
-			}
-			tok, err := f.wait(ctx)
-			if err == nil && same(tok.Value, before) {
-				err = &WaitError{bilingual.Both("WeChat gave the same token again: it takes a forced refresh every 30 s only, and 20 a day, also those of other systems; try again later",
-					"微信给的仍是同一个 token：强制刷新 30 秒内只接受一次，每天 20 次，其他系统的也算在内；请稍后再试"), now.Add(limit("force").Gap)}
-			}
-			return err
-		}
-		k.mu.Unlock()
-		if _, err := under.wait(ctx); err != nil && errors.Is(err, ctx.Err()) {
-			return err // another's fetch, which is none by force
-		}
+	now := k.center.Now()
+	tok, before, err := k.ask(ctx, forced, by)
+	if err == nil && same(tok.Value, before) {
+		err = &WaitError{bilingual.Both("WeChat gave the same token again: it takes a forced refresh every 30 s only, and 20 a day, also those of other systems; try again later",
+			"微信给的仍是同一个 token：强制刷新 30 秒内只接受一次，每天 20 次，其他系统的也算在内；请稍后再试"), now.Add(limit("force").Gap)}
 	}
+	return err
 }
 
 func (k *keeper) status(ctx context.Context) (gateway.TokenStatus, error) {

@@ -119,20 +119,41 @@ func (k *keeper) Token(ctx context.Context) (kefu.Token, error) {
 }
 
 // Check asks WeChat for a token by the account's present set-up, also where there is one
-// that lives: WeChat gives that again. A token from outside proves only itself.
-func (k *keeper) Check(ctx context.Context) error {
-	k.mu.Lock()
-	if k.given.TokenSource == gateway.SuppliedTokens {
-		k.mu.Unlock()
-		_, err := k.Token(ctx)
-		return err
-	}
-	f, err := k.startLocked(ctx, k.center.Now(), checked, ownDeed)
-	k.mu.Unlock()
-	if err == nil {
-		_, err = f.wait(ctx)
+// that lives: WeChat gives that again. A token from outside proves only itself. by is who
+// wants to know.
+func (k *keeper) Check(ctx context.Context, by string) error {
+	_, _, err := k.ask(ctx, checked, by)
+	if errors.Is(err, ErrSupplied) {
+		_, err = k.Token(ctx)
 	}
 	return err
+}
+
+// ask gets WeChat's answer to a fetch of its own, when another that is under way is over:
+// that may be with an earlier secret, or of a token that is there already. before is the
+// token that there was; err is ErrSupplied where none is fetched.
+func (k *keeper) ask(ctx context.Context, why, by string) (tok kefu.Token, before kefu.Secret, err error) {
+	for {
+		k.mu.Lock()
+		if k.given.TokenSource == gateway.SuppliedTokens {
+			k.mu.Unlock()
+			return kefu.Token{}, "", ErrSupplied
+		}
+		under, before := k.flight, k.tok.Value
+		if under == nil {
+			f, err := k.startLocked(ctx, k.center.Now(), why, by)
+			k.mu.Unlock()
+			if err != nil {
+				return kefu.Token{}, before, err
+			}
+			tok, err := f.wait(ctx)
+			return tok, before, err
+		}
+		k.mu.Unlock()
+		if _, err := under.wait(ctx); err != nil && errors.Is(err, ctx.Err()) {
+			return kefu.Token{}, before, err
+		}
+	}
 }
 
 // ownDeed is who does what nobody has asked for.
@@ -199,7 +220,7 @@ func (k *keeper) startLocked(ctx context.Context, now time.Time, why, by string)
 	if k.flight != nil {
 		return k.flight, nil
 	}
-	if now.Before(k.pauseTo) && why != forced && why != checked {
+	if now.Before(k.pauseTo) && !askedFor(why) {
 		if k.wait != nil {
 			return nil, k.wait
 		}

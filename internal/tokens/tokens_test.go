@@ -639,14 +639,12 @@ func TestDeedsAreOnRecord(t *testing.T) {
 	r.clean(wait)
 }
 
-// A fetch that fails is not repeated in a storm: a pause that doubles up to a minute,
-// which ends when the account is changed.
 // A check asks WeChat by the secret that is set now, whatever token there is, and costs
 // the token that is in use nothing.
 func TestCheckAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, kefutest.New())
-		check := func(c *Center) error { return c.Of(appid).(*keeper).Check(t.Context()) }
+		check := func(c *Center) error { return c.Of(appid).(*keeper).Check(t.Context(), "key") }
 		c := r.center()
 		tok := r.token(c)
 		for _, c := range []*Center{c, r.center()} { // one with a token, one that finds it in the store
@@ -671,6 +669,8 @@ func TestCheckAsks(t *testing.T) {
 	})
 }
 
+// A fetch that fails is not repeated in a storm: a pause that doubles up to a minute,
+// which ends when the account is changed.
 func TestFailedFetchesPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, kefutest.New())

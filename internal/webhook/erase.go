@@ -80,6 +80,9 @@ func (l *line) drop() error {
 	if len(erased) == 0 {
 		return nil
 	}
+	for range len(l.results) { // what came of the calls that were waited for
+		l.ended(<-l.results)
+	}
 	for _, j := range l.window {
 		if j.done || j.flying || !slices.Contains(erased, j.whose()) {
 			continue

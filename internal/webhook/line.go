@@ -399,8 +399,8 @@ func (l *line) start(who follower, j *job, d store.Delivery) {
 	hook := l.hook
 	go func() {
 		r := l.hub.try(hook, j, d)
-		l.hub.leave(who)
 		l.results <- r
+		l.hub.leave(who)
 	}()
 }
 
