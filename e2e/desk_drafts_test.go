@@ -151,12 +151,16 @@ func TestDeskOutlivesHalfAnAnswer(t *testing.T) {
 }
 
 // More one-minute windows than there is room for on top are reached all the same, and
-// each rings for those who asked for it.
+// what comes to the top rings for those who asked for it.
 func TestDeskReachesEveryMinuteWindow(t *testing.T) {
 	o := openOffice(t)
 	s := o.sit("ann")
 	s.js(`fetch('/v1/session/settings', { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: '{"sound":true}' }).then(() => (window.set = true))`)
 	s.until(`window.set`)
+	s.first(`
+		window.rang = 0;
+		const make = AudioContext.prototype.createOscillator;
+		AudioContext.prototype.createOscillator = function () { window.rang++; return make.call(this); };`)
 	s.again()
 	s.enter()                                                  // a page that nobody has touched may not sound
 	s.js(`document.querySelector('.tabs [role=tab]').click()`) // mine: none of them
@@ -168,7 +172,7 @@ func TestDeskReachesEveryMinuteWindow(t *testing.T) {
 	for i := range 7 {
 		s.until(fmt.Sprintf(`!!document.querySelector('a.cr[data-key$="oScan%d"]')`, i))
 	}
-	s.until(`Number(document.body.dataset.rang) > 0 && document.title.startsWith('⏱')`)
+	s.until(`window.rang > 0 && document.title.startsWith('⏱')`)
 	s.js(`document.activeElement.blur()`)
 	for range 8 {
 		s.js(`document.dispatchEvent(new KeyboardEvent('keydown', { key: 'j', bubbles: true }))`)

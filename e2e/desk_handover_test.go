@@ -141,6 +141,7 @@ func TestDeskHandover(t *testing.T) {
 	o.arrives("oMei", "请稍等，我叫同事")
 	s.again()
 	is("agents", "agents")
+	s.until(`document.querySelectorAll('.log .ev').length >= 10`) // the lines come after the head
 	if got := eval[[]string](s.phone, `[...document.querySelectorAll('.log .ev')].map((e) => e.textContent.replace(/^\s*[\d:]+\s*/, ''))`); len(got) != 10 {
 		t.Errorf("%d lines of who answers: %q", len(got), got)
 	}

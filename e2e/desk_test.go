@@ -486,6 +486,16 @@ func TestDeskGoesToWhatWasFound(t *testing.T) {
 	s.js(`document.querySelector('.fr').click()`)
 	s.until(visible("第 201 句"))
 
+	// A note of the team's.
+	s.js(`document.querySelector('#note-mode').click()`)
+	s.until(`!!document.querySelector('.box.nte')`)
+	s.answer("爱喝白茶")
+	s.until(`!!document.querySelector('.pill.down')`) // it is below what is looked at
+	s.js(`{ const el = document.querySelector('#search'); el.focus(); el.select(); document.execCommand('insertText', false, '爱喝白茶') }`)
+	s.until(`document.querySelector('.fr')?.textContent.includes('白茶')`)
+	s.js(`document.querySelector('.fr').click()`)
+	s.until(`!!document.querySelector('.log .nt.hit')`)
+
 	// A name is found in every view.
 	s.js(`{ const el = document.querySelector('#search'); el.focus(); el.select(); document.execCommand('insertText', false, 'oMei') }`)
 	s.until(`!!document.querySelector('.rows a.cr[data-key$="oMei"]')`)

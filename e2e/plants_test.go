@@ -93,7 +93,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"a commit does not wait for the standby", promoted, []edit{
 			{"internal/store/postgres.go", "current_setting('synchronous_commit'), false)", "'local', false)"}}},
 		{"the token that the store has is not taken", storm, []edit{
-			{"internal/tokens/decide.go", "	if w.why != forced && w.why != checked && !same(u.Token.Value, w.stale) && ", "	if false && "}}},
+			{"internal/tokens/decide.go", "	if !askedFor(w.why) && !same(u.Token.Value, w.stale) && ", "	if false && "}}},
 		{"an upload without an answer is for good", network, []edit{
 			{"internal/dispatch/media.go", "	return class != kefu.ErrMediaInvalid && class != kefu.ErrBadRequest\n", "	return class == kefu.ErrToken\n"}}},
 	} {

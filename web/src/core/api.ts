@@ -13,6 +13,9 @@ export class Problem extends Error {
 /** The gateway could not be reached: nothing is known of what was asked. */
 export class Unreachable extends Error {}
 
+/** What went wrong, for people. */
+export const wordsOf = (e: unknown) => (e instanceof Error ? e.message : String(e));
+
 /** Set when the session has ended: the page shows the sign-in. */
 export const signedOut = signal(false);
 

@@ -123,7 +123,7 @@ export function settle(force = false) {
   if (force || !held.value || what !== shownFor || !listed.peek().rest.length) {
     shownFor = what;
     listed.value = f;
-  } else listed.value = { ...listed.peek(), hot: f.hot, more: f.more, counts: f.counts };
+  } else listed.value = { hot: f.hot, more: f.more, rest: listed.peek().rest.filter((key) => !f.hot.includes(key)), counts: f.counts };
 }
 
 let due = 0;
@@ -234,10 +234,10 @@ export async function older(account: string, openid: string) {
 /** As many pages of a thread are loaded for a line that was found, at most. */
 const FAR = 60;
 
-/** Loads older lines until the one with the cursor is there, or shown not to be. */
-export async function upTo(account: string, openid: string, cursor: string) {
+/** Loads older lines until the one with the cursor is there, or shown not to be, or left. */
+export async function upTo(account: string, openid: string, cursor: string, left: () => boolean) {
   const t = thread(account, openid);
-  for (let pages = 0; pages < FAR && t.next.value !== null && !t.failed.value;) {
+  for (let pages = 0; pages < FAR && t.next.value !== null && !t.failed.value && !left();) {
     const oldest = t.lines.value[0];
     if (oldest && Number(oldest.cursor) <= Number(cursor)) return;
     if (t.busy.value) await pause(30);

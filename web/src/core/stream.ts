@@ -45,7 +45,11 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
     let release = () => {};
     yieldLock = () => (asked.abort(), release());
     return new Promise((had) => {
-      const hold = (lock: Lock | null) => (had(!!lock), lock ? new Promise<void>((done) => (release = done)) : undefined);
+      const hold = (lock: Lock | null) => {
+        const mine = !!lock && !asked.signal.aborted; // it may have been given too late
+        had(mine);
+        return mine ? new Promise<void>((done) => (release = done)) : undefined;
+      };
       navigator.locks.request(FOLLOWING, wait ? { signal: asked.signal } : { ifAvailable: true }, hold).catch(() => had(false));
     });
   }
@@ -74,8 +78,7 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
       });
       if (res.status === 401) {
         signedOut.value = true;
-        ended = true;
-        return;
+        return end();
       }
       if (!res.ok || !res.body) throw new Error(`HTTP ${res.status}`);
       tries = 0;
@@ -149,7 +152,7 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
   document.addEventListener('visibilitychange', attend);
   void attend();
   void run();
-  return () => {
+  function end() {
     ended = true;
     removeEventListener('online', now);
     removeEventListener('pagehide', leave);
@@ -158,5 +161,6 @@ export function follow(cursor: string, take: (e: Entry) => void, reset: () => vo
     abort.abort();
     wake();
     goOn();
-  };
+  }
+  return end;
 }

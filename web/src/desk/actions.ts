@@ -43,16 +43,13 @@ export const addNote = (c: Named, text: string) => act(c, 'note', { text });
 
 /** The pause before what could not be marked as read is tried again, ms. */
 const READ_AGAIN = 10_000;
-const notBefore = new Map<string, number>();
 
 export async function markRead(c: Conversation, cursor: string) {
-  const key = keyOf(c.account, c.openid);
-  if (!mayWrite.value || !c.unread || !cursor || cursor.startsWith('local') || Date.now() < (notBefore.get(key) ?? 0)) return;
+  if (!mayWrite.value || !c.unread || !cursor || cursor.startsWith('local')) return;
   patch(c.account, c.openid, { unread: 0 });
   try {
     await api(conversationPath(c.account, c.openid, 'read'), { body: { cursor } });
   } catch {
-    notBefore.set(key, Date.now() + READ_AGAIN);
     setTimeout(refresh, READ_AGAIN, c.account, c.openid); // what is unread shows again, and is marked again
   }
 }
@@ -68,14 +65,15 @@ export function presence(c: Named, state: Doing | 'gone') {
   const key = keyOf(c.account, c.openid);
   if (state !== 'gone') doing = { key, what: state, since: Date.now() };
   else if (doing?.key === key) doing = undefined;
-  return api(conversationPath(c.account, c.openid, 'presence'), { body: { state, tab } }).catch(() => undefined);
+  return say(c, state);
 }
+
+const say = (c: Named, state: Doing | 'gone') => api(conversationPath(c.account, c.openid, 'presence'), { body: { state, tab } }).catch(() => undefined);
 
 /** Tells it once more: who says nothing for long has gone. */
 export function stay(c: Named) {
   const writing = doing?.key === keyOf(c.account, c.openid) && doing.what === 'replying' && Date.now() - doing.since < WRITING;
-  if (!writing) return presence(c, 'viewing');
-  return api(conversationPath(c.account, c.openid, 'presence'), { body: { state: 'replying', tab } }).catch(() => undefined);
+  return writing ? say(c, 'replying') : presence(c, 'viewing');
 }
 
 // WeChat takes no second sign of typing while the first is shown (15 s), and none

@@ -12,7 +12,7 @@ import type { IconName } from '../parts/icons';
 import { Rich, safeHref } from '../parts/rich';
 import { announce } from '../parts/overlay';
 import * as act from './actions';
-import { kindName, sayEvent, sayMessage } from './kinds';
+import { kindName, sayEvent, sayMessage, triggerName } from './kinds';
 import { Lightbox } from './lightbox';
 import { Voice } from './voice';
 
@@ -234,10 +234,10 @@ export function ThreadLine({ line, before, account, c, tapped }: { line: Line; b
   const d = line.data as Push;
   if (line.type === 'follower.event') {
     const event = (d.event ?? '').toLowerCase(), icon = (Object.hasOwn(eventIcons, event) && eventIcons[event]) || 'bolt';
-    return <p class="ev"><Icon name={icon} size="xs" /><span><span class="num">{clockTime(at)}</span> {sayEvent(d)}{d.trigger && d.trigger !== 'unfollow' ? t('event.opens', { trigger: t(`trigger.${d.trigger}` as any) }) : ''}</span></p>;
+    return <p class="ev"><Icon name={icon} size="xs" /><span><span class="num">{clockTime(at)}</span> {sayEvent(d)}{d.trigger && d.trigger !== 'unfollow' ? t('event.opens', { trigger: triggerName(d.trigger) }) : ''}</span></p>;
   }
   if (line.type === 'conversation.note') {
-    return <div class="nt"><Icon name="note" size="s" /><p>{line.data.text}<br /><span class="mut">{nameOfBy(line.data)} · <span class="num">{clockTime(at)}</span> · {t('note.hint')}</span></p></div>;
+    return <div class="nt" data-cursor={line.cursor}><Icon name="note" size="s" /><p>{line.data.text}<br /><span class="mut">{nameOfBy(line.data)} · <span class="num">{clockTime(at)}</span> · {t('note.hint')}</span></p></div>;
   }
   if (line.type === 'conversation.changed') {
     const words = sayChange(line.data);

@@ -9,6 +9,7 @@ import { Icon } from '../parts/icon';
 import { toast } from '../parts/overlay';
 import { Ring } from '../parts/time';
 import * as act from './actions';
+import { triggerName } from './kinds';
 
 export function Card({ account, openid, onBack }: { account: string; openid: string; onBack: () => void }) {
   const c = conversation(keyOf(account, openid));
@@ -64,7 +65,7 @@ function Windows({ c }: { c: Conversation }) {
         </>
       ) : <p class="sub">{t(w.state === 'closed' ? 'window.shut' : w.state === 'unknown' ? 'window.unknown.title' : 'spent.short')}</p>}
       {w.buckets.map((b) => (
-        <div key={b.trigger} class="bk"><span>{t(`trigger.${b.trigger}` as any)} <span class="mut num">{moment(Date.parse(b.opened_at))}</span></span><span class="num">{b.max === null ? '∞' : `${b.remaining}/${b.max}`}</span></div>
+        <div key={b.trigger} class="bk"><span>{triggerName(b.trigger)} <span class="mut num">{moment(Date.parse(b.opened_at))}</span></span><span class="num">{b.max === null ? '∞' : `${b.remaining}/${b.max}`}</span></div>
       ))}
       {c.parked > 0 && <p class="cp">{t('row.parked', { n: c.parked })}</p>}
     </section>

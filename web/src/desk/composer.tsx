@@ -2,17 +2,17 @@ import { signal, useSignal, type Signal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { clockTime, dayName, left, moment, second } from '../core/clock';
 import { keyOf, present, refresh } from '../core/desk';
-import { Problem } from '../core/api';
 import { agentById, me, setting } from '../core/session';
 import { line } from '../core/stream';
-import { t, type Key } from '../core/words';
+import { t } from '../core/words';
 import { brief, frame, urgency, type Urgency, type Window } from '../core/window';
 import type { Conversation } from '../core/types';
 import { Icon } from '../parts/icon';
-import { announce, tell, toast } from '../parts/overlay';
+import { announce, tell } from '../parts/overlay';
 import { Dots, urgencyClass } from '../parts/time';
 import * as act from './actions';
 import { draftOf, setDraft, type Mode } from './drafts';
+import { triggerName } from './kinds';
 import { sendOnce } from './outbox';
 import { bytes, cuts } from './plan';
 import { QuickReplies, saveReply } from './replies';
@@ -21,6 +21,9 @@ import { forget, MediaTile, startUpload, type Upload } from './upload';
 
 const TEXT_BYTES = 2048;
 const REPLYING_EVERY = 8_000;
+
+/** What the button does. */
+type Verb = 'note' | 'schedule' | 'park' | 'send';
 
 /** What was begun besides the words: it is still there when the conversation is opened again. */
 interface Begun { mode: Signal<Mode>; form: Signal<FormKind | null>; filled: Signal<Filled>; later: Signal<string>; upload: Signal<Upload | null>; validDays: Signal<number>; files: number }
@@ -62,8 +65,8 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   const parts = text.value.trim() ? at.length + 1 : 0;
   const remaining = w.state === 'open' ? w.remaining : null;
   const short = mode.value === 'reply' && !closed && remaining !== null && parts > remaining;
-  const verb = mode.value === 'note' ? 'note' : later.value ? 'schedule' : closed || short ? 'park' : 'send';
-  const oneVerb = later.value ? 'schedule' : closed ? 'park' : 'send'; // of what is not the text
+  const oneVerb: Verb = later.value ? 'schedule' : closed ? 'park' : 'send'; // of what is not the text
+  const verb: Verb = mode.value === 'note' ? 'note' : oneVerb === 'send' && short ? 'park' : oneVerb;
 
   useEffect(() => {
     const el = area.current;
@@ -113,16 +116,15 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   const writing = () => (present.value[keyOf(c.account, c.openid)] ?? []).filter((p) => p.state === 'replying');
 
   /** Entrusts an answer to the gateway; false: the agent thought better of it, or somebody else has taken the conversation. */
-  async function deliver(message: any): Promise<boolean> {
+  async function deliver(message: any, as: Verb, more: Partial<act.Sending> = {}): Promise<boolean> {
     const other = writing()[0];
     if (other && !confirm(t('collision.ask', { name: agentById(other.agent)?.display ?? '?' }))) return false;
     if (!c.assigned_to && !(await act.claim(c))) return false; // whoever answers has it
-    const park = !later.value && (closed || (message.msgtype === 'text' && short));
     await sendOnce({
       account: c.account, message: { touser: c.openid, ...message },
-      ...(message.msgtype === 'text' && parts > 1 && { long_text: 'split' }),
+      ...more,
       ...(later.value && { not_before: new Date(later.value).toISOString() }),
-      ...(park && { when_closed: 'park', expires_at: new Date(now + validDays.value * 86_400_000).toISOString() }),
+      ...(as === 'park' && { when_closed: 'park', expires_at: new Date(now + validDays.value * 86_400_000).toISOString() }),
     });
     later.value = '';
     return true;
@@ -145,7 +147,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     if (/\{[^{}\n]{1,20}\}/.test(value) && as === 'reply' && !confirm(t('unfilled.ask'))) return;
     busy.value = true;
     try {
-      if (!(as === 'note' ? await act.addNote(c, value.trim()) : await deliver({ msgtype: 'text', text: { content: value } }))) return;
+      if (!(as === 'note' ? await act.addNote(c, value.trim()) : await deliver({ msgtype: 'text', text: { content: value } }, verb, parts > 1 ? { long_text: 'split' } : {}))) return;
       // What was typed meanwhile stays.
       const typed = draftOf(c.account, c.openid, as).value;
       setDraft(c.account, c.openid, as, typed.startsWith(value) ? typed.slice(value.length) : typed);
@@ -153,8 +155,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       lastTyping.current = 0;
       void act.presence(c, 'viewing');
     } catch (e) {
-      if (e instanceof Problem && e.body['errors']?.length) toast('bad', e.body['errors'].map((x: any) => x.message).join(t('list.comma')));
-      else tell(e);
+      tell(e);
     } finally {
       busy.value = false;
       if (document.activeElement?.closest('.cmp')) area.current?.focus(); // who has gone elsewhere stays there
@@ -173,7 +174,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     busy.value = true;
     try {
       const body = up.kind === 'video' ? { media_id: up.asset, title: up.file.name } : { media_id: up.asset };
-      if ((await deliver({ msgtype: up.kind, [up.kind]: body })) && upload.value?.asset === up.asset) dropUpload(); // another may have been chosen meanwhile
+      if ((await deliver({ msgtype: up.kind, [up.kind]: body }, oneVerb)) && upload.value?.asset === up.asset) dropUpload(); // another may have been chosen meanwhile
     } catch (e) {
       tell(e);
     } finally {
@@ -190,11 +191,12 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   function take(files: FileList | null | undefined) {
     const f = files?.[0];
     if (!f) return;
-    const mine = ++b.files; // the latest is the one that counts
-    const before = upload.value;
+    let mine = 0; // the latest that is taken is the one that counts
     startUpload(f, c.account, (up) => {
-      if (mine !== b.files) return;
-      if (before && before === upload.value) forget(before);
+      if (!mine) {
+        dropUpload();
+        mine = b.files;
+      } else if (mine !== b.files) return;
       upload.value = up;
     });
   }
@@ -211,8 +213,8 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
   }
 
   const others = writing();
-  const label = verb === 'note' ? t('verb.note') : verb === 'schedule' ? t('verb.schedule', { at: moment(Date.parse(later.value)) }) : verb === 'park' ? t('verb.park', { n: Math.max(1, parts) }) : parts > 1 ? t('verb.send.n', { n: parts }) : t('verb.send');
-  const oneLabel = oneVerb === 'schedule' ? t('verb.schedule', { at: moment(Date.parse(later.value)) }) : t(oneVerb === 'park' ? 'verb.park' : 'verb.send', { n: 1 });
+  const labelOf = (v: Verb, n: number) => v === 'note' ? t('verb.note') : v === 'schedule' ? t('verb.schedule', { at: moment(Date.parse(later.value)) }) : v === 'park' ? t('verb.park', { n }) : n > 1 ? t('verb.send.n', { n }) : t('verb.send');
+  const label = labelOf(verb, Math.max(1, parts)), oneLabel = labelOf(oneVerb, 1);
   const spoken = verb === 'send' && remaining !== null ? `${label}${t('comma')}${t('plan.left', { m: Math.max(0, remaining - Math.max(1, parts)) })}` : label;
 
   return (
@@ -224,7 +226,7 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
       <Meter c={c} u={u} now={now} draft={verb === 'note' ? 0 : parts} />
       {form.value ? (
         <KindForm kind={form.value} filled={b.filled} c={c} onCancel={endForm} onSend={async (message) => {
-          if (await deliver(message)) endForm();
+          if (await deliver(message, oneVerb)) endForm();
         }} verb={oneLabel} />
       ) : (
         <div class={`box ${verb === 'park' ? 'prk' : ''} ${verb === 'note' ? 'nte' : ''}`}>
@@ -297,7 +299,7 @@ function Meter({ c, u, now, draft }: { c: Conversation; u: Urgency; now: number;
 /** What closed the window, and what to do. */
 function whyClosed({ cause }: Window): string {
   const at = cause?.at ? moment(Date.parse(cause.at)) : '';
-  const trigger = cause?.trigger ? t(`trigger.${cause.trigger}` as Key) : '';
+  const trigger = cause?.trigger ? triggerName(cause.trigger) : '';
   switch (cause?.code) {
     case 'unfollowed': return t('closed.why.unfollowed', { at });
     case 'answered': return t(cause.errcode === 43004 ? 'closed.why.43004' : 'closed.why.answered', { at, code: cause.errcode ?? 0 }) + t('closed.body');

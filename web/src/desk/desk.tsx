@@ -1,6 +1,6 @@
 import { useEffect } from 'preact/hooks';
 import { keyOf, refresh } from '../core/desk';
-import { go, parts } from '../core/route';
+import { parts } from '../core/route';
 import { t } from '../core/words';
 import { Card } from './card';
 import { List } from './list';
@@ -32,5 +32,3 @@ export function Desk() {
     </main>
   );
 }
-
-export const closeThread = () => go('/console');

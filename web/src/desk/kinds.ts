@@ -1,5 +1,5 @@
 // What a message or an event is in a few words, for lists.
-import { t, type Key } from '../core/words';
+import { known, t, type Key } from '../core/words';
 import type { Push } from '../core/types';
 
 const kinds: Record<string, Key> = {
@@ -35,6 +35,12 @@ export function sayPush(d: Push): string {
     case 'event': return sayEvent(d);
   }
   return d?.msgtype ? `[${kindName(d.msgtype)}]` : '';
+}
+
+/** The name of what opens a window, or ends one. */
+export function triggerName(trigger: string): string {
+  const key = `trigger.${trigger}`;
+  return known(key) ? t(key) : trigger;
 }
 
 export function sayEvent(d: Push): string {

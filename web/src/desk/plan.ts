@@ -40,7 +40,3 @@ export function cuts(text: string, limit: number): number[] {
   }
   return out;
 }
-
-export type Verb = 'send' | 'park' | 'note';
-
-export interface Plan { verb: Verb; parts: number; left: number | null; short: boolean }

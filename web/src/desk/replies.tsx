@@ -19,10 +19,9 @@ async function loadReplies() {
     if (mine !== loads) return;
     replies.value = page.items;
     missed.value = false;
-  } catch (e) {
+  } catch {
     if (mine !== loads) return;
     missed.value = true;
-    tell(e);
   }
 }
 

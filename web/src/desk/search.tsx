@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import { api, query } from '../core/api';
+import { api, query, wordsOf } from '../core/api';
 import { moment } from '../core/clock';
 import { conversations, keyOf } from '../core/desk';
 import { conversationLink } from '../core/route';
@@ -36,7 +36,7 @@ async function on() {
     const page = await api<Page<Found>>('/v1/search' + query({ q: r.asked, limit: 20, cursor: r.next }), { signal: mine });
     if (!mine.aborted) results.value = { ...r, items: [...r.items, ...page.items], next: page.next ?? '', state: '', why: '' };
   } catch (e) {
-    if (!mine.aborted) results.value = { ...r, state: 'failed', why: e instanceof Error ? e.message : String(e) };
+    if (!mine.aborted) results.value = { ...r, state: 'failed', why: wordsOf(e) };
   }
 }
 

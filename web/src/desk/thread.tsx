@@ -97,8 +97,8 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
   useEffect(() => {
     if (!sought) return;
     let left = false;
-    void upTo(account, openid, sought).then(() => {
-      const now = linesOf(th), i = now.findIndex((l) => Number(l.cursor) >= Number(sought));
+    void upTo(account, openid, sought, () => left).then(() => {
+      const now = linesOf(th), i = now.findIndex((l) => l.cursor === sought);
       if (left || i < 0) return;
       const l = now[i]!, below = now[i + STEP];
       atEnd.value = false;

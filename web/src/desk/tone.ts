@@ -17,10 +17,9 @@ function ring() {
   tone.connect(volume).connect(audio.destination);
   tone.start();
   tone.stop(audio.currentTime + 0.4);
-  document.body.dataset['rang'] = String(Number(document.body.dataset['rang'] ?? 0) + 1);
 }
 
-/** Rings once for each that comes to the top of the list. */
+/** Rings when one comes to the top of the list; once for those that come together. */
 export const listenForHot = () =>
   effect(() => {
     const now = listed.value.hot;

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
+import { wordsOf } from '../core/api';
 import { t } from '../core/words';
 import { Icon } from '../parts/icon';
 
@@ -51,8 +52,9 @@ export function Voice({ src, said }: { src?: string; said?: string }) {
       else a.pause();
       trouble.value = '';
     } catch (e) {
+      if (e instanceof DOMException && e.name === 'AbortError') return; // paused before it could begin
       playing.value = false;
-      trouble.value = t('voice.failed', { why: e instanceof Error ? e.message : String(e) });
+      trouble.value = t('voice.failed', { why: wordsOf(e) });
     }
   }
   const bars = [];

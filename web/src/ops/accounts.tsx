@@ -3,9 +3,10 @@ import { useSignal } from '@preact/signals';
 import { api, Problem } from '../core/api';
 import { isAdmin } from '../core/session';
 import { t, type Key } from '../core/words';
+import { triggerName } from '../desk/kinds';
 import { Icon } from '../parts/icon';
 import { Dialog, tell, toast } from '../parts/overlay';
-import { Ask, attempt, Copy, Foot, Missed, OpsFrame, useGot, useList, When } from './frame';
+import { Ask, attempt, Copy, Foot, Form, Missed, OpsFrame, useGot, useList, When } from './frame';
 
 interface Account {
   appid: string; name?: string; mode: string; profile: string; rules?: Record<string, unknown>; state: string; because?: string; when_closed: string; rate?: number; revision?: string;
@@ -82,8 +83,6 @@ function One({ a, onChange }: { a: Account; onChange: (a: Account) => void }) {
   );
 }
 
-const triggers = ['user_message', 'menu', 'follow', 'scan', 'payment', 'rights', 'unfollow'];
-export const triggerName = (s: string) => (triggers.includes(s) ? t(`trigger.${s}` as Key) : s);
 const lifeOf = (s: number) => (s % 3600 === 0 ? t('ops.hours', { n: s / 3600 }) : s % 60 === 0 ? t('ops.minutes', { n: s / 60 }) : t('ops.seconds', { n: s }));
 
 /** Where a rule is from: the account's own settings, or what was read on which day. */
@@ -118,8 +117,7 @@ function Edit({ a, onClose, onChange }: { a: Account; onClose: () => void; onCha
   const typed = useSignal(typedOf(a));
   const news = useSignal<string[] | null>(null); // what somebody else has changed
   const set = (k: keyof Typed) => (e: { currentTarget: { value: string } }) => (typed.value = { ...typed.value, [k]: e.currentTarget.value });
-  async function save(e: Event) {
-    e.preventDefault();
+  async function save() {
     const { standing: _, because: __, revision, ...rest } = base.value;
     const v = typed.value;
     try {
@@ -141,14 +139,13 @@ function Edit({ a, onClose, onChange }: { a: Account; onClose: () => void; onCha
   }
   return (
     <Dialog title={t('ops.edit')} onClose={onClose}>
-      <form class="stack" onSubmit={(e) => void save(e)}>
+      <Form verb={t(news.value ? 'ops.edit.again' : 'save')} onSubmit={save} onCancel={onClose}>
         {news.value && <div class="advice unk" role="alert"><Icon name="warn" size="s" /><div><b>{t('ops.edit.conflict')}</b><p>{t('ops.edit.conflict.why')}</p>{news.value.map((n) => <p key={n} class="mono">{n}</p>)}</div></div>}
         <label class="fl1">{t('ops.name')}<input class="in" name="name" maxLength={64} value={typed.value.name} onInput={set('name')} /></label>
         <label class="fl1">{t('ops.rate')}<input class="in num" name="rate" type="number" min={0} max={100000} step="any" value={typed.value.rate} onInput={set('rate')} /></label>
         <label class="fl1">{t('ops.when_closed')}<select class="in" name="when_closed" value={typed.value.when_closed} onChange={set('when_closed')}>{['park', 'fail', 'try'].map((v) => <option key={v} value={v} selected={v === typed.value.when_closed}>{t(`ops.when_closed.${v}` as Key)}</option>)}</select></label>
         <p class="lbl">{t('ops.edit.rest')}</p>
-        <div class="acts"><button type="button" class="btn" onClick={onClose}>{t('cancel')}</button><button class="btn pri" type="submit">{t(news.value ? 'ops.edit.again' : 'save')}</button></div>
-      </form>
+      </Form>
     </Dialog>
   );
 }

@@ -1,7 +1,7 @@
 // How the gateway is: what an operator should know, the queue, and the last hours.
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { api, query } from '../core/api';
+import { api, query, wordsOf } from '../core/api';
 import { clockTime, dayName, serverNow } from '../core/clock';
 import { conversations, version } from '../core/desk';
 import { t, type Key } from '../core/words';
@@ -32,7 +32,7 @@ export function Board() {
       ready.value = r;
       trouble.value = '';
     } catch (e) {
-      if (mine === round.current) trouble.value = e instanceof Error ? e.message : String(e);
+      if (mine === round.current) trouble.value = wordsOf(e);
     }
   }
   useEffect(() => {

@@ -2,7 +2,7 @@
 import { useSignal, type Signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
-import { api, query } from '../core/api';
+import { api, query, wordsOf } from '../core/api';
 import { clockTime, moment } from '../core/clock';
 import { go, params, parts, route } from '../core/route';
 import { session } from '../core/session';
@@ -18,7 +18,6 @@ export function OpsFrame({ title, tools, children }: { title: string; tools?: Co
 
 export interface List<T> { items: Signal<T[]>; next: Signal<string>; state: Signal<'' | 'loading' | 'failed'>; why: Signal<string>; load: () => Promise<void>; more: () => Promise<void>; again: () => Promise<void> }
 
-const wordsOf = (e: unknown) => (e instanceof Error ? e.message : String(e));
 
 /** The pages of a list of the API. Another name is another list: the rows before go at
  * once. Only the answer to what was asked for last counts. at is where the list is to be

@@ -1,7 +1,7 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { Problem } from '../core/api';
+import { Problem, wordsOf } from '../core/api';
 import { t } from '../core/words';
 import { Icon } from './icon';
 
@@ -41,7 +41,7 @@ const drop = (id: number) => (toasts.value = toasts.value.filter((x) => x.id !==
 /** Says what went wrong, in the API's own words: which members are wrong, if it is those. */
 export function tell(e: unknown) {
   const wrong: { location: string; message: string }[] = (e instanceof Problem && e.body['errors']) || [];
-  toast('bad', wrong.length ? wrong.map((w) => `${w.location} ${w.message}`).join(t('list.comma')) : e instanceof Error ? e.message : String(e));
+  toast('bad', wrong.length ? wrong.map((w) => `${w.location} ${w.message}`).join(t('list.comma')) : wordsOf(e));
 }
 
 export function Toasts() {
@@ -60,7 +60,6 @@ export function Toasts() {
 }
 
 /** What is announced to screen readers without being shown. */
-export const announced = signal('');
-let times = 0;
-export const announce = (text: string) => (times++, (announced.value = ''), queueMicrotask(() => (announced.value = text)));
-export const Announcer = () => <p class="sr" role="alert"><span key={times}>{announced.value}</span></p>;
+export const announced = signal({ n: 0, text: '' }); // n: the same words once more are another announcement
+export const announce = (text: string) => (announced.value = { n: announced.peek().n + 1, text });
+export const Announcer = () => <p class="sr" role="alert"><span key={announced.value.n}>{announced.value.text}</span></p>;
