@@ -209,7 +209,7 @@ func roomForAssetsIsCounted(t *testing.T, open func() *Store) {
 
 func mediaIDsAreRemembered(t *testing.T, open func() *Store) {
 	s := open()
-	hash := sha256.Sum256([]byte("a"))
+	hash := keepFile(t, s, ByHand, noon, "a")
 	_, err := s.MediaOf(t.Context(), account, hash, kefu.MediaImage)
 	wants(t, err, ErrNotFound)
 	for i, id := range []string{"first", "second"} {
