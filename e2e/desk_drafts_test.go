@@ -201,3 +201,35 @@ func TestDeskManyTabs(t *testing.T) {
 	third.open("oMei")
 	third.bubble("第八页也能答", "sent")
 }
+
+// A line that can't be drawn shows what is known of it, and a page that can't says so;
+// everything around them goes on.
+func TestDeskOutlivesWhatItCannotDraw(t *testing.T) {
+	o := openOffice(t)
+	o.wechat.UserSends("oMei", "在吗")
+	s := o.sit("ann")
+	s.open("oMei")
+	s.answer("第一条")
+	s.bubble("第一条", "sent")
+	s.first(`
+		console.error = () => (window.told = (window.told ?? 0) + 1);
+		window.fetch = async (address, ...rest) => {
+			const answer = await real(address, ...rest);
+			const bad = (change) => answer.clone().json().then((v) => (change(v), new Response(JSON.stringify(v), { status: 200, headers: { 'Content-Type': 'application/json' } })));
+			if (/\/timeline/.test(String(address)) && !window.whole) return bad((v) => v.items.forEach((l) => l.message && (l.message.message = { msgtype: 'news', news: { articles: 7 } })));
+			if (/\/v1\/messages\?/.test(String(address)) && !window.whole) return bad((v) => v.items.forEach((m) => (m.openid = null)));
+			return answer;
+		};`)
+	s.again()
+	s.until(`document.querySelector('.log [role=group][aria-label="This line could not be shown"] pre')?.textContent.includes('"articles": 7')`)
+	s.heard("在吗")
+	o.wechat.UserSends("oMei", "还在吗")
+	s.heard("还在吗")
+	s.answer("第二条")
+	s.bubble("第二条", "sent")
+
+	s.js(`document.querySelector('.rail a[href="/console/messages"]').click()`)
+	s.until(`document.querySelector('main [role=alert]')?.textContent.includes('This could not be shown')`)
+	s.js(`(window.whole = true, document.querySelector('main [role=alert] button').click())`)
+	s.until(`document.querySelectorAll('main tbody tr').length === 2 && window.told >= 2`)
+}

@@ -11,6 +11,7 @@ import { listenForHot } from './desk/tone';
 import { opsPages, OpsPage } from './ops/pages';
 import { signOf } from './parts/avatar';
 import { Icon } from './parts/icon';
+import { Fence } from './parts/fence';
 import type { IconName } from './parts/icons';
 import { Announcer, Toasts } from './parts/overlay';
 import { SignIn } from './signin';
@@ -41,7 +42,7 @@ export function App() {
     <>
       <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), document.getElementById('main')?.focus())}>{t('skip')}</a>
       <Rail page={page} />
-      <div id="main" tabIndex={-1} class="main">{page === 'c' ? <Desk /> : <OpsPage page={page} />}</div>
+      <div id="main" tabIndex={-1} class="main"><Fence of={route.value}>{page === 'c' ? <Desk /> : <OpsPage page={page} />}</Fence></div>
       <Keys />
       <Toasts />
       <Announcer />

@@ -120,9 +120,16 @@ function Place({ label, lat, lon }: { label?: string; lat?: any; lon?: any }) {
   );
 }
 
-function Unknown({ kind, raw }: { kind: string; raw: unknown }) {
-  return <div class="bub"><p>{t('kind.unknown', { kind: kind || '?' })}</p><details><summary>JSON</summary><pre class="wrap">{JSON.stringify(raw, null, 2)}</pre></details></div>;
-}
+const Raw = ({ of }: { of: unknown }) => <details><summary>JSON</summary><pre class="wrap">{JSON.stringify(of, null, 2)}</pre></details>;
+
+const Unknown = ({ kind, raw }: { kind: string; raw: unknown }) => <div class="bub"><p>{t('kind.unknown', { kind: kind || '?' })}</p><Raw of={raw} /></div>;
+
+/** What stands in a line's place that can't be drawn: all that is known of it. */
+export const Undrawn = ({ line, why }: { line: Line; why: string }) => (
+  <div class={`m ${line.message ? 'out' : ''}`} data-cursor={line.cursor} role="group" aria-label={t('draw.line')}>
+    <div class="mb"><div class="bub"><p>{t('draw.line')}</p><p class="lbl">{why}</p><Raw of={line.message ?? line.data} /></div></div>
+  </div>
+);
 
 // --- what became of it
 

@@ -7,10 +7,11 @@ import { agentById, me, mayWrite, session } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation, Line } from '../core/types';
 import { shortName } from '../parts/avatar';
+import { Fence } from '../parts/fence';
 import { Icon } from '../parts/icon';
 import { Menu, type Item } from '../parts/menu';
 import * as act from './actions';
-import { ThreadLine, tellArrival } from './bubble';
+import { ThreadLine, Undrawn, tellArrival } from './bubble';
 import { Composer } from './composer';
 
 /** As many lines of a thread are in the document at a time, more on a very tall
@@ -125,7 +126,11 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
     const d = dayName(Date.parse(l.at));
     if (d !== day) drawn.push(<p key={`day ${l.cursor}`} class="day">{(day = d)}</p>);
     if (l.cursor === firstUnread.current?.cursor) drawn.push(<p key="unread" class="unread">{t('unread.line')}</p>);
-    drawn.push(<ThreadLine key={l.message?.id ?? l.cursor} line={l} before={lines[from + i - 1]} account={account} c={c} tapped={tapped} />);
+    drawn.push(
+      <Fence key={l.message?.id ?? l.cursor} of={l} instead={(why) => <Undrawn line={l} why={why} />}>
+        <ThreadLine line={l} before={lines[from + i - 1]} account={account} c={c} tapped={tapped} />
+      </Fence>,
+    );
   });
 
   return (
