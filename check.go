@@ -15,7 +15,7 @@ type Violation struct {
 	Location string `json:"location"` // "message.news.articles[1].title"
 	Message  string `json:"message"`  // in English
 	Zh       string `json:"-"`        // the same in Chinese
-	Rule     string `json:"rule"`     // "required", "max_bytes", "max_items", "kf_account", "utf8" or "type"
+	Rule     string `json:"rule"`     // "required", "max_bytes", "max_items", "kf_account", "utf8", "type" or "card"
 	Limit    int    `json:"limit,omitempty"`
 	Actual   int    `json:"actual,omitempty"` // bytes or items
 	Warn     bool   `json:"-"`                // sources differ: the message is sent all the same

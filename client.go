@@ -160,7 +160,7 @@ func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(
 	var none T
 	end, err := c.endpoint()
 	if err != nil {
-		return none, err
+		return none, &TransportError{Op: r.op(), Err: err, class: ErrNotDelivered}
 	}
 	tok, err := c.Tokens.Token(ctx)
 	if err != nil {
@@ -186,7 +186,7 @@ func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(
 	if fresh.Value == tok.Value {
 		return none, err
 	}
-	return exchange(ctx, end, &request{path: r.path, query: r.query, token: fresh.Value, body: r.body, contentType: r.contentType})
+	return exchange(ctx, end, &request{path: r.path, query: r.query, token: fresh.Value, body: r.body, contentType: r.contentType, file: r.file})
 }
 
 // refusesToken reports whether err refuses the token before anything else was

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -400,6 +401,84 @@ func TestNoTokenMeansNotDelivered(t *testing.T) {
 	if _, err := c.Send(t.Context(), hello); !errors.Is(err, kefu.ErrAccountConfig) || !kefu.CertainlyNotDelivered(err) {
 		t.Error(err)
 	}
+}
+
+// What never left is certain, whatever kept it.
+func TestWhatNeverLeftIsNotDelivered(t *testing.T) {
+	_, noTokens := (&kefu.Client{}).Send(t.Context(), hello)
+	_, noURL := (&kefu.Client{Tokens: kefu.StaticToken("T"), BaseURL: "api.weixin.qq.com"}).Send(t.Context(), hello)
+	_, noFile := clientOn(nil).Upload(t.Context(), kefu.MediaImage, "a.png", io.MultiReader(strings.NewReader("\x89PNG"), iotest.ErrReader(io.ErrClosedPipe)))
+	for name, err := range map[string]error{"no Tokens": noTokens, "no URL": noURL, "an unreadable file": noFile} {
+		if !errors.Is(err, kefu.ErrNotDelivered) || !kefu.CertainlyNotDelivered(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A file may take a minute to WeChat and from there, all else ten seconds; the Timeout
+// of a client of one's own bounds both.
+func TestFilesTakeTheirTime(t *testing.T) {
+	for _, tt := range []struct {
+		own, takes time.Duration
+		call       func(context.Context, *kefu.Client) error
+		ok         bool
+	}{
+		{0, kefu.FileTimeout - 1, uploads, true},
+		{0, kefu.FileTimeout + 1, uploads, false},
+		{0, kefu.FileTimeout - 1, downloads, true},
+		{0, kefu.DefaultTimeout + 1, types, false},
+		{time.Second, 2 * time.Second, uploads, false},
+		{5 * time.Minute, 4 * time.Minute, uploads, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &kefu.Client{Tokens: kefu.StaticToken("T"), HTTP: &http.Client{Timeout: tt.own, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				select {
+				case <-time.After(tt.takes):
+					return answer(200, `{"media_id":"M","errcode":0,"video_url":"https://example.com/v"}`), nil
+				case <-r.Context().Done():
+					return nil, r.Context().Err()
+				}
+			})}}
+			if err := tt.call(t.Context(), c); (err == nil) != tt.ok {
+				t.Errorf("%v of %v: %v", tt.takes, tt.own, err)
+			}
+		})
+	}
+}
+
+func uploads(ctx context.Context, c *kefu.Client) error {
+	_, err := c.Upload(ctx, kefu.MediaImage, "a.png", strings.NewReader("\x89PNG\r\n\x1a\n"))
+	return err
+}
+
+func downloads(ctx context.Context, c *kefu.Client) error {
+	_, err := c.Download(ctx, "M")
+	return err
+}
+
+func types(ctx context.Context, c *kefu.Client) error { return c.Typing(ctx, "o") }
+
+// A publication of which nothing is told is not published.
+func TestAPublicationWithoutStatus(t *testing.T) {
+	for body, want := range map[string]error{`{}`: kefu.ErrUnknownOutcome, `{"errcode":53502}`: kefu.ErrBadRequest} {
+		p, err := clientOn(func(*http.Request) (*http.Response, error) { return answer(200, body), nil }).Publication(t.Context(), "1")
+		if !errors.Is(err, want) || p.Status == kefu.Published {
+			t.Errorf("%s: %v, %v", body, p.Status, err)
+		}
+	}
+}
+
+// Whoever waits for an hour leaves most of the 100 calls of a day to others.
+func TestWaitPublishedIsPatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c := clientOn(func(*http.Request) (*http.Response, error) { asked++; return answer(200, `{"publish_status":1}`), nil })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if p, err := c.WaitPublished(ctx, "1", 0); err == nil || p.Status != kefu.Publishing || asked > 65 || asked < 60 {
+			t.Errorf("asked %d times: %v, %v", asked, p.Status, err)
+		}
+	})
 }
 
 func TestSenderTries(t *testing.T) {

@@ -101,8 +101,8 @@ func ClassOf(err error) Class {
 
 // CertainlyNotDelivered reports whether err proves that WeChat did not accept
 // the message: it refused it, or never got it, or it was not sent. It is false
-// for a nil error and for an unknown outcome. Busy (-1) counts as a refusal, but
-// reports of double messages after it exist, so a repeat is a risk there too.
+// for a nil error and for an unknown outcome. Busy (-1) counts as a refusal: WeChat
+// asks for another try, and few have arrived twice.
 func CertainlyNotDelivered(err error) bool {
 	c := ClassOf(err)
 	return c != "" && c != ErrUnknownOutcome

@@ -64,6 +64,11 @@ func TestEveryCodeIsExplained(t *testing.T) {
 			t.Errorf("%d has class %q, which has no advice", x.Code, x.Class)
 		}
 	}
+	for _, c := range []kefu.Class{kefu.ErrNotDelivered, kefu.ErrUnknownOutcome} { // of no code
+		if c.Advice("zh") == "" || c.Advice("en") == "" {
+			t.Errorf("%s has no advice", c)
+		}
+	}
 	if x := kefu.Explain("", 123456); x.Known || x.Class != kefu.ErrUnknownCode || x.AdviceZh == "" {
 		t.Errorf("an unknown code: %+v", x)
 	}

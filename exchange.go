@@ -21,6 +21,9 @@ const (
 	// DefaultTimeout bounds one request, from looking for a connection to the
 	// last byte of the answer.
 	DefaultTimeout = 10 * time.Second
+	// FileTimeout is in its place for requests that carry a file, or are answered
+	// with one: 10 MB at 1.4 Mbit/s. A Timeout of Client.HTTP bounds all alike.
+	FileTimeout = time.Minute
 
 	maxAnswer = 1 << 20 // of JSON answers; WeChat's are a few hundred bytes
 )
@@ -44,7 +47,7 @@ var defaultTransport = sync.OnceValue(func() *http.Transport {
 type endpoint struct {
 	base    *url.URL
 	trip    http.RoundTripper
-	timeout time.Duration
+	timeout time.Duration // 0: DefaultTimeout, or FileTimeout
 
 	lastQuery atomic.Pointer[tokenQuery]
 }
@@ -59,12 +62,9 @@ func newEndpoint(base string, client *http.Client) (*endpoint, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("kefu: base URL %q: want http(s)://host", base)
 	}
-	e := &endpoint{base: u, timeout: DefaultTimeout}
+	e := &endpoint{base: u}
 	if client != nil {
-		e.trip = client.Transport
-		if client.Timeout > 0 {
-			e.timeout = client.Timeout
-		}
+		e.trip, e.timeout = client.Transport, max(client.Timeout, 0)
 	}
 	if e.trip == nil {
 		e.trip = defaultTransport()
@@ -80,6 +80,7 @@ type request struct {
 	secret      Secret // AppSecret, on those calls
 	body        []byte // nil for GET
 	contentType string // of the body
+	file        bool   // in the body, or in the answer
 
 	url           url.URL
 	reader        bytes.Reader
@@ -134,8 +135,15 @@ func (e *endpoint) do(ctx context.Context, r *request) (*http.Response, context.
 	r.trace.GetConn = func(string) { r.sought.Store(true) }
 	r.trace.GotConn = func(httptrace.GotConnInfo) { r.found.Store(true) }
 	cancel := context.CancelFunc(func() {})
-	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > e.timeout {
-		ctx, cancel = context.WithTimeout(ctx, e.timeout)
+	patience := e.timeout
+	if patience == 0 {
+		patience = DefaultTimeout
+		if r.file {
+			patience = FileTimeout
+		}
+	}
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > patience {
+		ctx, cancel = context.WithTimeout(ctx, patience)
 	}
 	req := (&http.Request{
 		Method: "GET", URL: &r.url, Host: r.url.Host, Header: http.Header{},

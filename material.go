@@ -152,13 +152,14 @@ type Publication struct {
 	Failed    []int    // places (from 1) of articles that failed
 }
 
-// Publication asks what became of a publishing job. An unknown id is 53502.
+// Publication asks what became of a publishing job. An unknown id is 53502. An account
+// may ask 100 times a day (45009); the event PUBLISHJOBFINISH tells it without asking.
 //
 // Source: facts of /cgi-bin/freepublish/get.
 func (c *Client) Publication(ctx context.Context, publishID string) (Publication, error) {
 	res, err := post[struct {
-		Status    PublishStatus `json:"publish_status"`
-		ArticleID string        `json:"article_id"`
+		Status    *PublishStatus `json:"publish_status"`
+		ArticleID string         `json:"article_id"`
 		Detail    struct {
 			Items []struct {
 				URL string `json:"article_url"`
@@ -168,25 +169,37 @@ func (c *Client) Publication(ctx context.Context, publishID string) (Publication
 	}](ctx, c, "/cgi-bin/freepublish/get", struct {
 		PublishID string `json:"publish_id"`
 	}{publishID})
-	p := Publication{Status: res.Status, ArticleID: res.ArticleID, Failed: res.Failed}
+	if err == nil && res.Status == nil {
+		err = &TransportError{Op: "freepublish/get", Status: http.StatusOK, class: ErrUnknownOutcome, Err: errors.New("an answer without publish_status")}
+	}
+	if err != nil {
+		return Publication{Status: Publishing}, err
+	}
+	p := Publication{Status: *res.Status, ArticleID: res.ArticleID, Failed: res.Failed}
 	for _, item := range res.Detail.Items {
 		p.URLs = append(p.URLs, item.URL)
 	}
-	return p, err
+	return p, nil
 }
 
-// WaitPublished asks every interval (default 2 s) until the job is not
-// [Publishing] any more or ctx ends.
+// WaitPublished asks until the job is not [Publishing] any more or ctx ends: every
+// interval, or by default after 5 s, 10 s, 20 s, 40 s and then every minute, for an
+// account may ask only 100 times a day, of all its jobs.
 func (c *Client) WaitPublished(ctx context.Context, publishID string, every time.Duration) (Publication, error) {
+	pause := func() time.Duration { return every }
 	if every <= 0 {
-		every = 2 * time.Second
+		next := 5 * time.Second
+		pause = func() (now time.Duration) {
+			now, next = next, min(2*next, time.Minute)
+			return now
+		}
 	}
 	for {
 		p, err := c.Publication(ctx, publishID)
 		if err != nil || p.Status != Publishing {
 			return p, err
 		}
-		if err := sleep(ctx, every); err != nil {
+		if err := sleep(ctx, pause()); err != nil {
 			return p, err
 		}
 	}

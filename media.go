@@ -112,11 +112,12 @@ type Download struct {
 }
 
 // Download gets temporary media, also what a follower sent. WeChat answers with
-// the bytes, for videos with a URL, for a dead id with 40007.
+// the bytes, for videos with a URL, for a dead id with 40007. The time that a file may
+// take, see [FileTimeout], goes on until Body is read and closed.
 //
 // Source: facts of /cgi-bin/media/get.
 func (c *Client) Download(ctx context.Context, id TemporaryID) (*Download, error) {
-	r := &request{path: "/cgi-bin/media/get", query: url.Values{"media_id": {string(id)}}.Encode()}
+	r := &request{path: "/cgi-bin/media/get", file: true, query: url.Values{"media_id": {string(id)}}.Encode()}
 	return withToken(ctx, c, r, downloaded)
 }
 
@@ -191,7 +192,7 @@ func upload[Res any](ctx context.Context, c *Client, call, path string, kind Med
 		return res, err
 	}
 	body, contentType := form(name, data, fields)
-	r := &request{path: path, body: body, contentType: contentType}
+	r := &request{path: path, body: body, contentType: contentType, file: true}
 	if call != "uploadimg" {
 		r.query = url.Values{"type": {string(kind)}}.Encode()
 	}
@@ -206,7 +207,7 @@ func readMedia(call string, kind MediaKind, name string, file io.Reader) ([]byte
 	}
 	data, err := io.ReadAll(io.LimitReader(file, limit.MaxBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, &TransportError{Op: "media/" + call, Err: fmt.Errorf("read %s: %w", name, err), class: ErrNotDelivered}
 	}
 	return data, checkFile(limit, name, data)
 }

@@ -22,13 +22,12 @@ var ruleFiles embed.FS
 const DefaultProfile = "service_current"
 
 // Rules say what WeChat permits to one account: how many messages each trigger
-// allows and for how long, how many articles a news message may have, and the
-// limits of each field. Take a set with [RulesFor] and change the copy where an
-// account is known to differ.
+// allows and for how long, and the limits of each field. Take a set with [RulesFor]
+// and change the copy where an account is known to differ.
 type Rules struct {
 	Profile    string                // service_current, subscription_current, legacy_2021 or legacy_48h
 	Allowances map[Trigger]Allowance // a missing trigger allows nothing
-	Articles   int                   // most articles in a news message
+	Articles   int                   // most articles in a news message; what is checked is its row in Limits
 	// OverArticles is what WeChat does above Articles: the errcode 45008, or 0
 	// for no answer at all, as the article reports of its time.
 	OverArticles int
@@ -41,7 +40,7 @@ type Rules struct {
 type Limit struct {
 	MsgType string // or "*" for the envelope
 	Field   string // path below the body, "articles.title"
-	Rule    string // "required", "max_bytes" (UTF-8 bytes, not runes) or "max_items"
+	Rule    string // "required", "max_bytes" (UTF-8 bytes, not runes), "max_items" or "kf_account" (its form)
 	Max     int
 	Warn    bool // sources differ: the message is sent all the same
 	Code    int  // the errcode with which WeChat refuses

@@ -24,10 +24,9 @@ type Sender struct {
 	Log          *slog.Logger // one line an attempt; default slog.Default()
 }
 
-// Retryable reports whether the same request may succeed a little later without
-// the risk of a double: WeChat is busy or asks to slow down, or was not reached.
-// After "busy" (-1) WeChat itself asks for another try; double messages are then
-// possible but rare. A dead token is not in it: [Client.Send] has refreshed it
+// Retryable reports whether the same request may succeed a little later and a repeat
+// is safe, or asked for by WeChat: it was not reached, or asks to slow down, or is busy
+// (-1, after which few have arrived twice). A dead token is not in it: [Client.Send] has refreshed it
 // already.
 func Retryable(err error) bool {
 	switch ClassOf(err) {

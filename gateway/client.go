@@ -44,6 +44,9 @@ const assetTime = 5 * time.Minute
 // maxAnswer is the largest answer that is read: a page of 1,000 large messages.
 const maxAnswer = 1 << 30
 
+// neverFollow: a redirected POST would become a GET, and its answer look like success.
+func neverFollow(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 var plain = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 60 * time.Second, ForceAttemptHTTP2: true}}
 
 // SendOptions are what a Send may have besides its request.
@@ -562,7 +565,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	if r.accept != "" {
 		h.Set("Accept", r.accept)
 	}
-	res, err := cmp.Or(c.HTTP, plain).Do(req)
+	once := *cmp.Or(c.HTTP, plain)
+	once.CheckRedirect = neverFollow
+	res, err := once.Do(req)
 	if err != nil {
 		return nil, c.failed(r, err)
 	}
@@ -578,6 +583,9 @@ func (c *Client) problem(r request, res *http.Response) error {
 	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 4<<20))
 	p := new(Problem)
+	if to, err := res.Location(); err == nil && res.StatusCode/100 == 3 {
+		return c.failed(r, fmt.Errorf("HTTP %s to %s://%s: nothing was done; make that the base URL", res.Status, to.Scheme, to.Host))
+	}
 	if kind != "application/problem+json" || json.Unmarshal(body, p) != nil || p.Code == "" {
 		return c.failed(r, fmt.Errorf("HTTP %s, which is not a gateway's answer", res.Status))
 	}

@@ -44,6 +44,38 @@ func TestNotAGateway(t *testing.T) {
 	}
 }
 
+// A redirect is an error that names where it led, whatever is there: a POST that is
+// followed becomes a GET, and its answer looks like a message that was kept.
+func TestNothingIsRedirected(t *testing.T) {
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		followed := false
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == "gateway.example" || r.URL.Path == "/there" {
+				followed = true
+				w.Header().Set("Content-Type", "application/json")
+				w.Write([]byte(`{"items":[]}`))
+				return
+			}
+			http.Redirect(w, r, "/there?openid=o1", code)
+		}))
+		c := &gateway.Client{BaseURL: s.URL, Key: "kf_secret"}
+		for name, call := range map[string]func() error{
+			"send": func() error {
+				_, err := c.Send(t.Context(), gateway.Request{Message: []byte(`{}`)}, gateway.SendOptions{})
+				return err
+			},
+			"erase":  func() error { _, err := c.Erase(t.Context(), "wx1", "o1"); return err },
+			"delete": func() error { return c.DeleteWebhook(t.Context(), "wh_1") },
+		} {
+			err := call()
+			if err == nil || followed || !strings.Contains(err.Error(), "make that the base URL") || strings.Contains(err.Error(), "o1") || strings.Contains(err.Error(), "kf_secret") {
+				t.Errorf("%d, %s: followed %v, %v", code, name, followed, err)
+			}
+		}
+		s.Close()
+	}
+}
+
 func TestTime(t *testing.T) {
 	at := gateway.At(time.Date(2026, 11, 23, 20, 0, 0, 123_999_999, time.FixedZone("Beijing", 8*3600)))
 	text, err := json.Marshal(at)

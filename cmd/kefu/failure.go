@@ -97,10 +97,7 @@ type before struct{ error }
 
 func (b before) Unwrap() []error { return []error{kefu.ErrNotDelivered, b.error} }
 
-var mayHaveArrived = text{
-	"it may have arrived: don't repeat it blindly; WeChat has no idempotency key",
-	"可能已经送达：不要盲目重发；微信没有幂等键",
-}
+func adviceOf(c kefu.Class) text { return text{c.Advice("en"), c.Advice("zh")} }
 
 // notFound reports whether a server answered that it has no such call: not WeChat's.
 func notFound(err error) bool {
@@ -217,7 +214,7 @@ func explain(err error, lang string) (what string, lines []labelled) {
 	case errors.As(err, &lost) && errors.Is(err, kefu.ErrUnknownOutcome):
 		what = text{lost.Op + ": nobody can tell whether WeChat accepted it", lost.Op + "：不知道微信是否收下"}.in(lang)
 		add(why, same(lost.Err.Error()))
-		add(next, mayHaveArrived)
+		add(next, adviceOf(kefu.ErrUnknownOutcome))
 	case errors.As(err, &lost):
 		what = text{lost.Op + ": not delivered", lost.Op + "：没有送达微信"}.in(lang)
 		add(why, same(lost.Err.Error()))
@@ -225,7 +222,7 @@ func explain(err error, lang string) (what string, lines []labelled) {
 			add(next, text{"that is not WeChat's API: check --api-base", "那里不是微信接口：检查 --api-base"})
 			break
 		}
-		add(next, text{kefu.ErrNotDelivered.Advice("en"), kefu.ErrNotDelivered.Advice("zh")})
+		add(next, adviceOf(kefu.ErrNotDelivered))
 	default:
 		what = err.Error()
 	}

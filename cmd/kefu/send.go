@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -498,7 +497,6 @@ func (s *sending) result(res kefu.Response, err error) result {
 		r.Errors = invalid.Violations
 	case r.Class == kefu.ErrUnknownOutcome:
 		r.State = "unknown"
-		r.Advice = cmp.Or(r.Advice, mayHaveArrived.in(s.lang()))
 	}
 	return r
 }

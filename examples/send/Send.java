@@ -41,7 +41,7 @@ public class Send {
                 .POST(HttpRequest.BodyPublishers.ofString("{\"message\":" + message + "}"))
                 .build();
         HttpResponse<String> answer = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
-        System.out.println(answer.body()); // the message with its "state"; or, from 400 on, why nothing was kept
+        System.out.println(answer.body()); // the message with its "state"; 4xx: why nothing was kept; 5xx: send it again with the same key
         System.exit(answer.statusCode() < 300 ? 0 : 1);
     }
 }

@@ -15,11 +15,13 @@ const answer = await fetch((process.env.KEFU_URL ?? 'http://127.0.0.1:7600') + '
     'Idempotency-Key': key,
   },
   body: JSON.stringify({ message: { touser: openid, msgtype: 'text', text: { content: text } } }),
+  redirect: 'error', // a POST that is redirected becomes a GET, and its answer looks like success
   signal: AbortSignal.timeout(30_000),
 })
-const message = await answer.json()
-if (!answer.ok) { // nothing was kept; why is in detail and advice
-  console.error(JSON.stringify(message))
+const said = await answer.text()
+if (!answer.ok) { // 4xx: nothing was kept; why is in detail and advice. 5xx: send it again with the same key
+  console.error(said)
   process.exit(1)
 }
+const message = JSON.parse(said)
 console.log(message.id, message.state)

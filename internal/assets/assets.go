@@ -88,7 +88,7 @@ func (l *Library) setUp() {
 		o := l.Egress
 		o.Redirects, o.MaxBody, o.Timeout = 3, MaxFile, fetchTime
 		l.web = egress.Client(o)
-		o.MaxBody, o.Timeout = maxInboundFile, patience
+		o.MaxBody, o.Timeout = maxInboundFile, kefu.FileTimeout
 		l.inboundWeb = egress.Client(o)
 		if l.pictureTime == 0 {
 			l.pictureTime = pictureTime
@@ -258,10 +258,10 @@ func (l *Library) upload(ctx context.Context, wechat *kefu.Client, account strin
 	m := store.MediaID{Account: account, Hash: hash, Kind: kind, At: l.Now()} // before: WeChat's three days begin later
 	name := a.SHA256[:16] + "." + a.Format
 	if kind == gateway.AsURL {
-		m.ID, err = patient(wechat).UploadImage(ctx, name, body)
+		m.ID, err = wechat.UploadImage(ctx, name, body)
 	} else {
 		var up kefu.Media
-		up, err = patient(wechat).Upload(ctx, kind, name, body)
+		up, err = wechat.Upload(ctx, kind, name, body)
 		m.ID = string(up.ID)
 	}
 	if err != nil {

@@ -167,7 +167,7 @@ func (l *Library) download(ctx context.Context, m store.InboundMedia) (gateway.A
 	if client == nil {
 		return gateway.Asset{}, fmt.Errorf("%w: the account was removed from the gateway", kefu.ErrMediaInvalid)
 	}
-	got, err := patient(client).Download(ctx, kefu.TemporaryID(m.MediaID))
+	got, err := client.Download(ctx, kefu.TemporaryID(m.MediaID))
 	if err != nil {
 		return gateway.Asset{}, err
 	}
@@ -186,19 +186,7 @@ func (l *Library) download(ctx context.Context, m store.InboundMedia) (gateway.A
 func (l *Library) webFor(c *kefu.Client, video string) *http.Client {
 	base, err := url.Parse(c.BaseURL)
 	if at, err2 := url.Parse(video); err == nil && err2 == nil && c.BaseURL != "" && at.Host == base.Host {
-		return &http.Client{Transport: c.HTTP.Transport, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		return &http.Client{Transport: c.HTTP.Transport, Timeout: kefu.FileTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	return l.inboundWeb
-}
-
-// patience is how long a file may be on its way to WeChat or from there.
-const patience = time.Minute
-
-// patient is c with that patience.
-func patient(c *kefu.Client) *kefu.Client {
-	h := &http.Client{Timeout: patience}
-	if c.HTTP != nil {
-		h.Transport = c.HTTP.Transport
-	}
-	return &kefu.Client{Tokens: c.Tokens, BaseURL: c.BaseURL, HTTP: h}
 }
