@@ -100,7 +100,7 @@ func TestDeskEditsAgents(t *testing.T) {
 	boss.do(chromedp.Reload())
 	boss.until(`document.querySelectorAll('tbody tr').length > 1`)
 	edit("小满")
-	boss.until(`document.querySelector('dialog [value=wxsecond]')?.checked && document.querySelector('dialog .fs')?.textContent.includes('已移除') && !document.querySelector('dialog [value=` + kefutest.DefaultAccount.AppID + `]')?.checked`)
+	boss.until(`document.querySelector('dialog [value=wxsecond]')?.checked && document.querySelector('dialog .fs:has([name=scope])')?.textContent.includes('已移除') && !document.querySelector('dialog [value=` + kefutest.DefaultAccount.AppID + `]')?.checked`)
 	o.shoot(boss, "agent-accounts")
 	boss.js(`{ const el = document.querySelector('dialog [name=display]'); el.focus(); el.select(); document.execCommand('insertText', false, '阿满') }`)
 	save()

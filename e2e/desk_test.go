@@ -361,7 +361,7 @@ func TestDeskTwoAgents(t *testing.T) {
 		if owner == o.agents[name] {
 			s.until(`!!document.querySelector('.th header .tagc.a')`)
 		} else {
-			s.until(`document.querySelector('.toasts').textContent.includes('Somebody else took it') || document.querySelector('.th header').textContent.includes(` + quote(map[string]string{"ann": "bob", "bob": "ann"}[name]) + `)`)
+			s.until(`document.querySelector('.toasts').textContent.includes('changed hands') || document.querySelector('.th header').textContent.includes(` + quote(map[string]string{"ann": "bob", "bob": "ann"}[name]) + `)`)
 		}
 	}
 }

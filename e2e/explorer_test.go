@@ -79,7 +79,7 @@ func TestExplorer(t *testing.T) {
 	ask("45002")
 	s.until(`document.querySelector('.out2 .advice').textContent.length > 20`) // in words
 	s.js(`{ const el = document.querySelector('#x-content'); el.focus(); el.select(); document.execCommand('insertText', false, '短') }`)
-	ask("The simulator agreed")
+	ask("The simulator accepted the call")
 	if sent := o.wechat.Sent(); len(sent) != 0 {
 		t.Errorf("a try reached %s", sent[0].OpenID)
 	}
@@ -88,7 +88,7 @@ func TestExplorer(t *testing.T) {
 	s.press(".form", "POST")
 	s.js(`{ const set = (id, v) => { const el = document.querySelector(id); el.focus(); el.select(); document.execCommand('insertText', false, v) };
 		set('#x-path', '/cgi-bin/menu/create'); set('#x-body', '{"button":[{"type":"click","name":"问","key":"ASK"}]}') }`)
-	ask("WeChat agreed")
+	ask("WeChat accepted the call")
 	if !strings.Contains(string(o.wechat.State()), `"ASK"`) {
 		t.Error("the menu is not at WeChat")
 	}

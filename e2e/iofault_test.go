@@ -156,7 +156,7 @@ func (s shelf) Message(ctx context.Context, id string) (gateway.Message, error) 
 // quiet is a server's tokens, of which it has none to tell.
 type quiet struct{ server.Tokens }
 
-func (quiet) Notes(string) []string { return nil }
+func (quiet) Notes(string, []string) []string { return nil }
 
 func openBrittle(t *testing.T, disk *breakable, params string, template []byte) *brittle {
 	b := &brittle{t: t, disk: disk, path: filepath.Join(t.TempDir(), "kefu.db"), wechat: kefutest.New()}

@@ -49,7 +49,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"deadlines are not looked at", simulation, []edit{
 			{"internal/dispatch/lane.go", "return it.State() != gateway.Unknown }", "return it.State() == gateway.Parked }"}}},
 		{"not_before is a minute early", simulation, []edit{
-			{"internal/dispatch/lane.go", "l.scheduled[i].joined.reached(now)", "l.scheduled[i].joined.reached(now.Add(time.Minute))"}}},
+			{"internal/dispatch/lane.go", "i < len(l.scheduled) && l.scheduled[i].joined.reached(now) {", "i < len(l.scheduled) && l.scheduled[i].joined.reached(now.Add(time.Minute)) {"}}},
 		{"45009 is taken for a passing refusal", simulation, []edit{
 			{"internal/dispatch/policy.go", "	case out.ErrCode == dailyQuota:\n", "	case out.ErrCode == -dailyQuota:\n"},
 			{"internal/dispatch/standing.go", "	case code == dailyQuota:\n", "	case code == -dailyQuota:\n"}}},

@@ -53,8 +53,8 @@ type Session struct {
 	Now      int64            `json:"now"` // ms, by the gateway's clock
 	Accounts []SessionAccount `json:"accounts"`
 	// Agents are those that conversations can be given to: of an account that is among an
-	// agent's Accounts, and of any if they have none. Whoever has no account in common
-	// with the caller is left out.
+	// agent's Accounts, and of any if they have none; and the names of those that are
+	// disabled. Whoever has no account in common with the caller is left out.
 	Agents []Agent `json:"agents"`
 }
 

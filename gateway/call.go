@@ -103,8 +103,8 @@ type KeyRequest struct {
 // Health is how the gateway is.
 type Health struct {
 	Ready   bool     `json:"ready"`             // messages and callbacks are taken
-	Because string   `json:"because,omitempty"` // why not
-	Notes   []string `json:"notes,omitempty"`   // what an operator should know
+	Because string   `json:"because,omitempty"` // why not, for whoever has a key
+	Notes   []string `json:"notes,omitempty"`   // what an operator should know of the accounts that the key is for
 }
 
 // Reset is the data of the feed's "reset" entry: the cursor was older than what is

@@ -436,7 +436,8 @@ func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	return err
 }
 
-// Ready tells how the gateway is; not being ready is no error. It needs no key.
+// Ready tells how the gateway is; not being ready is no error. It needs no key; why it is
+// not ready, and Notes, it tells with one.
 func (c *Client) Ready(ctx context.Context) (Health, error) {
 	return call[Health](ctx, c, request{method: "GET", path: "/readyz", also: http.StatusServiceUnavailable})
 }

@@ -217,6 +217,7 @@ const (
 	CauseOver       WindowCode = "over"       // the last bucket ended
 	CauseNeverSeen  WindowCode = "never-seen" // nothing that opens one was
 	CauseElsewhere  WindowCode = "elsewhere"  // callbacks of the account go there
+	CauseRemoved    WindowCode = "removed"    // the account was, from the gateway: nothing is sent
 )
 
 // A WindowCause is what made a window what it is: because, for programs. That the

@@ -181,6 +181,7 @@ func (p *platform) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if line.Status == 0 || r.Context().Err() != nil || p.ctx.Err() != nil {
 		panic(http.ErrAbortHandler) // cuts the connection
 	}
+	answerSoon(w) // it may have waited
 	h := w.Header()
 	h.Set("Content-Type", jsonAnswer)
 	maps.Copy(h, out.header)

@@ -91,6 +91,7 @@ func (p *platform) serveControl(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	answer, err := p.control(w, r)
+	answerSoon(w) // it may have waited
 	switch {
 	case err != nil:
 		status := http.StatusBadRequest

@@ -74,6 +74,7 @@ func (p *platform) serveEvents(w http.ResponseWriter, r *http.Request) error {
 		case <-p.ctx.Done():
 			return nil
 		}
+		answerSoon(w)
 		if len(me.events) == 0 && stream.Flush() != nil {
 			return nil
 		}

@@ -84,7 +84,7 @@ func (c Config) NewServer() *WeChat {
 		l.Close()
 		panic(err)
 	}
-	p.server = &http.Server{Handler: http.HandlerFunc(p.serve), ReadHeaderTimeout: 10 * time.Second}
+	p.server = &http.Server{Handler: http.HandlerFunc(p.serve), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second}
 	p.running.Go(func() { p.server.Serve(l) })
 	return &WeChat{URL: p.url, platform: p, account: p.accounts[0]}
 }
@@ -242,12 +242,24 @@ func (p *platform) nextID() int64 {
 	return p.lastID
 }
 
+// patience is how long a caller may take to bring a body, and to take an answer.
+const patience = 5 * time.Minute
+
+// answerSoon gives the caller time to take what is written next. In process nobody has to.
+func answerSoon(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+}
+
 // serve is all of the simulator.
 func (p *platform) serve(w http.ResponseWriter, r *http.Request) {
 	if !p.enter() {
 		panic(http.ErrAbortHandler)
 	}
 	defer p.running.Done()
+	if r.ContentLength != 0 { // also of a body that nobody reads: net/http waits for it
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+	}
+	answerSoon(w)
 	switch path := r.URL.Path; {
 	case strings.HasPrefix(path, "/cgi-bin/"), strings.HasPrefix(path, "/customservice/"), strings.HasPrefix(path, "/card/"):
 		p.serveAPI(w, r)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"net"
 	"net/url"
 	"strings"
@@ -86,15 +85,6 @@ func isAddress(s string) bool {
 func addressFlag(fs *pflag.FlagSet, to *string, name, otherwise, usage string) {
 	fs.StringVar(to, name, otherwise, usage)
 	fs.Lookup(name).DefValue = hostOf(otherwise)
-}
-
-// withoutURL is an error of net/http without the URL that it repeats.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 func onLoopback(base string) bool {

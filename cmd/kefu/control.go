@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/internal/egress"
 )
 
 // A controlPlane is the way to a simulator's /_sim/ calls.
@@ -58,7 +59,7 @@ func (c *controlPlane) call(ctx context.Context, method, path string, in any) (j
 	res, err := plainHTTP.Do(req)
 	if err != nil {
 		f := failf("no simulator answers at %s", "%s 没有模拟器应答", hostOf(c.base)).then("start one with: kefu sim; or name its address with --sim", "用 kefu sim 启动一个，或用 --sim 指定地址")
-		f.cause = withoutURL(err)
+		f.cause = egress.WithoutURL(err)
 		return nil, f
 	}
 	defer res.Body.Close()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/egress"
 	"github.com/kefu-go/kefu/internal/webhook"
 )
 
@@ -130,7 +131,7 @@ func (r *relay) forward(ctx context.Context, e gateway.FeedEntry) gateway.Webhoo
 		a.Status, a.Answer, err = r.post(ctx, e, a.WebhookID, body, handler)
 	}
 	if a.TookMS = time.Since(now).Milliseconds(); err != nil {
-		a.Error = webhook.WithoutURL(err).Error()
+		a.Error = egress.WithoutURL(err).Error()
 	} else {
 		a.Outcome = "delivered"
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/egress"
 )
 
 func (p *program) mediaCommand() *cobra.Command {
@@ -255,7 +256,7 @@ func download(ctx context.Context, c *kefu.Client, id kefu.TemporaryID) (*kefu.D
 	}
 	res, err := plainHTTP.Do(req)
 	if err != nil {
-		err = withoutURL(err)
+		err = egress.WithoutURL(err)
 		return nil, &failure{code: exitFailed, what: text{"can't fetch the video from the URL that WeChat gave", "无法从微信给出的地址取视频"}, cause: err}
 	}
 	if res.StatusCode != http.StatusOK {

@@ -16,7 +16,14 @@ func (r reading) Message(ctx context.Context, id string) (gateway.Message, error
 }
 
 func (r reading) Messages(ctx context.Context, f gateway.MessageFilter, cursor string, limit int) (gateway.Page[gateway.Message], error) {
-	page, err := r.Store.Messages(ctx, store.Filter(f), cursor, limit)
+	return messages(r.Store.Messages(ctx, store.Filter(f), cursor, limit))
+}
+
+func (r reading) OldestMessages(ctx context.Context, f gateway.MessageFilter, cursor string, limit int) (gateway.Page[gateway.Message], error) {
+	return messages(r.Store.OldestMessages(ctx, store.Filter(f), cursor, limit))
+}
+
+func messages(page gateway.Page[store.Message], err error) (gateway.Page[gateway.Message], error) {
 	out := gateway.Page[gateway.Message]{Next: page.Next}
 	for _, m := range page.Items {
 		out.Items = append(out.Items, m.Message)

@@ -8,83 +8,119 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/kefutest"
 )
 
 // A sandbox is a simulated WeChat for each account, within the gateway, that answers
 // calls that are only tried: any id is good there, and whom a message names has just
-// written.
+// written. What it remembers is bounded: after so much it begins anew.
 type sandbox struct {
-	mu       sync.Mutex // guards all below
-	accounts map[string]*kefutest.WeChat
-	calls    int
+	mu  sync.Mutex // guards all below, also of what was before
+	now *trials    // nil: none yet
 }
 
-// After so many calls a sandbox begins anew.
-const mostTried = 500
+// Most that is remembered.
+const (
+	mostTried      = 500      // calls
+	mostTriedBytes = 64 << 20 // of their bodies: files are kept
+)
+
+// Trials are what a sandbox remembers from one beginning to the next.
+type trials struct {
+	accounts map[string]*kefutest.WeChat
+	calls    int
+	bytes    int
+	under    int  // calls that are on their way
+	over     bool // it ends with the last of them
+}
 
 // way is the way to an account's.
-func (s *sandbox) way(appid string) http.RoundTripper {
+func (s *sandbox) way(appid string) http.RoundTripper { return tried{s, appid} }
+
+// enter begins a call with a body of so many bytes, which leave ends.
+func (s *sandbox) enter(appid string, bytes int) (t *trials, wechat *kefutest.WeChat) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls++; s.calls > mostTried {
-		s.calls = 1
-		s.close()
+	if s.now != nil && (s.now.calls >= mostTried || s.now.bytes+bytes > mostTriedBytes) {
+		s.end()
 	}
-	w := s.accounts[appid]
-	if w == nil {
-		if s.accounts == nil {
-			s.accounts = map[string]*kefutest.WeChat{}
-		}
-		w = kefutest.New(kefutest.Account{AppID: appid, Secret: "00000000000000000000000000000000", AcceptAnyID: true})
-		s.accounts[appid] = w
+	if s.now == nil {
+		s.now = &trials{accounts: map[string]*kefutest.WeChat{}}
 	}
-	return tried{w, w.Client().Tokens}
+	t = s.now
+	t.calls++
+	t.bytes += bytes
+	t.under++
+	if wechat = t.accounts[appid]; wechat == nil {
+		wechat = kefutest.New(kefutest.Account{AppID: appid, Secret: "00000000000000000000000000000000", AcceptAnyID: true})
+		t.accounts[appid] = wechat
+	}
+	return t, wechat
+}
+
+func (s *sandbox) leave(t *trials) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.under--
+	t.close()
+}
+
+// end has what there is go, once no call needs it any more. The caller holds mu.
+func (s *sandbox) end() {
+	s.now.over = true
+	s.now.close()
+	s.now = nil
+}
+
+func (t *trials) close() {
+	if !t.over || t.under > 0 {
+		return
+	}
+	for _, wechat := range t.accounts {
+		wechat.Close()
+	}
 }
 
 // Close ends them all.
 func (s *sandbox) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.close()
-}
-
-func (s *sandbox) close() {
-	for appid, w := range s.accounts {
-		w.Close()
-		delete(s.accounts, appid)
+	if s.now != nil {
+		s.end()
 	}
 }
 
 type tried struct {
-	wechat *kefutest.WeChat
-	tokens kefu.TokenSource
+	sandbox *sandbox
+	appid   string
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t tried) RoundTrip(r *http.Request) (*http.Response, error) {
-	tok, err := t.tokens.Token(r.Context())
+	var body []byte
+	if r.Body != nil {
+		defer r.Body.Close()
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+	}
+	of, wechat := t.sandbox.enter(t.appid, len(body))
+	defer t.sandbox.leave(of)
+	tok, err := wechat.Client().Tokens.Token(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	var to struct {
 		ToUser string `json:"touser"`
 	}
-	var body []byte
-	if r.Body != nil {
-		defer r.Body.Close()
-		if body, err = io.ReadAll(r.Body); err != nil {
-			return nil, err
-		}
-	}
 	if json.Unmarshal(body, &to) == nil && strings.HasPrefix(r.URL.Path, "/cgi-bin/message/custom/") {
-		_, _ = t.wechat.Does(to.ToUser, "text", kefutest.Details{}) // what is no openid is refused by the call
+		_, _ = wechat.Does(to.ToUser, "text", kefutest.Details{}) // what is no openid is refused by the call
 	}
 	out := r.Clone(r.Context())
 	q := out.URL.Query()
 	q.Set("access_token", tok.Value.Reveal())
 	out.URL.RawQuery = q.Encode()
 	out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	return t.wechat.Transport().RoundTrip(out)
+	return wechat.Transport().RoundTrip(out)
 }

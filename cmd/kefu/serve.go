@@ -83,7 +83,7 @@ func (p *program) serveCommand() *cobra.Command {
 				Public  string `json:"public,omitempty"`
 				Proxy   string `json:"proxy,omitempty"`
 				TLS     string `json:"tls,omitempty"`
-				KeyFile string `json:"key_file"`
+				KeyFile string `json:"key_file,omitempty"`
 			}{g.url, g.url + "/console", g.publicURL, g.proxyURL, g.tlsURL, g.keyFile}); err != nil {
 				return errors.Join(err, g.stop())
 			}
@@ -97,7 +97,12 @@ func (p *program) serveCommand() *cobra.Command {
 					p.say("plain mode's signature does not cover the body; secure mode is better", "明文模式的签名不覆盖消息体，建议改用安全模式")
 				}
 			}
-			p.say("gateway at %s; its key is in %s; Ctrl-C ends it", "网关在 %s；密钥在 %s；Ctrl-C 结束", g.url, g.keyFile)
+			if g.keyFile != "" {
+				p.say("gateway at %s; its key is in %s; Ctrl-C ends it", "网关在 %s；密钥在 %s；Ctrl-C 结束", g.url, g.keyFile)
+			} else {
+				p.say("gateway at %s; it knows keys that were made before, and none is in %s: copy the file with one there, or export KEFU_API_KEY=kf_…; Ctrl-C ends it",
+					"网关在 %s；它已有先前创建的密钥，但 %s 不存在：请把密钥文件复制过来，或 export KEFU_API_KEY=kf_…；Ctrl-C 结束", g.url, keyFileOf(db))
+			}
 			select {
 			case <-cmd.Context().Done():
 				return g.stop()
@@ -195,7 +200,7 @@ type gatewayConfig struct {
 type runningGateway struct {
 	url, publicURL   string
 	proxyURL, tlsURL string // "": there is none
-	keyFile          string
+	keyFile          string // "": it is not there
 	accounts         []gateway.Account
 	store            *store.Store
 	dispatcher       *dispatch.Dispatcher
@@ -230,7 +235,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 			return nil, err
 		}
 	}
-	g := &runningGateway{url: urlOf(l), keyFile: keyFileOf(c.db)}
+	g := &runningGateway{url: urlOf(l)}
 	defer func() {
 		if err != nil {
 			_ = l.Close() // Serve may have it already
@@ -274,7 +279,7 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 	if g.accounts, err = g.store.Accounts(ctx); err != nil {
 		return nil, err
 	}
-	if err = firstKey(ctx, g, now()); err != nil {
+	if g.keyFile, err = firstKey(ctx, g.store, keyFileOf(c.db), now()); err != nil {
 		return nil, err
 	}
 	key := p.env["KEFU_API_KEY"]
@@ -310,8 +315,8 @@ func (p *program) startGateway(ctx context.Context, c gatewayConfig) (_ *running
 		g.publicURL = urlOf(public)
 		g.servers = append(g.servers, p.serveGateway(public, g.server.Callbacks()))
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String()) // a TCP address
-	g.takePointer = leavePointer(port, g.keyFile)
+	_, port, _ := net.SplitHostPort(l.Addr().String())  // a TCP address
+	g.takePointer = leavePointer(port, keyFileOf(c.db)) // also where it is still to be brought
 	return g, nil
 }
 
@@ -491,19 +496,23 @@ func (p *program) firstAccount(ctx context.Context, g *runningGateway, log *slog
 }
 
 // firstKey makes an admin key at the first start and writes it where the command
-// line on this machine finds it.
-func firstKey(ctx context.Context, g *runningGateway, now time.Time) error {
-	if keys, err := g.store.Keys(ctx); err != nil || len(keys) > 0 {
-		return err
+// line on this machine finds it. It returns the file; "" if there are keys and no file:
+// the database was moved, or has its keys from another machine.
+func firstKey(ctx context.Context, s *store.Store, file string, now time.Time) (string, error) {
+	if keys, err := s.Keys(ctx); err != nil || len(keys) > 0 {
+		if _, missing := os.Stat(file); missing != nil {
+			file = ""
+		}
+		return file, err
 	}
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	key := "kf_" + hex.EncodeToString(b[:])
-	if err := writePrivately(g.keyFile, key); err != nil {
-		return fmt.Errorf("write the first key: %w", err)
+	if err := writePrivately(file, key); err != nil {
+		return "", fmt.Errorf("write the first key: %w", err)
 	}
-	_, err := g.store.PutKey(ctx, now, gateway.Key{Name: "first", Role: gateway.Admin, Key: key})
-	return err
+	_, err := s.PutKey(ctx, now, gateway.Key{Name: "first", Role: gateway.Admin, Key: key})
+	return file, err
 }
 
 // explainFault is an error of the store or the token centre in the words of the API.

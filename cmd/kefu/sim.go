@@ -165,8 +165,11 @@ func urlOf(l net.Listener) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
+// serve answers with what is not the gateway: a simulated WeChat, which has times of its
+// own, a bot, which thinks for half a minute.
 func (p *program) serve(l net.Listener, h http.Handler) *http.Server {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(p.stderr, "kefu: ", 0)}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 90 * time.Second,
+		ErrorLog: log.New(p.stderr, "kefu: ", 0)}
 	go s.Serve(l) // ends with Close or Shutdown; nothing else ends it
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -413,20 +414,31 @@ func TestURLs(t *testing.T) {
 	if _, err := resolve("/moved", accepted); err != nil {
 		t.Errorf("moved: %v", err)
 	}
+	host := site.Listener.Addr().(*net.TCPAddr).IP.String()
 	for path, final := range map[string]bool{"/page": true, "/large": true, "/gone": true, "/metadata": true, "/busy": false, "/short": false} {
-		if out, err := resolve(path+"?token=hunter2", accepted); err == nil || errors.Is(err, kefu.ErrMediaInvalid) != final || strings.Contains(err.Error(), "hunter2") {
+		out, err := resolve(path+"?token=hunter2", accepted)
+		if err == nil || errors.Is(err, kefu.ErrMediaInvalid) != final || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %s, %v; want for good: %v", path, out, err, final)
+		} else if strings.Contains(err.Error(), host) || strings.Contains(err.Error(), "169.254") {
+			t.Errorf("%s: the sender learns an address: %v", path, err)
 		}
 	}
 	down := "http://" + site.Listener.Addr().String()
 	site.Close()
-	if _, err := r.Resolve(t.Context(), r.client, appid, accepted, json.RawMessage(image1(down+"/b.png"))); err == nil || errors.Is(err, kefu.ErrMediaInvalid) {
+	if _, err := r.Resolve(t.Context(), r.client, appid, accepted, json.RawMessage(image1(down+"/b.png"))); err == nil || errors.Is(err, kefu.ErrMediaInvalid) || strings.Contains(err.Error(), host) {
 		t.Errorf("a site that is down: %v, want an error that may pass", err)
 	}
 	strict := newRig(t)
 	defer strict.close()
-	if _, err := strict.Resolve(t.Context(), r.client, appid, accepted, json.RawMessage(image1(down+"/b.png"))); !errors.Is(err, kefu.ErrMediaInvalid) {
+	var logged bytes.Buffer
+	strict.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	inside := strings.Replace(down, host, "localhost", 1) // a name, of which Check can't know
+	_, err = strict.Resolve(t.Context(), r.client, appid, accepted, json.RawMessage(image1(inside+"/b.png")))
+	if !errors.Is(err, kefu.ErrMediaInvalid) || strings.Contains(err.Error(), "private") || strings.Contains(err.Error(), host) {
 		t.Errorf("without AllowPrivate: %v", err)
+	}
+	if !strings.Contains(logged.String(), "--allow-private") || strings.Contains(logged.String(), "b.png") {
+		t.Errorf("the operator learns %q", logged.String())
 	}
 }
 
@@ -604,11 +616,11 @@ func TestURLsDoNotFillTheRoom(t *testing.T) {
 		if err != nil || used[appid] >= r.Room*fullFrom/100 {
 			t.Errorf("%d bytes of %d, %v", used[appid], r.Room, err)
 		}
-		if notes := r.Notes(t.Context(), "en"); len(notes) > 0 {
+		if notes := r.Notes(t.Context(), "en", nil); len(notes) > 0 {
 			t.Errorf("people are told of what passes by itself: %v", notes)
 		}
 		r.keep(sized(pngOf(2, 2), 10_000))
-		if notes := r.Notes(t.Context(), "zh"); len(notes) != 1 || !strings.Contains(notes[0], appid+"：素材已占用") {
+		if notes := r.Notes(t.Context(), "zh", nil); len(notes) != 1 || !strings.Contains(notes[0], appid+"：素材已占用") {
 			t.Errorf("people are told %v", notes)
 		}
 		if _, err := r.Asset(t.Context(), nil, photo.ID); err != nil {

@@ -178,14 +178,46 @@ func (l *Library) fetch(ctx context.Context, account, url string) (gateway.Asset
 	}
 	body, err := get(ctx, l.web, url)
 	if err != nil {
-		return gateway.Asset{}, err
+		return gateway.Asset{}, l.told(account, err)
 	}
 	defer body.Close()
-	a, err := l.keep(ctx, account, body, MaxFile, store.FromURL)
+	a, err := l.keep(ctx, account, onTheWay{body}, MaxFile, store.FromURL)
 	if errors.Is(err, egress.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", kefu.ErrMediaInvalid, err)
 	}
-	return a, err
+	return a, l.told(account, err)
+}
+
+// told is what a sender is told of an error of fetch. What exactly failed on the way is
+// for the log: it would tell where the names of a network lead, and what is there.
+func (l *Library) told(account string, err error) error {
+	var way *wayError
+	if !errors.As(err, &way) || errors.Is(err, egress.ErrTooLarge) {
+		return err
+	}
+	l.Log.Warn("what a message names by URL can't be fetched", "account", account, "error", way.err)
+	if errors.Is(err, egress.ErrForbidden) {
+		return fmt.Errorf("%w: it is not one that the gateway goes to", kefu.ErrMediaInvalid)
+	}
+	return errors.New("it gave no file in time")
+}
+
+// A wayError is what failed on the way to a URL and back.
+type wayError struct{ err error }
+
+func (e *wayError) Error() string { return e.err.Error() }
+func (e *wayError) Unwrap() error { return e.err }
+
+// onTheWay is an answer's body, whose errors are of the way.
+type onTheWay struct{ body io.Reader }
+
+// Read implements [io.Reader].
+func (o onTheWay) Read(b []byte) (int, error) {
+	n, err := o.body.Read(b)
+	if err != nil && err != io.EOF {
+		err = &wayError{err}
+	}
+	return n, err
 }
 
 // get opens what a URL leads to. An error that is [kefu.ErrMediaInvalid] is for good.
@@ -198,7 +230,7 @@ func get(ctx context.Context, web *http.Client, url string) (io.ReadCloser, erro
 	req.Header.Set("Accept", "image/*, audio/*, video/*")
 	res, err := web.Do(req)
 	if err != nil {
-		err = egress.WithoutURL(err)
+		err = &wayError{egress.WithoutURL(err)}
 		if errors.Is(err, egress.ErrForbidden) || errors.Is(err, egress.ErrTooLarge) {
 			err = fmt.Errorf("%w: %w", kefu.ErrMediaInvalid, err)
 		}

@@ -28,12 +28,13 @@ func (l *Library) makeRoom(ctx context.Context, account string, more int64) erro
 	return l.Store.MakeRoom(ctx, l.Now(), account, max(0, l.Room*roomFrom/100-more))
 }
 
-// Notes says which accounts will soon have no room for files, for people.
-func (l *Library) Notes(ctx context.Context, lang string) (notes []string) {
+// Notes says which of some accounts (none: of all) will soon have no room for files, for
+// people.
+func (l *Library) Notes(ctx context.Context, lang string, accounts []string) (notes []string) {
 	l.setUp()
 	all := l.rooms.totals(ctx, l.Store)
 	for _, account := range slices.Sorted(maps.Keys(all)) {
-		if used := all[account]; used >= l.Room*fullFrom/100 {
+		if used := all[account]; used >= l.Room*fullFrom/100 && (len(accounts) == 0 || slices.Contains(accounts, account)) {
 			en, zh := textOfRoom(account, used, l.Room)
 			notes = append(notes, bilingual.In(lang, en, zh))
 		}
@@ -41,9 +42,8 @@ func (l *Library) Notes(ctx context.Context, lang string) (notes []string) {
 	return notes
 }
 
-// rooms are what was last read of how full the accounts' rooms are. Whoever asks for
-// the gateway's health needs no key: it costs a read now and then, and waits for none
-// for long.
+// rooms are what was last read of how full the accounts' rooms are. The gateway's health
+// is asked for often: it costs a read now and then, and waits for none for long.
 type rooms struct {
 	mu   sync.Mutex // guards all below
 	last map[string]int64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/store"
@@ -23,42 +24,68 @@ const changed = "conversation.changed"
 
 // Assign gives a conversation to an agent, or with "" to nobody. With expect it is
 // given only if that agent ("" nobody) has it now. Problems: not-found for an agent
-// that there is not or who may not answer for the account, conflict.
+// that there is not or who may not answer for the account, conflict. This one, and all
+// that follow, answer not-found for a conversation that there is not, or no longer.
 func (d *Desk) Assign(ctx context.Context, account, openid, agent string, expect *string, by gateway.By) error {
+	c := store.DeskChange{Account: account, OpenID: openid, Assigned: &agent, Expect: expect}
+	change := map[string]any{"assigned_to": agent}
 	if agent != "" {
 		a, err := d.Store.Agent(ctx, agent)
-		switch {
-		case errors.Is(err, store.ErrNotFound), err == nil && (a.Disabled || a.Role == gateway.Views || !sees(a.Agent, account)):
-			return problem(gateway.NotFound)
-		case err != nil:
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
+		change["assigned_name"] = a.Display // for when the agent is gone
+		c.Fit = func(a store.Agent) bool { return answers(a.Agent, account) }
 	}
-	err := d.Store.ChangeDesk(ctx, d.now(), store.DeskChange{
-		Account: account, OpenID: openid, Assigned: &agent, Expect: expect,
-		Entry: entry(account, openid, changed, by, map[string]any{"assigned_to": agent}),
-	})
-	if errors.Is(err, store.ErrTaken) {
+	c.Entry = entry(account, openid, changed, by, change)
+	return d.change(ctx, c)
+}
+
+// change changes a conversation that there is. Problems: not-found, conflict.
+func (d *Desk) change(ctx context.Context, c store.DeskChange) error {
+	err := d.Store.ChangeDesk(ctx, d.now(), c)
+	switch {
+	case errors.Is(err, store.ErrTaken):
 		return problem(gateway.Conflict)
+	case errors.Is(err, store.ErrNotFound):
+		return problem(gateway.NotFound)
 	}
 	return err
 }
 
-func sees(a gateway.Agent, account string) bool {
-	if len(a.Accounts) == 0 {
-		return true
+// answers reports whether an agent may have conversations of an account.
+func answers(a gateway.Agent, account string) bool {
+	return !a.Disabled && a.Role != gateway.Views && (len(a.Accounts) == 0 || slices.Contains(a.Accounts, account))
+}
+
+// releaseAtOnce is how many conversations are released in one commit at most: other
+// writes wait for it.
+const releaseAtOnce = 500
+
+// release makes nobody's what an agent has and may have no longer. It may be done again
+// if it has failed: then it does the rest.
+func (d *Desk) release(ctx context.Context, a gateway.Agent, by gateway.By) error {
+	held, err := d.Store.HeldBy(ctx, a.ID)
+	if err != nil {
+		return err
 	}
-	for _, appid := range a.Accounts {
-		if appid == account {
-			return true
+	var entries []store.Entry
+	for _, at := range held {
+		if account, openid := at[0], at[1]; !answers(a, account) {
+			entries = append(entries, *entry(account, openid, changed, by, map[string]any{"assigned_to": ""}))
 		}
 	}
-	return false
+	for some := range slices.Chunk(entries, releaseAtOnce) {
+		if err := d.Store.Release(ctx, d.now(), a.ID, some); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close is done with a conversation until the follower writes again.
 func (d *Desk) Close(ctx context.Context, account, openid string, by gateway.By) error {
-	return d.Store.ChangeDesk(ctx, d.now(), store.DeskChange{
+	return d.change(ctx, store.DeskChange{
 		Account: account, OpenID: openid, Close: true, Entry: entry(account, openid, changed, by, map[string]any{"closed": true}),
 	})
 }
@@ -68,21 +95,23 @@ func (d *Desk) SetTags(ctx context.Context, account, openid string, tags []strin
 	if tags == nil {
 		tags = []string{}
 	}
-	return d.Store.ChangeDesk(ctx, d.now(), store.DeskChange{
+	return d.change(ctx, store.DeskChange{
 		Account: account, OpenID: openid, Tags: tags, Entry: entry(account, openid, changed, by, map[string]any{"tags": tags}),
 	})
 }
 
 // SetRemark names a follower.
 func (d *Desk) SetRemark(ctx context.Context, account, openid, remark string, by gateway.By) error {
-	return d.Store.ChangeDesk(ctx, d.now(), store.DeskChange{
+	return d.change(ctx, store.DeskChange{
 		Account: account, OpenID: openid, Remark: &remark, Entry: entry(account, openid, changed, by, map[string]any{"remark": remark}),
 	})
 }
 
 // AddNote writes a note about a follower.
 func (d *Desk) AddNote(ctx context.Context, account, openid, text string, by gateway.By) error {
-	return d.Store.Append(ctx, d.now(), *entry(account, openid, "conversation.note", by, map[string]any{"text": text}))
+	return d.change(ctx, store.DeskChange{
+		Account: account, OpenID: openid, Entry: entry(account, openid, "conversation.note", by, map[string]any{"text": text}),
+	})
 }
 
 // Read marks a conversation as read up to a line.

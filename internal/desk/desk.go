@@ -287,8 +287,9 @@ func (d *Desk) AddAgent(ctx context.Context, r gateway.AgentRequest, by string) 
 }
 
 // PutAgent changes what r names. A new role, password or disabling, and a second factor
-// that is taken off, end the agent's sessions. Problem: not-found.
-func (d *Desk) PutAgent(ctx context.Context, id string, r gateway.AgentRequest, by string) (gateway.Agent, error) {
+// that is taken off, end the agent's sessions. Conversations that they may no longer have
+// are nobody's. Problem: not-found.
+func (d *Desk) PutAgent(ctx context.Context, id string, r gateway.AgentRequest, by gateway.By) (gateway.Agent, error) {
 	var password string
 	if r.Password != "" {
 		password = hashed(r.Password)
@@ -314,19 +315,32 @@ func (d *Desk) PutAgent(ctx context.Context, id string, r gateway.AgentRequest, 
 		if r.Disabled != nil && *r.Disabled != a.Disabled {
 			a.Disabled, news = *r.Disabled, append(news, map[bool]string{true: "disabled", false: "enabled"}[*r.Disabled])
 		}
-		return store.AgentChange{EndSessions: len(news) > named, Audit: gateway.AuditEntry{Who: by, What: "agent.put", Target: id, Detail: strings.Join(news, ", ")}}, nil
+		return store.AgentChange{EndSessions: len(news) > named, Audit: gateway.AuditEntry{Who: by.ID, What: "agent.put", Target: id, Detail: strings.Join(news, ", ")}}, nil
 	})
 	d.forget()
-	if errors.Is(err, store.ErrNotFound) {
-		err = problem(gateway.NotFound)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return gateway.Agent{}, problem(gateway.NotFound)
+	case err != nil:
+		return gateway.Agent{}, err
 	}
-	return a.Agent, err
+	return a.Agent, d.release(ctx, a.Agent, by)
 }
 
 // DeleteAgent forgets an agent; their conversations are nobody's. Problem: not-found.
-func (d *Desk) DeleteAgent(ctx context.Context, id, by string) error {
-	err := d.Store.DeleteAgent(ctx, d.now(), id, gateway.AuditEntry{Who: by, What: "agent.delete", Target: id})
+func (d *Desk) DeleteAgent(ctx context.Context, id string, by gateway.By) error {
+	// Who is disabled is given nothing more, and can be deleted again if the rest fails.
+	a, err := d.Store.ChangeAgent(ctx, d.now(), id, func(a *store.Agent) (store.AgentChange, error) {
+		a.Disabled = true
+		return store.AgentChange{EndSessions: true}, nil
+	})
 	d.forget()
+	if err == nil {
+		err = d.release(ctx, a.Agent, by)
+	}
+	if err == nil {
+		err = d.Store.DeleteAgent(ctx, d.now(), id, gateway.AuditEntry{Who: by.ID, What: "agent.delete", Target: id})
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		err = problem(gateway.NotFound)
 	}

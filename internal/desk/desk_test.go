@@ -19,6 +19,8 @@ import (
 	"github.com/kefu-go/kefu/internal/store"
 )
 
+var byKey = gateway.By{Kind: "key", ID: "key_1", Name: "shop"}
+
 // team is a desk with one agent, man, on a store of its own.
 func team(t *testing.T) (*Desk, gateway.Agent) {
 	t.Helper()
@@ -374,7 +376,7 @@ func TestLostSecondFactor(t *testing.T) {
 		text, _, err := d.SignIn(t.Context(), gateway.SignIn{Link: l.Link}, "")
 		wants(t, "by link", err, "")
 		no := false
-		if a, err = d.PutAgent(t.Context(), a.ID, gateway.AgentRequest{TOTP: &no}, "key_1"); err != nil || a.TOTP {
+		if a, err = d.PutAgent(t.Context(), a.ID, gateway.AgentRequest{TOTP: &no}, byKey); err != nil || a.TOTP {
 			t.Errorf("taken off: %+v, %v", a, err)
 		}
 		_, err = d.Agent(t.Context(), text)
@@ -404,7 +406,7 @@ func TestChangesMeanwhileStand(t *testing.T) {
 	yes := true
 	change := func(r gateway.AgentRequest) func(*testing.T, *Desk, string) {
 		return func(t *testing.T, d *Desk, id string) {
-			if _, err := d.PutAgent(t.Context(), id, r, "key_1"); err != nil {
+			if _, err := d.PutAgent(t.Context(), id, r, byKey); err != nil {
 				t.Error(err)
 			}
 		}
@@ -438,7 +440,7 @@ func TestChangesMeanwhileStand(t *testing.T) {
 		return d.TurnOnTOTP(t.Context(), id, gateway.TOTPStart{Password: "correct horse", Code: totp(kefu.Secret(o.Secret), time.Now().Unix()/30)})
 	}
 	putPassword := func(t *testing.T, d *Desk, id string) error {
-		_, err := d.PutAgent(t.Context(), id, gateway.AgentRequest{Password: "battery staple"}, "key_1")
+		_, err := d.PutAgent(t.Context(), id, gateway.AgentRequest{Password: "battery staple"}, byKey)
 		return err
 	}
 	for _, tt := range []struct {
@@ -507,7 +509,7 @@ func TestSessionsEnd(t *testing.T) {
 		}
 		text = begin()
 		opens(text) // remembered
-		if _, err := d.PutAgent(t.Context(), a.ID, gateway.AgentRequest{Role: gateway.Views}, "key_1"); err != nil {
+		if _, err := d.PutAgent(t.Context(), a.ID, gateway.AgentRequest{Role: gateway.Views}, byKey); err != nil {
 			t.Error(err)
 		}
 		if got := opens(text); got != gateway.Unauthorized {
@@ -525,8 +527,17 @@ func TestSessionsEnd(t *testing.T) {
 	})
 }
 
+// talk makes a conversation with a follower.
+func talk(t *testing.T, d *Desk, account, openid string) {
+	t.Helper()
+	if err := d.Store.SaveConversation(t.Context(), time.Now(), store.Conversation{Account: account, OpenID: openid, Ledger: []byte(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAssign(t *testing.T) {
 	d, man := team(t)
+	talk(t, d, "wxshop", "oFollower")
 	viewer, _ := d.AddAgent(t.Context(), gateway.AgentRequest{Name: "viewer", Role: gateway.Views}, "")
 	other, _ := d.AddAgent(t.Context(), gateway.AgentRequest{Name: "other", Accounts: []string{"wxother"}}, "")
 	lead, _ := d.AddAgent(t.Context(), gateway.AgentRequest{Name: "lead", Role: gateway.Leads}, "")
@@ -545,6 +556,124 @@ func TestAssign(t *testing.T) {
 		{"released", "", nil, ""},
 	} {
 		wants(t, tt.name, d.Assign(t.Context(), "wxshop", "oFollower", tt.agent, tt.expect, gateway.By{Kind: "agent", ID: man.ID}), tt.code)
+	}
+}
+
+// With one who was erased meanwhile nothing is done any more, and nothing of it is kept.
+func TestErasedHaveNoDesk(t *testing.T) {
+	d, man := team(t)
+	by := gateway.By{Kind: "agent", ID: man.ID}
+	talk(t, d, "wxshop", "oFollower")
+	calls := map[string]func() error{
+		"Assign":    func() error { return d.Assign(t.Context(), "wxshop", "oFollower", man.ID, nil, by) },
+		"Close":     func() error { return d.Close(t.Context(), "wxshop", "oFollower", by) },
+		"SetTags":   func() error { return d.SetTags(t.Context(), "wxshop", "oFollower", nil, by) },
+		"SetRemark": func() error { return d.SetRemark(t.Context(), "wxshop", "oFollower", "Mr Wang", by) },
+		"AddNote":   func() error { return d.AddNote(t.Context(), "wxshop", "oFollower", "calls on Friday", by) },
+		"Read":      func() error { return d.Read(t.Context(), "wxshop", "oFollower", "1") },
+	}
+	for name, call := range calls {
+		wants(t, name, call(), "")
+	}
+	if _, err := d.Store.Erase(t.Context(), time.Now(), "wxshop", "oFollower"); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range calls {
+		wants(t, name+" of one who was erased", call(), gateway.NotFound)
+	}
+	entries, _, err := d.Store.Feed(t.Context(), "", 100, nil)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("the feed has %+v, %v", entries, err)
+	}
+}
+
+// Whoever may no longer have a conversation has it no longer: it is nobody's, and the
+// feed says so, with who did that.
+func TestConversationsOfFormerAgentsAreNobodys(t *testing.T) {
+	yes := true
+	put := func(r gateway.AgentRequest) func(*Desk, string) error {
+		return func(d *Desk, id string) error {
+			_, err := d.PutAgent(t.Context(), id, r, byKey)
+			return err
+		}
+	}
+	all := []string{"wxshop oA", "wxshop oB", "wxother oA"}
+	for _, tt := range []struct {
+		name     string
+		change   func(*Desk, string) error
+		released []string
+	}{
+		{"deleted", func(d *Desk, id string) error { return d.DeleteAgent(t.Context(), id, byKey) }, all},
+		{"disabled", put(gateway.AgentRequest{Disabled: &yes}), all},
+		{"reads only", put(gateway.AgentRequest{Role: gateway.Views}), all},
+		{"without the account", put(gateway.AgentRequest{Accounts: []string{"wxother"}}), all[:2]},
+		{"of another name", put(gateway.AgentRequest{Display: "满满"}), nil},
+		{"lead", put(gateway.AgentRequest{Role: gateway.Leads}), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, man := team(t)
+			lead, err := d.AddAgent(t.Context(), gateway.AgentRequest{Name: "lead", Role: gateway.Leads}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			by := gateway.By{Kind: "agent", ID: lead.ID}
+			for who, places := range map[string][]string{man.ID: all, lead.ID: {"wxshop oC"}} {
+				for _, place := range places {
+					account, openid, _ := strings.Cut(place, " ")
+					talk(t, d, account, openid)
+					wants(t, "Assign", d.Assign(t.Context(), account, openid, who, nil, by), "")
+				}
+			}
+			before, err := d.Store.Head(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			wants(t, tt.name, tt.change(d, man.ID), "")
+			entries, _, err := d.Store.Feed(t.Context(), before, 100, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var released []string
+			for _, e := range entries {
+				released = append(released, e.Account+" "+e.OpenID)
+				if want := `{"assigned_to":"","by":"key_1","by_name":"shop"}`; e.Type != changed || string(e.Data) != want {
+					t.Errorf("the feed says %s %s, want %s", e.Type, e.Data, want)
+				}
+			}
+			slices.Sort(released)
+			want := slices.Sorted(slices.Values(tt.released))
+			if !slices.Equal(released, want) {
+				t.Errorf("released: %q, want %q", released, want)
+			}
+			for who, n := range map[string]int{man.ID: len(all) - len(want), lead.ID: 1} {
+				if held, err := d.Store.HeldBy(t.Context(), who); err != nil || len(held) != n {
+					t.Errorf("%s has %q, %v; want %d", who, held, err, n)
+				}
+			}
+		})
+	}
+}
+
+// Thousands of conversations are released in several commits; what was left undone when
+// one failed is done by the same change once more.
+func TestManyConversationsAreReleased(t *testing.T) {
+	d, man := team(t)
+	for i := range 2*releaseAtOnce + 1 {
+		talk(t, d, "wxshop", fmt.Sprint("o", i))
+		wants(t, "Assign", d.Assign(t.Context(), "wxshop", fmt.Sprint("o", i), man.ID, nil, gateway.By{}), "")
+	}
+	yes := true
+	for range 2 {
+		if _, err := d.PutAgent(t.Context(), man.ID, gateway.AgentRequest{Disabled: &yes}, byKey); err != nil {
+			t.Fatal(err)
+		}
+		if held, err := d.Store.HeldBy(t.Context(), man.ID); err != nil || len(held) > 0 {
+			t.Fatalf("has %d still, %v", len(held), err)
+		}
+		// As if the process had ended before it came to this one.
+		if err := d.Store.ChangeDesk(t.Context(), time.Now(), store.DeskChange{Account: "wxshop", OpenID: "o1", Assigned: &man.ID}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -670,7 +799,7 @@ func TestAgentIsChanged(t *testing.T) {
 				t.Fatal(err)
 			}
 			protect(t, d, a.ID)
-			if _, err := d.PutAgent(t.Context(), a.ID, tt.change, "key_1"); err != nil {
+			if _, err := d.PutAgent(t.Context(), a.ID, tt.change, byKey); err != nil {
 				t.Fatal(err)
 			}
 			_, err = d.Agent(t.Context(), text)

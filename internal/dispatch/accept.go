@@ -101,7 +101,7 @@ func (d *Dispatcher) acceptInLane(ctx context.Context, k laneKey, s []gateway.Su
 		out[i].Message.Window = &window
 	}
 	if l.sending == nil {
-		d.agenda.poke(l, l.priority())
+		d.poke(l)
 	}
 	d.wakeAt(l)
 }

@@ -21,6 +21,20 @@ const (
 	paused = "paused"
 )
 
+// stopped reports whether the account calls WeChat for no message at now: not before
+// until, or with a zero one not before somebody resumes it.
+func (a *account) stopped(now time.Time) (until time.Time, yes bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.gone: // its messages fail, without a call
+		return time.Time{}, false
+	case a.given.State == paused:
+		return time.Time{}, true
+	}
+	return a.standing.stopped(now)
+}
+
 // ask takes the account's permission for one post. Without ok: not before until, or
 // with a zero one not before somebody resumes the account.
 func (a *account) ask(now time.Time) (p pass, until time.Time, ok bool) {
@@ -277,33 +291,48 @@ func (d *Dispatcher) forgetMidnight(ctx context.Context, appid string) error {
 	}
 	d.mu.Unlock()
 	for _, l := range lanes {
-		if err := func() error {
-			l.mu.Lock()
-			defer d.leave(l)
-			for _, line := range [...][]*item{l.main, l.bulk} {
-				if len(line) == 0 {
-					continue
-				}
-				it := line[0]
-				m, err := d.message(ctx, l, it)
-				if err != nil {
-					return err
-				}
-				if it.retryAt == 0 || m.Outcome == nil || m.Outcome.ErrCode != dailyQuota {
-					continue
-				}
-				if err := d.Store.Move(ctx, d.Now(), store.Move{Seq: it.seq, From: gateway.Queued, To: gateway.Queued}); err != nil {
-					return err
-				}
-				it.retryAt = 0
-				d.agenda.poke(l, l.priority())
-			}
-			return nil
-		}(); err != nil {
+		if err := d.forgetMidnightIn(ctx, l); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// forgetMidnightIn looks at what is put off in a lane, wherever it stands there. Of what
+// an earlier process put off nothing is known before its turn; see [Dispatcher.message].
+func (d *Dispatcher) forgetMidnightIn(ctx context.Context, l *lane) error {
+	l.mu.Lock()
+	defer d.leave(l)
+	for _, it := range l.putOff {
+		now := d.Now()
+		if it.State() != gateway.Queued || it.retryAt.reached(now) {
+			continue
+		}
+		m, err := d.message(ctx, l, it)
+		if err != nil {
+			return err
+		}
+		if !metQuota(m) {
+			continue
+		}
+		if err := d.Store.Move(ctx, now, store.Move{Seq: it.seq, From: gateway.Queued, To: gateway.Queued}); err != nil {
+			return err
+		}
+		it.retryAt = 0
+		d.changed(it.seq)
+		d.poke(l)
+	}
+	return nil
+}
+
+// metQuota reports whether the latest attempt of a message met a used-up daily quota.
+func metQuota(m store.Message) bool { return m.Outcome != nil && m.Outcome.ErrCode == dailyQuota }
+
+// held reports whether the account waits for the end of a used-up daily quota.
+func (a *account) held(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return now.Before(a.standing.Held.Time)
 }
 
 // accountOf returns an account that was not deleted; else the error is a Problem.

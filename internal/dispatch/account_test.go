@@ -53,8 +53,8 @@ func (r *rig) kinds() (kinds []string) {
 }
 
 func (r *rig) healthSays(text string) bool {
-	notes, _ := r.d.Healthy(r.t.Context(), "en")
-	zh, _ := r.d.Healthy(r.t.Context(), "zh")
+	notes, _ := r.d.Healthy(r.t.Context(), "en", nil)
+	zh, _ := r.d.Healthy(r.t.Context(), "zh", nil)
 	for i, note := range zh { // each is said in Chinese, too
 		if len(zh) != len(notes) || !strings.ContainsFunc(note, func(c rune) bool { return unicode.Is(unicode.Han, c) }) {
 			r.t.Errorf("in Chinese: %q, in English: %q", note, notes[i])
@@ -181,6 +181,45 @@ func TestAHeldAccountIsResumed(t *testing.T) {
 			t.Errorf("feed: %v", got)
 		}
 	})
+}
+
+// It is not only the first of a lane that waits for midnight: one that was let out since
+// stands before it. A restart between changes nothing.
+func TestAllThatWaitForMidnightAreResumed(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		bubble(t, nil, func(r *rig) {
+			r.wechat.Clicks("oUser1", "k") // 3 for a minute
+			for range 3 {
+				r.accept("oUser1", "x")
+			}
+			settle()
+			for range 2 {
+				r.accept("oUser1", "x")
+			}
+			parked := r.accept("oUser1", "parked")
+			time.Sleep(2 * time.Second)
+			r.wechat.Clicks("oUser1", "k") // two come out, one slot is kept
+			settle()
+			r.want("kept", parked, gateway.Parked)
+			r.wechat.Fail(kefutest.Fault{ErrCode: 45009})
+			live := r.accept("oUser1", "live")
+			settle()
+			r.want("the quota is used up", live, gateway.Queued)
+			r.wechat.UserSends("oUser1")
+			settle()
+			r.want("let out before it", parked, gateway.Queued)
+			if restarted {
+				r.restart()
+				settle()
+			}
+			if err := r.d.Resume(r.t.Context(), appid); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+			r.want("resumed", parked, gateway.Sent)
+			r.want("resumed", live, gateway.Sent)
+		})
+	}
 }
 
 // WeChat refuses the account itself: one call, then nothing until a check passes.

@@ -134,7 +134,7 @@ func (d *Dispatcher) decide(ctx context.Context, id string, act func(*lane, stor
 		return gateway.Message{}, problem(err)
 	}
 	d.changed(m.Seq)
-	d.agenda.poke(l, l.priority())
+	d.poke(l)
 	m, err = d.Store.Message(ctx, id)
 	return m.Message, problem(err)
 }
@@ -198,18 +198,22 @@ func (d *Dispatcher) Receive(ctx context.Context, appid string, e callback.Event
 		l.handling = handling
 	}
 	l.letOut = l.letOut || opened
-	d.agenda.poke(l, l.priority())
+	d.poke(l)
 	return l.transfer(head), nil
 }
 
 // Answered keeps what a passive answer said; see server.Engine.
-func (d *Dispatcher) Answered(ctx context.Context, appid, openid string, said json.RawMessage) error {
-	l, err := d.enter(ctx, appid, openid)
+func (d *Dispatcher) Answered(ctx context.Context, appid string, e callback.Event, said json.RawMessage) error {
+	l, err := d.enter(ctx, appid, e.Head().FromUserName)
 	if err != nil {
 		return err
 	}
 	defer d.leave(l)
-	return d.Store.Append(ctx, d.Now(), store.Entry{Account: appid, OpenID: l.openid, Type: "conversation.answered", Data: said})
+	err = d.Store.AppendTo(ctx, d.Now(), e.Key(), store.Entry{Account: appid, OpenID: l.openid, Type: "conversation.answered", Data: said})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // counts is the trigger that a push counts as for the account: of two no source
@@ -276,7 +280,7 @@ func (d *Dispatcher) Trigger(ctx context.Context, appid, openid string, t kefu.T
 		}
 		l.talk = talk
 		l.letOut = l.letOut || opened
-		d.agenda.poke(l, l.priority())
+		d.poke(l)
 	}
 	return opened, d.window(l, now), nil
 }
@@ -387,6 +391,9 @@ func (d *Dispatcher) replace(ctx context.Context, a gateway.Account) (gateway.Ac
 	if err := d.setAccount(ctx, a); err != nil {
 		return gateway.Account{}, err
 	}
+	if a.Callbacks == "elsewhere" && stored.Callbacks != a.Callbacks {
+		d.doubt(a.AppID)
+	}
 	a.Secret, a.Token, a.AESKey = "", "", ""
 	return a, nil
 }
@@ -459,15 +466,17 @@ func (d *Dispatcher) setAccount(ctx context.Context, given gateway.Account) erro
 	return nil
 }
 
-// Healthy says what an operator should know, and an error while messages can't be
-// taken.
-func (d *Dispatcher) Healthy(_ context.Context, lang string) (notes []string, err error) {
+// Healthy says what an operator of some accounts (none: of all) should know, and an error
+// while messages can't be taken.
+func (d *Dispatcher) Healthy(_ context.Context, lang string, accounts []string) (notes []string, err error) {
 	now := d.Now()
 	notes = d.taking(lang)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, appid := range slices.Sorted(maps.Keys(d.accounts)) {
-		notes = append(notes, d.accounts[appid].notes(now, lang)...)
+		if len(accounts) == 0 || slices.Contains(accounts, appid) {
+			notes = append(notes, d.accounts[appid].notes(now, lang)...)
+		}
 	}
 	if ahead := d.clock.offset(); ahead.Abs() > offsetNews {
 		notes = append(notes, bilingual.In(lang, "WeChat's clock is %v ahead of this machine's; set the machine's clock (windows are corrected for it)", "微信的时钟比本机快 %v；请校准本机时钟（时间窗口已按此修正）", ahead))

@@ -14,21 +14,23 @@ import (
 // something to do stand in line per account and priority; lanes that wait for a
 // moment are in a heap. It knows nothing of messages.
 type agenda struct {
-	mu     sync.Mutex // guards all below
-	cond   *sync.Cond // signalled when there may be work, or at the end
-	ready  map[string]*accountLine
-	order  []string // accounts, in the order in which they are served
-	turn   int      // where in order the next look begins
-	busy   int      // lanes being looked at
-	slots  int
-	later  timers
-	sooner chan struct{} // has one when the next moment may have come nearer
-	closed bool
+	mu      sync.Mutex // guards all below
+	cond    *sync.Cond // signalled when there may be work, or at the end
+	ready   map[string]*accountLine
+	order   []string // accounts, in the order in which they are served
+	turn    int      // where in order the next look begins
+	busy    int      // lanes being looked at
+	slots   int
+	timers  timers
+	tickets uint64        // given out to lanes that joined a line
+	sooner  chan struct{} // has one when the next moment may have come nearer
+	closed  bool
 }
 
 // An accountLine is what one account has ready.
 type accountLine struct {
 	lines   [3][]*lane // human, normal, bulk; a lane that moved up leaves its old place, which counts no more
+	back    [3][]*lane // before them: lanes that were put back, by ticket
 	waiting int        // lanes in line
 	busy    int
 	hold    time.Time // its rate is used up until then; zero: it is not
@@ -54,8 +56,8 @@ func rank(p gateway.Priority) int {
 
 var priorities = [...]gateway.Priority{gateway.Human, gateway.Normal, gateway.Bulk} // by rank
 
-// poke puts l in line, unless it stands there already or is being looked at: then
-// it is looked at once more.
+// poke puts l at the end of its line, unless it stands there already or is being looked
+// at: then it is looked at once more.
 func (a *agenda) poke(l *lane, p gateway.Priority) {
 	a.mu.Lock()
 	a.pokeLocked(l, p)
@@ -75,8 +77,35 @@ func (a *agenda) pokeLocked(l *lane, p gateway.Priority) {
 	if !l.inLine {
 		line.waiting++
 	}
-	l.inLine, l.lineRank = true, l.rank
+	a.tickets++
+	l.inLine, l.lineRank, l.ticket = true, l.rank, a.tickets
 	line.lines[l.rank] = append(line.lines[l.rank], l)
+	a.cond.Signal()
+}
+
+// putBack puts l, which was taken and could not go on yet, back where it stood in its
+// line.
+func (a *agenda) putBack(l *lane) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case l.looking:
+		l.rank, l.again, l.back = l.lineRank, true, true
+	case !l.inLine:
+		a.putBackLocked(l)
+	}
+}
+
+func (a *agenda) putBackLocked(l *lane) {
+	line := a.lineOf(l.account.appid)
+	back := &line.back[l.lineRank]
+	i := len(*back)
+	for i > 0 && (*back)[i-1].ticket > l.ticket {
+		i--
+	}
+	*back = slices.Insert(*back, i, l)
+	l.inLine = true
+	line.waiting++
 	a.cond.Signal()
 }
 
@@ -142,17 +171,17 @@ func (a *agenda) wakeTimer() {
 	}
 }
 
-// at has l poked at the given moment, or before.
-func (a *agenda) at(l *lane, p gateway.Priority, t time.Time) {
+// at has l looked at at the given moment, or before: first of all, since a look is
+// cheap. What is then found to be sent waits for its own turn.
+func (a *agenda) at(l *lane, t time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l.rank = rank(p)
 	if !l.wake.IsZero() && !t.Before(l.wake) {
 		return
 	}
 	l.wake = t
-	heap.Push(&a.later, timer{t, l})
-	if a.later[0].lane == l {
+	heap.Push(&a.timers, timer{t, l})
+	if a.timers[0].lane == l {
 		a.wakeTimer()
 	}
 }
@@ -181,15 +210,15 @@ func (a *agenda) due(now time.Time) (next time.Time) {
 			}
 		}
 	}
-	for len(a.later) > 0 {
-		t := a.later[0]
+	for len(a.timers) > 0 {
+		t := a.timers[0]
 		if now.Before(t.at) {
 			return earlier(next, t.at)
 		}
-		heap.Pop(&a.later)
+		heap.Pop(&a.timers)
 		if t.lane.wake.Equal(t.at) { // else an earlier moment has replaced it
 			t.lane.wake = time.Time{}
-			a.pokeLocked(t.lane, priorities[t.lane.rank])
+			a.pokeLocked(t.lane, gateway.Human)
 		}
 	}
 	return next
@@ -229,18 +258,20 @@ func (a *agenda) takeLocked() *lane {
 		}
 		a.turn = at + 1
 		for r := range line.lines {
-			for len(line.lines[r]) > 0 {
-				l := line.lines[r][0]
-				line.lines[r][0] = nil
-				line.lines[r] = line.lines[r][1:]
-				if !l.inLine || l.lineRank != r { // it has moved up
-					continue
+			for _, from := range [...]*[]*lane{&line.back[r], &line.lines[r]} {
+				for len(*from) > 0 {
+					l := (*from)[0]
+					(*from)[0] = nil
+					*from = (*from)[1:]
+					if !l.inLine || l.lineRank != r { // it has moved up
+						continue
+					}
+					l.inLine, l.looking, l.again, l.back = false, true, false, false
+					line.waiting--
+					line.busy++
+					a.busy++
+					return l
 				}
-				l.inLine, l.looking, l.again = false, true, false
-				line.waiting--
-				line.busy++
-				a.busy++
-				return l
 			}
 		}
 	}
@@ -248,14 +279,17 @@ func (a *agenda) takeLocked() *lane {
 }
 
 // done gives the slot back.
-func (a *agenda) done(l *lane, p gateway.Priority) {
+func (a *agenda) done(l *lane) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.busy--
 	a.ready[l.account.appid].busy--
 	l.looking = false
-	if l.again {
-		a.pokeLocked(l, p)
+	switch {
+	case l.again && l.back && l.rank == l.lineRank:
+		a.putBackLocked(l)
+	case l.again:
+		a.pokeLocked(l, priorities[l.rank])
 	}
 	a.cond.Signal()
 }

@@ -21,10 +21,13 @@ func (d *Dispatcher) work() {
 		if l == nil {
 			return
 		}
-		p := d.look(l)
-		d.agenda.done(l, p)
+		d.look(l)
+		d.agenda.done(l)
 	}
 }
+
+// poke has the agenda look at l for what is next in it. The caller holds l.mu.
+func (d *Dispatcher) poke(l *lane) { d.agenda.poke(l, l.priority(d.Now())) }
 
 // mostMoves is how many messages one look withholds before others get the lane:
 // callbacks of the follower wait for it.
@@ -32,47 +35,50 @@ const mostMoves = 100
 
 // look does what is due in a lane: lets out what was parked, lets in and ends what
 // its time says, withholds what can't be sent, and posts at most one message.
-func (d *Dispatcher) look(l *lane) gateway.Priority {
+func (d *Dispatcher) look(l *lane) {
 	l.mu.Lock()
 	if l.gone {
 		l.mu.Unlock()
-		return gateway.Normal
+		return
 	}
 	defer d.leave(l)
 	defer d.wakeAt(l)
 	ctx := context.Background()
 	if l.sending != nil || d.stopping() || d.Now().Before(l.hold) {
-		return gateway.Normal
+		return
 	}
 	l.hold = time.Time{}
 	if err := d.load(ctx, l); err != nil {
-		d.later(l, "read the ledger", err)
-		return gateway.Normal
+		d.rest(l, "read the ledger", err)
+		return
 	}
 	for range mostMoves {
 		now := d.Now()
 		if l.letOut && !d.release(ctx, l, now) || !d.byTime(ctx, l, now) {
-			return gateway.Normal
+			return
 		}
 		it, wait := l.head(now)
-		if why, _ := l.account.waits(now); it == nil && wait.IsZero() && why == "" {
+		if it == nil && wait.IsZero() {
 			it = d.oldestParked(ctx, l, now)
 		}
 		if it == nil {
-			return gateway.Normal
+			return
+		}
+		if rank(l.priority(now)) > l.lineRank { // it was looked at for something else, and waits behind what is more urgent
+			d.poke(l)
+			return
 		}
 		switch posted, ok := d.turn(ctx, l, it, now); {
 		case !ok:
-			return l.priority()
+			return
 		case posted:
 			if !l.idle() {
-				d.agenda.poke(l, l.priority()) // behind the other lanes
+				d.poke(l) // behind the other lanes
 			}
-			return l.priority()
+			return
 		}
 	}
-	d.agenda.poke(l, l.priority())
-	return l.priority()
+	d.poke(l)
 }
 
 // byTime ends what has expired and lets in what is due. It reports false if the
@@ -98,7 +104,7 @@ func (d *Dispatcher) byTime(ctx context.Context, l *lane, now time.Time) bool {
 func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time, m store.Move) bool {
 	m.Seq, m.From = it.seq, it.State()
 	if err := d.Store.Move(ctx, now, m); err != nil {
-		d.failed(l, it, "move a message", err)
+		d.failed(l, "move a message", err)
 		return false
 	}
 	failpoint.Here("move.kept")
@@ -109,12 +115,12 @@ func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time,
 		fresh, err := d.Store.Load(ctx, it.seq)
 		if err != nil {
 			l.add(it) // as not yet let in: it is let in again
-			d.later(l, "read a message", err)
+			d.rest(l, "read a message", err)
 			return false
 		}
 		it.number = fresh.Number
 	}
-	if waits(m.To, m.RetryAt) {
+	if hasPlace(m.To, m.RetryAt) {
 		l.add(it)
 	}
 	d.changed(it.seq)
@@ -123,21 +129,24 @@ func (d *Dispatcher) move(ctx context.Context, l *lane, it *item, now time.Time,
 
 // turn is the turn of one message. posted is true when it was on the wire; ok is
 // false when the lane has to wait.
+//
+// The order of the questions is part of the answer. First comes what ends the message or
+// parks it, which needs no WeChat, so that it happens while the account is stopped, too.
+// Then what all lanes of the account wait for while their messages stay as they are: how
+// it stands before its access token and the media, since a stopped account calls WeChat
+// for neither. Last comes the rate, which is used up by asking: who gets it posts.
 func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time) (posted, ok bool) {
 	policy := d.policy(l.account)
 	a := l.account
 	a.mu.Lock()
 	limiter, client, gone := a.rate, a.client, a.gone
 	a.mu.Unlock()
-	if gone && it.State() == gateway.Unknown {
-		return false, d.callOff(ctx, l, it, now)
-	} else if gone {
-		out := &gateway.Outcome{Class: kefu.ErrAccountConfig, Reason: "the account was removed from the gateway"}
-		return false, d.move(ctx, l, it, now, store.Move{To: gateway.Failed, Outcome: out})
+	if gone {
+		return false, d.fail(ctx, l, it, now, kefu.ErrAccountConfig, "the account was removed from the gateway")
 	}
 	m, err := d.message(ctx, l, it)
 	if err != nil {
-		d.later(l, "read a message", err)
+		d.rest(l, "read a message", err)
 		return false, false
 	}
 	if !it.retryAt.reached(now) { // an earlier process put it off, as has just been read
@@ -158,14 +167,9 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 		}
 		return false, d.move(ctx, l, it, now, store.Move{To: to, Outcome: withheld(verdict.Code)})
 	}
-	if !d.hasToken(a, l, client, now) { // the lanes keep their places; attempts would only say so
-		return false, false
-	}
-	if m.Message.Message, ok = d.ready(l, it, m, now); !ok {
-		return false, false
-	}
+
 	pass, until, ok := a.ask(now)
-	if !ok { // the account is stopped, and its lanes keep their places
+	if !ok {
 		d.agenda.gate(l, until)
 		return false, false
 	}
@@ -174,55 +178,27 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 			a.unused(pass)
 		}
 	}()
-	if !limiter.AllowN(now, 1) { // the account waits, and its lanes keep their places
-		d.agenda.holdAccount(a.appid, now.Add(time.Duration((1-limiter.TokensAt(now))/float64(limiter.Limit())*float64(time.Second))+time.Microsecond))
-		d.agenda.poke(l, l.priority())
+	if !d.hasToken(a, l, client, now) { // an attempt would only say so
+		return false, false
+	}
+	if m.Message.Message, ok = d.ready(l, it, m, now); !ok {
 		return false, false
 	}
 	body, err := content(m)
-	if err != nil && it.State() == gateway.Unknown {
-		return false, d.callOff(ctx, l, it, now)
-	} else if err != nil {
-		out := &gateway.Outcome{Class: kefu.ErrBadRequest, Reason: err.Error()}
-		return false, d.move(ctx, l, it, now, store.Move{To: gateway.Failed, Outcome: out})
+	if err != nil {
+		return false, d.fail(ctx, l, it, now, kefu.ErrBadRequest, err.Error())
 	}
-	if it.State() == gateway.Unknown { // its one resend
-		if err := d.Store.Move(ctx, now, store.Move{Seq: it.seq, From: gateway.Unknown, To: gateway.Queued}); err != nil {
-			d.failed(l, it, "resend a message", err)
-			return false, false
-		}
-		it.become(gateway.Queued)
-		it.retryAt = 0
-		m.Resent, m.PossibleDuplicate = true, true
-	}
-	begin := store.Begin{Seq: it.seq, Attempt: m.Attempts + 1, PossibleDuplicate: m.PossibleDuplicate, Conversation: conversation(l, talk)}
-	if err := d.Store.Begin(ctx, now, begin); err != nil {
-		d.failed(l, it, "begin an attempt", err)
+	if !limiter.AllowN(now, 1) {
+		d.agenda.holdAccount(a.appid, now.Add(time.Duration((1-limiter.TokensAt(now))/float64(limiter.Limit())*float64(time.Second))+time.Microsecond))
+		d.agenda.putBack(l)
 		return false, false
 	}
-	failpoint.Here("begin.kept")
-	began := d.Now()
-	if began.Sub(now) > longCommit && outlived(l, policy, it, began) {
-		return false, d.withdraw(ctx, l, it)
+	began, begun, ok := d.begin(ctx, l, it, &m, talk, pass, now)
+	if !begun {
+		return false, ok
 	}
-	until, warn, ok := a.leave(began, pass)
-	if !ok { // stopped meanwhile
-		if err := d.Store.Move(ctx, began, back(l, it)); err == nil {
-			d.agenda.gate(l, until)
-			return false, false
-		} // else it is refused like those before it, which does it no harm
-	}
-	m.Attempts = begin.Attempt
-	l.talk = talk
-	l.remove(it)
-	it.become(gateway.Sending)
-	l.sending = it
-	d.changed(it.seq)
 
 	l.mu.Unlock()
-	if warn {
-		d.learned(ctx, a, began, change{quota: true})
-	}
 	err = d.post(client, body)
 	failpoint.Here("post.answered")
 	took := d.Now().Sub(began)
@@ -230,6 +206,59 @@ func (d *Dispatcher) turn(ctx context.Context, l *lane, it *item, now time.Time)
 
 	d.finish(ctx, l, it, m, pass, began, took, err)
 	return true, true
+}
+
+// begin marks a message as sending, with its slot in talk taken, on disk and then in the
+// lane. If begun is false it is not to leave after all, and ok is as that of turn.
+func (d *Dispatcher) begin(ctx context.Context, l *lane, it *item, m *store.Message, talk follower, p pass, now time.Time) (began time.Time, begun, ok bool) {
+	if it.State() == gateway.Unknown { // its one resend
+		if err := d.Store.Move(ctx, now, store.Move{Seq: it.seq, From: gateway.Unknown, To: gateway.Queued}); err != nil {
+			d.failed(l, "resend a message", err)
+			return began, false, false
+		}
+		it.become(gateway.Queued)
+		it.retryAt = 0
+		m.Resent, m.PossibleDuplicate = true, true
+	}
+	b := store.Begin{Seq: it.seq, Attempt: m.Attempts + 1, PossibleDuplicate: m.PossibleDuplicate, Conversation: conversation(l, talk)}
+	if err := d.Store.Begin(ctx, now, b); err != nil {
+		d.failed(l, "begin an attempt", err)
+		return began, false, false
+	}
+	failpoint.Here("begin.kept")
+	began = d.Now()
+	if began.Sub(now) > longCommit && outlived(l, d.policy(l.account), it, began) {
+		return began, false, d.withdraw(ctx, l, it)
+	}
+	until, warn, ok := l.account.leave(began, p)
+	if !ok { // stopped meanwhile
+		if err := d.Store.Move(ctx, began, back(l, it)); err == nil {
+			d.agenda.gate(l, until)
+			return began, false, false
+		} // else it is refused like those before it, which does it no harm
+	}
+	m.Attempts = b.Attempt
+	l.talk = talk
+	l.remove(it)
+	it.become(gateway.Sending)
+	l.sending = it
+	d.changed(it.seq)
+	if warn {
+		l.mu.Unlock()
+		d.learned(ctx, l.account, began, change{quota: true})
+		l.mu.Lock()
+	}
+	return began, true, true
+}
+
+// fail ends a message that can't be sent. One that waits for its resend may have arrived:
+// of that the resend is called off.
+func (d *Dispatcher) fail(ctx context.Context, l *lane, it *item, now time.Time, class kefu.Class, reason string) bool {
+	if it.State() == gateway.Unknown {
+		return d.callOff(ctx, l, it, now)
+	}
+	out := &gateway.Outcome{Class: class, Reason: reason}
+	return d.move(ctx, l, it, now, store.Move{To: gateway.Failed, Outcome: out})
 }
 
 // longCommit is how long the mark that goes before a post may take before what was
@@ -259,7 +288,7 @@ func (d *Dispatcher) withdraw(ctx context.Context, l *lane, it *item) bool {
 		case err == nil:
 			return true
 		case errors.As(err, &conflict), d.lost(err), d.stopping():
-			d.failed(l, it, "call a post back", err)
+			d.failed(l, "call a post back", err)
 			return false
 		}
 		d.Log.Error("a post can't be called back yet", "account", l.account.appid, "error", err)
@@ -281,7 +310,7 @@ func (d *Dispatcher) message(ctx context.Context, l *lane, it *item) (store.Mess
 	if it.tries < 0 { // of an earlier process
 		it.tries = int32(m.Attempts)
 		it.retryAt = 0
-		if m.RetryAt != nil {
+		if m.RetryAt != nil && (!metQuota(m) || l.account.held(d.Now())) { // else the account was resumed since
 			it.retryAt = at(m.RetryAt.Time)
 		}
 	}
@@ -351,7 +380,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 	a.mu.Lock()
 	given, tries := a.given, a.tries
 	a.mu.Unlock()
-	if class := kefu.ClassOf(result); m.Outcome == nil || m.Outcome.Class != class {
+	if class := classOf(result); m.Outcome == nil || m.Outcome.Class != class {
 		it.tries = 1
 	} else {
 		it.tries++
@@ -401,7 +430,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 			it.fromPark = false
 			it.retryAt, it.sent = at(r.RetryAt), uint8(f.PartsSent)
 			it.perhaps = it.perhaps || it.parts > 0 && r.State == gateway.Unknown
-			if it.become(r.State); waits(r.State, r.RetryAt) {
+			if it.become(r.State); hasPlace(r.State, r.RetryAt) {
 				l.add(it)
 			}
 			if r.Renew { // the store has the old content
@@ -414,9 +443,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 		}
 		var conflict *store.ConflictError
 		if errors.As(err, &conflict) { // kept after all, though the store said otherwise
-			d.Log.Error("a result finds its message in another state", "message", conflict.Message.ID, "state", conflict.Message.State)
-			l.talk, l.sending, l.loaded = follower{}, nil, false // as the store has it
-			d.changed(it.seq)
+			d.follow(l, conflict.Message)
 			return
 		}
 		if d.lost(err) {
@@ -455,9 +482,9 @@ func effect(f follower, seq int64, r Ruling, now time.Time) (_ follower, release
 	return f, release
 }
 
-// waits reports whether something can still happen by itself to a message of that
-// state: whether it has a place in its lane.
-func waits(s gateway.State, resendAt time.Time) bool {
+// hasPlace reports whether a message of that state has a place in its lane: whether
+// something can still happen to it by itself.
+func hasPlace(s gateway.State, resendAt time.Time) bool {
 	return s == gateway.Queued || s == gateway.Parked || s == gateway.Unknown && !resendAt.IsZero()
 }
 
@@ -476,7 +503,7 @@ func (d *Dispatcher) release(ctx context.Context, l *lane, now time.Time) bool {
 	}
 	if n > 0 {
 		if err := d.Store.Move(ctx, now, moves...); err != nil {
-			d.failed(l, out[0], "let messages out", err)
+			d.failed(l, "let messages out", err)
 			return false
 		}
 		failpoint.Here("release.kept")
@@ -525,8 +552,12 @@ func (d *Dispatcher) oldestParked(ctx context.Context, l *lane, now time.Time) *
 	v := l.talk.Foresee(d.policy(l.account), now, 0, ledger.Asking{Priority: it.Priority(), Parked: true})
 	if v.Act == ledger.Withhold {
 		if !v.Until.IsZero() {
-			d.agenda.at(l, l.priority(), v.Until)
+			d.agenda.at(l, v.Until)
 		}
+		return nil
+	}
+	if until, stopped := l.account.stopped(now); stopped {
+		d.agenda.gate(l, until)
 		return nil
 	}
 	it.fromPark = true
@@ -544,33 +575,46 @@ func conversation(l *lane, talk follower) *store.Conversation {
 	return &store.Conversation{Account: l.account.appid, OpenID: l.openid, Ledger: blob}
 }
 
-// later has the lane looked at again in a second, after the store failed; not
+// rest has the lane looked at again in a second, after the store failed; not
 // before, whatever is due.
-func (d *Dispatcher) later(l *lane, doing string, err error) {
+func (d *Dispatcher) rest(l *lane, doing string, err error) {
 	if d.lost(err) {
 		l.hold = d.Now().Add(time.Hour) // for ever: this process ends
 		return
 	}
 	d.Log.Error("the store failed; trying again", "doing", doing, "account", l.account.appid, "error", err)
 	l.hold = d.Now().Add(time.Second)
-	d.agenda.at(l, l.priority(), l.hold)
+	d.agenda.at(l, l.hold)
 }
 
-// failed is later for a change of one message. If the store has it in another
-// state, the store is right: the lane follows it.
-func (d *Dispatcher) failed(l *lane, it *item, doing string, err error) {
+// failed is rest for a change of messages, unless the store has one of them in another
+// state.
+func (d *Dispatcher) failed(l *lane, doing string, err error) {
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) {
-		d.Log.Error("a message is in another state than its lane thought", "message", conflict.Message.ID, "state", conflict.Message.State)
-		l.remove(it)
-		if w := conflict.Message.Waiting(); waits(w.State, w.RetryAt) {
-			l.add(newItem(w))
-		}
-		d.changed(it.seq)
-		d.agenda.poke(l, l.priority())
+		d.follow(l, conflict.Message)
 		return
 	}
-	d.later(l, doing, err)
+	d.rest(l, doing, err)
+}
+
+// follow has a lane follow the store, which has a message in another state than the lane
+// thought: the store is right, about the follower's ledger too.
+func (d *Dispatcher) follow(l *lane, m store.Message) {
+	d.Log.Error("a message is in another state than its lane thought", "message", m.ID, "state", m.State)
+	it := l.find(m.Seq)
+	switch {
+	case it != nil:
+		l.remove(it)
+	case l.sending != nil && l.sending.seq == m.Seq:
+		l.sending = nil
+	}
+	if w := m.Waiting(); hasPlace(w.State, w.RetryAt) {
+		l.add(newItem(w))
+	}
+	l.talk, l.loaded = follower{}, false
+	d.changed(m.Seq)
+	d.poke(l)
 }
 
 // wakeAt has the lane looked at when time alone changes something.
@@ -584,6 +628,6 @@ func (d *Dispatcher) wakeAt(l *lane) {
 		next = l.hold
 	}
 	if !next.IsZero() {
-		d.agenda.at(l, l.priority(), next)
+		d.agenda.at(l, next)
 	}
 }

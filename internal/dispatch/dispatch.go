@@ -326,6 +326,7 @@ func (d *Dispatcher) alive(ctx context.Context, gap time.Duration) error {
 	d.mu.Lock()
 	d.missed = now
 	d.mu.Unlock()
+	d.doubt("")
 	return d.Store.SetGap(ctx, now, now)
 }
 
@@ -357,10 +358,7 @@ func (d *Dispatcher) enter(ctx context.Context, appid, openid string) (*lane, er
 // enterAny is enter, also for an account that was deleted and still has messages.
 func (d *Dispatcher) enterAny(ctx context.Context, appid, openid string) (*lane, error) {
 	for {
-		l := d.lane(appid, openid)
-		if l == nil {
-			return nil, &gateway.Problem{Code: gateway.UnknownAccount}
-		}
+		l := d.laneOf(appid, openid)
 		l.mu.Lock()
 		if l.gone { // forgotten between the two; there is another by now
 			l.mu.Unlock()

@@ -694,3 +694,56 @@ func TestOldKeysAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// What is unknown can be resolved though its account was deleted, also when the process
+// that knew the account is gone.
+func TestResolveOfADeletedAccount(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		r.wechat.Fail(kefutest.DropReply)
+		id := r.accept("oUser1", "lost")
+		settle()
+		r.want("the answer was lost", id, gateway.Unknown)
+		if err := r.d.DeleteAccount(r.t.Context(), appid); err != nil {
+			t.Fatal(err)
+		}
+		r.d.Stop()
+		var err error
+		r.d, err = dispatch.Start(r.t.Context(), dispatch.Config{Store: r.store, Log: slog.New(slog.DiscardHandler), Heartbeat: 100 * time.Hour, Tokens: func(gateway.Account) kefu.TokenSource { return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := r.d.Resolve(r.t.Context(), id, gateway.Sent); err != nil || m.State != gateway.Sent {
+			t.Errorf("%s, %v", m.State, err)
+		}
+		if _, err := r.d.Window(r.t.Context(), appid, "oUser1"); err == nil {
+			t.Error("the account is back")
+		}
+	})
+}
+
+// A result that the store has had already, though it said otherwise, is not lost to the
+// lane: what it says of the message's next try happens.
+func TestAResultThatWasKeptAfterAll(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		r.wechat.Fail(kefutest.Fault{ErrCode: -1, Next: 1, Delay: kefutest.Duration(3 * time.Second)})
+		id := r.accept("oUser1", "busy")
+		behind := r.accept("oUser1", "behind")
+		settle()
+		m := r.message(id)
+		if err := r.store.Finish(r.t.Context(), time.Now(), store.Finish{
+			Seq: m.Seq, Attempt: gateway.Attempt{N: 1, At: gateway.At(time.Now()), Outcome: "refused", ErrCode: -1}, State: gateway.Queued, RetryAt: time.Now().Add(20 * time.Second),
+			Outcome: &gateway.Outcome{Class: kefu.ErrBusy, ErrCode: -1}, PossibleDuplicate: true,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		r.want("it waits for its next try", id, gateway.Queued)
+		r.want("and holds up what is behind it", behind, gateway.Queued)
+		time.Sleep(15 * time.Second)
+		if got := r.received("oUser1"); got != "busy behind" {
+			t.Errorf("received %q", got)
+		}
+	})
+}

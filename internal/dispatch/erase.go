@@ -48,10 +48,14 @@ func (d *Dispatcher) eraseLane(ctx context.Context, l *lane) (gateway.Erased, er
 			var moves []store.Move
 			some := (*line)[:min(len(*line), mostMoves)]
 			for _, it := range some {
-				moves = append(moves, store.Move{Seq: it.seq, From: it.State(), To: gateway.Canceled})
+				move := store.Move{Seq: it.seq, From: it.State(), To: gateway.Canceled}
+				if it.State() == gateway.Unknown { // its resend is what is canceled
+					move.To = gateway.Unknown
+				}
+				moves = append(moves, move)
 			}
 			if err := d.Store.Move(ctx, now, moves...); err != nil {
-				d.failed(l, some[0], "cancel messages", err)
+				d.failed(l, "cancel messages", err)
 				return gateway.Erased{}, err
 			}
 			for len(moves) > 0 {

@@ -3,9 +3,11 @@ package dispatch_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/store"
 	"github.com/kefu-go/kefu/kefutest"
@@ -70,6 +72,72 @@ func TestEraseOfAnAccountThatIsGone(t *testing.T) {
 		}
 		if gone, err := r.d.Erase(context.Background(), "wxneverwas", "oUser1"); err != nil || gone.Messages != 0 {
 			r.t.Errorf("%+v, %v", gone, err)
+		}
+	})
+}
+
+// What may have arrived and waits for its resend holds up no erasure, and is not posted
+// to one who was erased.
+func TestEraseWhileAResendWaits(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		r.wechat.Fail(kefutest.DropReply)
+		id := r.accept("oUser1", "lost", resend)
+		settle()
+		r.want("the answer was lost", id, gateway.Unknown)
+		behind := r.accept("oUser1", "behind")
+		if gone, err := r.d.Erase(r.t.Context(), appid, "oUser1"); err != nil || gone.Messages != 2 {
+			r.t.Fatalf("%+v, %v", gone, err)
+		}
+		for _, id := range []string{id, behind} {
+			if _, err := r.store.Message(r.t.Context(), id); err != store.ErrNotFound {
+				r.t.Errorf("%s is still there: %v", id, err)
+			}
+		}
+		time.Sleep(time.Hour)
+		r.wantReceived("nothing after the erasure", "oUser1", "lost")
+	})
+}
+
+// A passive answer stands beside the push that it answers, and only there: not with one
+// who was erased while it was given.
+func TestErasedIsNotAnswered(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		push := func(id int64) callback.Event {
+			e := callback.TextMessage{Header: callback.Header{ToUserName: "gh_1", FromUserName: "oUser1", CreateTime: time.Now(), MsgType: "text", MsgID: id}, Content: "hi"}
+			if _, err := r.d.Receive(r.t.Context(), appid, e); err != nil {
+				r.t.Fatal(err)
+			}
+			return e
+		}
+		lines := func() (kinds []string) {
+			entries, _, err := r.store.Feed(r.t.Context(), "", 10, nil)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			for _, e := range entries {
+				kinds = append(kinds, e.Type)
+			}
+			return kinds
+		}
+		answer := func(e callback.Event) {
+			if err := r.d.Answered(r.t.Context(), appid, e, []byte(`{"msgtype":"text"}`)); err != nil {
+				r.t.Error(err)
+			}
+		}
+		first := push(1)
+		answer(first)
+		if got := lines(); !slices.Equal(got, []string{"follower.message", "conversation.answered"}) {
+			r.t.Errorf("%q", got)
+		}
+		if _, err := r.d.Erase(r.t.Context(), appid, "oUser1"); err != nil {
+			r.t.Fatal(err)
+		}
+		answer(first)
+		push(2)
+		answer(first)
+		if got := lines(); !slices.Equal(got, []string{"follower.message"}) {
+			r.t.Errorf("after the erasure: %q", got)
 		}
 	})
 }

@@ -41,8 +41,10 @@ type lane struct {
 
 	// The agenda's own, guarded by its lock.
 	inLine, looking, again bool
+	back                   bool // with again: to its old place
 	gated                  bool
-	rank, lineRank         int // of the next message; of the line in which it stands
+	rank, lineRank         int    // of the latest poke; of the line in which it stands, or stood when it was taken
+	ticket                 uint64 // its place in that line
 	wake                   time.Time
 }
 
@@ -188,7 +190,7 @@ func newItem(w store.Waiting) *item {
 		seq: w.Seq, number: w.Number, joined: at(w.AcceptedAt), expires: at(w.ExpiresAt), retryAt: at(w.RetryAt), tries: -1,
 		state: place(states[:], w.State), priority: uint8(rank(w.Priority)),
 		whenClosed: place(whenClosed[:], w.WhenClosed), onUnknown: place(onUnknown[:], w.OnUnknown),
-		parts: uint8(w.Parts), sent: uint8(w.PartsSent), perhaps: w.Parts > 0 && w.State == gateway.Unknown,
+		parts: uint8(w.Parts), sent: uint8(w.PartsSent), perhaps: w.Parts > 0 && (w.State == gateway.Unknown || w.Resent),
 	}
 	if !w.NotBefore.IsZero() {
 		it.joined = at(w.NotBefore)
@@ -377,12 +379,22 @@ func (l *lane) idle() bool {
 	return l.sending == nil && len(l.main)+len(l.bulk)+len(l.parked)+len(l.scheduled) == 0
 }
 
-// priority is that of the next message, for the agenda.
-func (l *lane) priority() gateway.Priority {
+// priority is that of the next message at now, for the agenda. What is to be let out or
+// in counts, too: it may be the next one as soon as the lane is looked at.
+func (l *lane) priority(now time.Time) gateway.Priority {
+	best := rank(gateway.Bulk)
 	if len(l.main) > 0 {
-		return l.main[0].Priority()
+		best = int(l.main[0].priority)
 	}
-	return gateway.Bulk
+	if l.letOut {
+		for i := 0; best > 0 && i < len(l.parked); i++ {
+			best = min(best, int(l.parked[i].priority))
+		}
+	}
+	for _, it := range l.due(now) {
+		best = min(best, int(it.priority))
+	}
+	return priorities[best]
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -122,6 +123,46 @@ func TestALaneMovesUp(t *testing.T) {
 	}
 	if line := a.ready["wx1"]; line.waiting != 0 || line.busy != 2 {
 		t.Errorf("%d wait and %d are looked at", line.waiting, line.busy)
+	}
+}
+
+// A lane that was put back stands where it stood, before those behind it then; one that
+// has got something more urgent meanwhile goes where that belongs.
+func TestALaneIsPutBack(t *testing.T) {
+	a := newAgenda(8)
+	var lanes []*lane
+	for i := range 5 {
+		l := &lane{account: &account{appid: "wx1"}, openid: fmt.Sprint(i)}
+		lanes = append(lanes, l)
+		a.poke(l, gateway.Bulk)
+	}
+	take := func(want ...int) {
+		t.Helper()
+		for _, i := range want {
+			if l := a.takeLocked(); l != lanes[i] {
+				t.Fatalf("%+v is taken, want %d", l, i)
+			}
+		}
+	}
+	putBack := func(l *lane) {
+		a.putBack(l)
+		a.done(l)
+	}
+	take(0, 1, 2)
+	putBack(lanes[2])
+	putBack(lanes[0])
+	a.putBack(lanes[1])
+	a.poke(lanes[1], gateway.Human) // while it is looked at
+	a.done(lanes[1])
+	take(1, 0, 2, 3)
+	a.done(lanes[0])
+	a.poke(lanes[0], gateway.Bulk)
+	a.done(lanes[3])
+	a.putBack(lanes[3]) // nobody looks at it
+	a.putBack(lanes[3])
+	take(3, 4, 0)
+	if line := a.ready["wx1"]; line.waiting != 0 {
+		t.Errorf("%d wait", line.waiting)
 	}
 }
 

@@ -63,12 +63,14 @@ func (d *Dispatcher) ready(l *lane, it *item, m store.Message, now time.Time) (b
 		return f.body, true
 	}
 	f.readying = true
-	d.readiers.add(l.account.appid, func() { d.getReady(l, it, f, m) })
+	d.readiers.add(l.account.appid, func() { d.getReady(l, it, f) }) // without the message: there may be a million
 	return nil, false
 }
 
-// getReady gets an item's media to WeChat and keeps what came of it.
-func (d *Dispatcher) getReady(l *lane, it *item, f *files, m store.Message) {
+// getReady gets an item's media to WeChat and keeps what came of it. The message is read
+// when there is room for it: until then it may have been canceled, say, and the account
+// stopped.
+func (d *Dispatcher) getReady(l *lane, it *item, f *files) {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
 	defer cancel()
 	go func() {
@@ -81,21 +83,41 @@ func (d *Dispatcher) getReady(l *lane, it *item, f *files, m store.Message) {
 	l.account.mu.Lock()
 	client := l.account.client
 	l.account.mu.Unlock()
-	body, err := d.Media.Resolve(ctx, client, l.account.appid, m.AcceptedAt.Time, m.Message.Message)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	over := func() bool { return d.stopping() || l.files[it.seq] != f }
+	if over() {
+		return
+	}
+	if _, stopped := l.account.stopped(d.Now()); stopped {
+		f.readying = false
+		d.poke(l) // it finds out until when
+		return
+	}
+	m, err := d.message(ctx, l, it)
+	if err != nil {
+		f.readying = false
+		if !d.stopping() {
+			d.rest(l, "read a message", err)
+		}
+		return
+	}
+	l.mu.Unlock()
+	body, err := d.Media.Resolve(ctx, client, l.account.appid, m.AcceptedAt.Time, m.Message.Message)
+	l.mu.Lock()
 	f.readying = false
-	if d.stopping() || l.files[it.seq] != f { // canceled meanwhile, say
+	if over() {
 		return
 	}
 	now := d.Now()
 	if err == nil {
 		f.body, f.at = body, now
-	} else {
-		d.notReady(l, it, f, now, err)
+		d.agenda.putBack(l) // else many would be made ready before the first of them leaves
+		return
 	}
+	d.notReady(l, it, f, now, err)
 	d.wakeAt(l)
-	d.agenda.poke(l, l.priority())
+	d.poke(l)
 }
 
 // forNow reports whether media may be had later that can't be had now.
@@ -104,8 +126,13 @@ func forNow(err error) bool {
 	return class != kefu.ErrMediaInvalid && class != kefu.ErrBadRequest
 }
 
-// notReady keeps why an item's media can't be got to WeChat: for good, or for now.
+// notReady keeps why an item's media can't be got to WeChat: for good, or for now. What
+// waits for its resend has that called off in either case: it may have arrived.
 func (d *Dispatcher) notReady(l *lane, it *item, f *files, now time.Time, err error) {
+	if it.State() == gateway.Unknown {
+		d.callOff(context.Background(), l, it, now)
+		return
+	}
 	if !forNow(err) {
 		out := &gateway.Outcome{Class: kefu.ErrMediaInvalid, Reason: "its media can't be sent: " + err.Error(), Advice: kefu.ErrMediaInvalid.Advice("")}
 		d.move(context.Background(), l, it, now, store.Move{To: gateway.Failed, Outcome: out})

@@ -500,3 +500,137 @@ func TestFollowersFilesAreNoted(t *testing.T) {
 		}
 	})
 }
+
+// tokenCalls is how often a token was asked for.
+func (r *rig) tokenCalls() (n int) {
+	for _, q := range r.wechat.Requests() {
+		if strings.HasSuffix(q.Path, "stable_token") {
+			n++
+		}
+	}
+	return n
+}
+
+// A paused account calls WeChat for nothing, for media neither.
+func TestMediaOfAPausedAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.close()
+		lib := r.library()
+		var file bytes.Buffer
+		_ = png.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)))
+		a, err := lib.Keep(t.Context(), appid, &file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wechat.UserSends("oA")
+		r.wechat.UserSends("oB")
+		mend := r.wechat.Fail(kefutest.Fault{Path: "stable_token", ErrCode: 40164, Every: 1})
+		r.accept("oB", "text")
+		settle()
+		id := r.accept("oA", "", picture(a.ID))
+		time.Sleep(time.Hour)
+		if n := r.tokenCalls(); n != 1 {
+			t.Errorf("%d calls for a token in an hour of pause, want the one that brought it", n)
+		}
+		if m := r.message(id); m.State != gateway.Queued || m.RetryAt != nil {
+			t.Errorf("%s, to be tried again at %v", m.State, m.RetryAt)
+		}
+		mend()
+		if err := r.d.Resume(t.Context(), appid); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		r.want("resumed", id, gateway.Sent)
+	})
+}
+
+// What stands in line for its media is looked at when its turn comes: it may be canceled
+// by then, or its account paused.
+func TestMediaInLineAreLookedAtAtTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &slowMedia{takes: func(string) time.Duration { return time.Minute }}
+		r := newMediaRig(t, m)
+		defer r.close()
+		ids := map[string]string{}
+		for i := range 40 { // 32 at once
+			openid := fmt.Sprintf("o%02d", i)
+			r.wechat.UserSends(openid)
+			ids[openid] = r.accept(openid, "", picture("file:"+openid))
+		}
+		settle()
+		asked := slices.Clone(m.asked)
+		var inLine []string
+		for openid := range ids {
+			if !slices.Contains(asked, openid) {
+				inLine = append(inLine, openid)
+			}
+		}
+		if len(inLine) != 8 {
+			t.Fatalf("%d stand in line", len(inLine))
+		}
+		if _, err := r.d.Cancel(t.Context(), ids[inLine[0]]); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.d.Pause(t.Context(), appid, "for the test"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		settle()
+		if n := len(m.asked); n != 32 {
+			t.Errorf("%d asked for, want the 32 that were on their way", n)
+		}
+		if err := r.d.Resume(t.Context(), appid); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		settle()
+		for openid, id := range ids {
+			if openid == inLine[0] {
+				r.want("canceled in line", id, gateway.Canceled)
+			} else {
+				r.want("resumed", id, gateway.Sent)
+			}
+		}
+		if slices.Contains(m.asked, inLine[0]) {
+			t.Error("what was canceled is asked for")
+		}
+	})
+}
+
+// What may have arrived stays unknown though its media can't be had for its resend.
+func TestMediaOfAResend(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+	}{{"for good", fmt.Errorf("%w: gone", kefu.ErrMediaInvalid)}, {"for now", errors.New("it answers HTTP 503")}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var broken atomic.Bool
+				r := newMediaRig(t, &slowMedia{fails: func(string) error {
+					if broken.Load() {
+						return tt.err
+					}
+					return nil
+				}})
+				defer r.close()
+				r.wechat.UserSends("oUser1")
+				r.wechat.Fail(kefutest.DropReply)
+				id := r.accept("oUser1", "", picture("file:a"), resend)
+				behind := r.accept("oUser1", "behind")
+				settle()
+				r.want("the answer was lost", id, gateway.Unknown)
+				broken.Store(true)
+				time.Sleep(61 * time.Second)
+				r.want("behind it", behind, gateway.Sent)
+				time.Sleep(49 * time.Hour)
+				if m := r.message(id); m.State != gateway.Unknown || m.RetryAt != nil || m.Resent || m.Attempts != 1 {
+					t.Errorf("%s after %d attempts: %+v", m.State, m.Attempts, m.Outcome)
+				}
+				if got := r.sent("oUser1"); got != "id-a behind" {
+					t.Errorf("the follower got %q", got)
+				}
+			})
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -94,6 +95,60 @@ func TestHumanBeforeNormalBeforeBulkAcrossFollowers(t *testing.T) {
 			order = append(order, s.Message.To)
 		}
 		if len(order) != 4 || order[1] != "oUser3" || order[2] != "oUser2" || order[3] != "oUser1" {
+			t.Error(order)
+		}
+	})
+}
+
+// What is let out, or let in at its moment, goes by its own priority: it does not wait
+// behind the normal messages of others as if it were bulk.
+func TestLetOutAndLetInByTheirPriority(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		bubble(t, func(g *gateway.Account, _ *kefutest.Account) { g.Rate = 1 }, func(r *rig) {
+			r.wechat.UserSends("oOut")
+			time.Sleep(49 * time.Hour)
+			out := r.accept("oOut", "out", human)
+			r.wechat.UserSends("oIn")
+			moment := gateway.At(time.Now().Add(5 * time.Second))
+			in := r.accept("oIn", "in", human, func(s *gateway.Submission) { s.NotBefore = moment })
+			behind := r.accept("oIn", "behind", bulk, func(s *gateway.Submission) { s.NotBefore = moment })
+			settle()
+			r.want("its window is over", out, gateway.Parked)
+			if restarted {
+				if err := r.d.Pause(r.t.Context(), appid, "for the test"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.many(60, 1)
+			r.wechat.Clicks("oOut", "k")
+			if restarted { // what was let out and what is due are found at the start
+				time.Sleep(6 * time.Second)
+				r.restart()
+				if err := r.d.Resume(r.t.Context(), appid); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(12 * time.Second)
+			r.want("let out", out, gateway.Sent)
+			r.want("let in", in, gateway.Sent)
+			r.want("let in with it, but bulk", behind, gateway.Queued)
+			time.Sleep(2 * time.Minute)
+			r.want("in the end", behind, gateway.Sent)
+		})
+	}
+}
+
+// The rate of an account does not change whose turn it is: who finds it used up keeps the
+// place in line.
+func TestTheRateKeepsTheLine(t *testing.T) {
+	bubble(t, func(g *gateway.Account, _ *kefutest.Account) { g.Rate = 1 }, func(r *rig) {
+		r.many(30, 1)
+		time.Sleep(time.Minute)
+		var order []string
+		for _, s := range r.wechat.Sent() {
+			order = append(order, s.Message.To)
+		}
+		if len(order) != 30 || !slices.IsSorted(order) {
 			t.Error(order)
 		}
 	})

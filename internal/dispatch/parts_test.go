@@ -9,6 +9,7 @@ import (
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/store"
 	"github.com/kefu-go/kefu/kefutest"
 )
 
@@ -376,5 +377,39 @@ func TestPartsKeepTheMessage(t *testing.T) {
 				t.Errorf("%s, want %s", got, want[i])
 			}
 		}
+	})
+}
+
+// A process may die between the two commits of a resend. That the first part may have
+// arrived is known all the same, so that nothing goes between.
+func TestPartsAfterACrashInAResend(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.wechat.UserSends("oUser1")
+		time.Sleep(49 * time.Hour)
+		for _, text := range []string{"a", "b", "c", "d"} {
+			r.accept("oUser1", text)
+		}
+		settle()
+		r.wechat.UserSends("oUser1") // "d" stays parked, two slots are kept
+		settle()
+		r.wechat.Fail(kefutest.DropReply)
+		id := r.accept("oUser1", "", inParts(2), resend)
+		settle()
+		r.wantParts("the answer was lost", id, gateway.Unknown, 0, 2)
+		if err := r.d.Pause(r.t.Context(), appid, "for the test"); err != nil {
+			t.Fatal(err)
+		}
+		r.d.Stop()
+		if err := r.store.Move(r.t.Context(), time.Now(), store.Move{Seq: r.message(id).Seq, From: gateway.Unknown, To: gateway.Queued}); err != nil {
+			t.Fatal(err)
+		}
+		r.restart()
+		r.wechat.UserSends("oUser1") // lets "d" out, which has a lower number
+		settle()
+		if err := r.d.Resume(r.t.Context(), appid); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		r.wantReceived("nothing between the parts", "oUser1", "a b c p1 p1 p2 d")
 	})
 }

@@ -49,14 +49,18 @@ const (
 // A pass is the permission for one post.
 type pass struct{ trial bool }
 
+// stopped reports whether nothing may leave at now, and until when.
+func (s *standing) stopped(now time.Time) (until time.Time, yes bool) {
+	until = later(s.Held.Time, s.next)
+	return until, now.Before(until)
+}
+
 // ask takes the permission for a post. Without ok: not before until.
 func (s *standing) ask(now time.Time) (p pass, until time.Time, ok bool) {
-	switch {
-	case now.Before(s.Held.Time):
-		return pass{}, s.Held.Time, false
-	case now.Before(s.next):
-		return pass{}, s.next, false
-	case s.trial && s.onWay:
+	if until, yes := s.stopped(now); yes {
+		return pass{}, until, false
+	}
+	if s.trial && s.onWay {
 		return pass{}, now.Add(time.Second), false
 	}
 	s.onWay = s.trial
@@ -117,6 +121,7 @@ type change struct {
 func (s *standing) learn(now, midnight time.Time, p pass, openid string, top float64, result error) (c change) {
 	s.unused(p)
 	switch code := errcode(result); {
+	case vain(result): // says nothing of WeChat's sends
 	case code == dailyQuota:
 		s.Held, s.trial, s.stops, s.next = gateway.Time{Time: later(s.Held.Time, midnight)}, true, 0, time.Time{}
 		c.held = true
@@ -126,7 +131,6 @@ func (s *standing) learn(now, midnight time.Time, p pass, openid string, top flo
 			s.stop(now)
 			c.slowed = true
 		}
-	case vain(result): // says nothing of WeChat
 	case silent(result):
 		if !slices.Contains(s.silent, openid) {
 			s.silent = append(s.silent[:len(s.silent):len(s.silent)], openid)
@@ -192,11 +196,12 @@ func tooFast(err error) bool {
 	return kefu.ClassOf(err) == kefu.ErrRateLimited || errors.As(err, &t) && t.Status == 429
 }
 
-// vain reports whether a post did not start for want of an access token that nobody
-// tries to get now: the source of tokens has its own moment for that.
+// vain reports whether a post did not start for want of an access token that WeChat did
+// not give, or that nobody tries to get now: the source of tokens has its own moment for
+// that.
 func vain(err error) bool {
 	var wait interface{ Vain() time.Time }
-	return errors.As(err, &wait)
+	return withoutToken(err) || errors.As(err, &wait)
 }
 
 // silent reports whether a result is no answer of WeChat's API at all: no

@@ -8,7 +8,6 @@ import (
 
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/bilingual"
-	"github.com/kefu-go/kefu/internal/store"
 )
 
 // takeUp puts what earlier processes left into its lanes while the gateway works
@@ -41,9 +40,9 @@ func (d *Dispatcher) takeUp() {
 		switch {
 		case l.gone || l.idle():
 		case len(l.main)+len(l.bulk) > 0:
-			d.agenda.poke(l, l.priority())
+			d.poke(l)
 		case len(l.parked) > 0: // the ledger knows whether they wait rightly: no hurry
-			d.agenda.at(l, l.priority(), asleep)
+			d.agenda.at(l, asleep)
 			asleep = asleep.Add(readAhead)
 		default:
 			d.wakeAt(l)
@@ -52,9 +51,29 @@ func (d *Dispatcher) takeUp() {
 	}
 }
 
-// readAhead is the pause after a start between two looks into lanes in which
-// messages are parked, so that reading their ledgers does not hold up the others.
+// readAhead is the pause between two looks into lanes in which messages are parked,
+// after a start or when windows have become beliefs, so that reading their ledgers does
+// not hold up the others.
 const readAhead = 500 * time.Microsecond
+
+// doubt has lanes looked at since what is known of windows is a belief from now on, so
+// that parked messages are tried: those of an account, or with "" all. It takes no
+// lane's lock.
+func (d *Dispatcher) doubt(appid string) {
+	d.mu.Lock()
+	var lanes []*lane
+	for k, l := range d.lanes {
+		if !l.idles && (appid == "" || appid == k.appid) {
+			lanes = append(lanes, l)
+		}
+	}
+	d.mu.Unlock()
+	at := d.Now()
+	for _, l := range lanes {
+		d.agenda.at(l, at)
+		at = at.Add(readAhead)
+	}
+}
 
 // isUp reports whether every lane has what earlier processes left.
 func (d *Dispatcher) isUp() bool {
@@ -80,7 +99,7 @@ func (d *Dispatcher) readAll() error {
 		if err != nil || d.stopping() {
 			return err
 		}
-		l := d.laneOf(w)
+		l := d.laneOf(w.Account, w.OpenID)
 		l.mu.Lock()
 		if !l.whole {
 			l.add(newItem(w))
@@ -91,16 +110,16 @@ func (d *Dispatcher) readAll() error {
 	return nil
 }
 
-// laneOf is the lane of a message. That of an account which was deleted, too: its
-// messages fail at their turn.
-func (d *Dispatcher) laneOf(w store.Waiting) *lane {
+// laneOf is the lane of a message's follower. That of an account which was deleted, too:
+// what waits there fails at its turn, and what is unknown can be resolved.
+func (d *Dispatcher) laneOf(appid, openid string) *lane {
 	for {
-		if l := d.lane(w.Account, w.OpenID); l != nil {
+		if l := d.lane(appid, openid); l != nil {
 			return l
 		}
 		d.mu.Lock()
-		if d.accounts[w.Account] == nil {
-			d.accounts[w.Account] = &account{appid: w.Account, atHand: &d.atHand, gone: true}
+		if d.accounts[appid] == nil {
+			d.accounts[appid] = &account{appid: appid, atHand: &d.atHand, gone: true}
 		}
 		d.mu.Unlock()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,4 +74,49 @@ func TestMessagesWaitForASuppliedToken(t *testing.T) {
 		s.Close()
 		wechat.Close()
 	})
+}
+
+// While WeChat is too busy to give a token nothing has left: no message fails or may have
+// arrived twice, whatever the account says of -1, and few attempts say so.
+func TestABusyTokenCallFailsNobody(t *testing.T) {
+	for _, busy := range []string{"retry", "unknown"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(g *gateway.Account, _ *kefutest.Account) { g.Busy = busy })
+			defer r.close()
+			r.d.Stop()
+			http := r.wechat.Client().HTTP
+			center := &tokens.Center{Store: r.store, HTTP: http, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+			var err error
+			r.d, err = dispatch.Start(t.Context(), dispatch.Config{Store: r.store, HTTP: http, Heartbeat: 100 * time.Hour, Log: slog.New(slog.DiscardHandler), Tokens: center.Source})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mend := r.wechat.Fail(kefutest.Fault{Path: "stable_token", ErrCode: -1, Every: 1})
+			ids := r.many(100, 1)
+			late := r.accept("oUser000", "late", func(s *gateway.Submission) { s.ExpiresAt = gateway.At(time.Now().Add(time.Minute)) })
+			time.Sleep(time.Hour)
+			attempts := 0
+			for _, id := range ids {
+				m := r.message(id)
+				if attempts += m.Attempts; m.State != gateway.Queued || m.PossibleDuplicate {
+					t.Errorf("%s: %+v", m.State, m.Outcome)
+				}
+				if m.Attempts > 0 && (m.Outcome == nil || m.Outcome.Class != kefu.ErrNotDelivered || !strings.Contains(m.Outcome.Reason, "stable_token: errcode -1")) {
+					t.Errorf("after %d attempts: %+v", m.Attempts, m.Outcome)
+				}
+			}
+			if attempts == 0 || attempts > 64 {
+				t.Errorf("%d attempts, want those of the lanes that waited for the first fetch", attempts)
+			}
+			r.want("its time is over", late, gateway.Expired)
+			if n := len(r.codes()); n != 0 {
+				t.Errorf("%d posts without a token", n)
+			}
+			mend()
+			time.Sleep(2 * time.Minute)
+			for _, id := range ids {
+				r.want("with a token", id, gateway.Sent)
+			}
+		})
+	}
 }

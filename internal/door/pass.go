@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/kefu-go/kefu"
+	"github.com/kefu-go/kefu/internal/egress"
 )
 
 // A passage is a call that is passed through.
@@ -49,20 +50,12 @@ func (d *Door) setUpProxy() error {
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			said, fault := wordsOf(err)
 			if fault != nil && r.Context().Err() == nil {
-				d.Log.WarnContext(r.Context(), "a call passed through the door was not answered", "path", passageOf(r.Context()).path, "err", withoutURL(fault))
+				d.Log.WarnContext(r.Context(), "a call passed through the door was not answered", "path", passageOf(r.Context()).path, "err", egress.WithoutURL(fault))
 			}
 			d.answer(w, r, passageOf(r.Context()).path, said)
 		},
 	}
 	return nil
-}
-
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // pass hands a call to WeChat and its answer back, both as streams.

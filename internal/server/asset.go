@@ -24,8 +24,9 @@ type Assets interface {
 	Asset(ctx context.Context, accounts []string, id string) (gateway.Asset, error)
 	// List is a page of those of some accounts, none: of any; the latest first.
 	List(ctx context.Context, accounts []string, cursor string, limit int) (gateway.Page[gateway.Asset], error)
-	// Notes says which accounts have little room left, in the language.
-	Notes(ctx context.Context, lang string) []string
+	// Notes says which of some accounts (none: of all) have little room left, in the
+	// language.
+	Notes(ctx context.Context, lang string, accounts []string) []string
 	// Open returns the bytes; ctx is of all reads.
 	Open(ctx context.Context, a gateway.Asset) (io.ReadSeeker, error)
 	// Delete forgets an asset, unless messages that wait need it, of which it returns
@@ -57,11 +58,9 @@ func (s *Server) postAsset(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if c.s.held.Add(assetBuffer) > maxHeld {
-		c.s.held.Add(-assetBuffer)
-		return 0, nil, refuse(gateway.Overloaded)
+	if err := c.hold(assetBuffer); err != nil {
+		return 0, nil, err
 	}
-	c.held += assetBuffer
 	a, err := s.Assets.Keep(c.Context(), account.AppID, file)
 	if err != nil {
 		c.w.Header().Set("Connection", "close") // there may be more of it
@@ -166,7 +165,7 @@ func (s *Server) getAsset(c *call) (int, any, error) {
 	h.Set("Content-Disposition", `attachment; filename="`+a.SHA256[:16]+assetSuffix(a.Format)+`"`)
 	h.Set("Cache-Control", cacheAsset)
 	h.Set("ETag", `"`+a.SHA256+`"`)
-	http.ServeContent(&unhurried{c.w, c, time.Now().Add(assetTime)}, c.Request, "", time.Time{}, bytes)
+	http.ServeContent(unhurriedly(c.w), c.Request, "", time.Time{}, bytes)
 	return 0, nil, nil
 }
 
@@ -193,13 +192,16 @@ func (s *Server) deleteAsset(c *call) (int, any, error) {
 // unhurried gives the client time for each piece of an answer.
 type unhurried struct {
 	http.ResponseWriter
-	c    *call
 	ends time.Time
+}
+
+func unhurriedly(w http.ResponseWriter) *unhurried {
+	return &unhurried{w, time.Now().Add(assetTime)}
 }
 
 // Write implements [io.Writer].
 func (u *unhurried) Write(b []byte) (int, error) {
-	u.c.deadline((*http.ResponseController).SetWriteDeadline, min(writeTime, time.Until(u.ends)))
+	_ = http.NewResponseController(u.ResponseWriter).SetWriteDeadline(time.Now().Add(min(writeTime, time.Until(u.ends))))
 	return u.ResponseWriter.Write(b)
 }
 

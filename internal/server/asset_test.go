@@ -91,7 +91,7 @@ func (d *depot) List(_ context.Context, accounts []string, cursor string, limit 
 	return page, d.err
 }
 
-func (d *depot) Notes(context.Context, string) []string { return d.notes }
+func (d *depot) Notes(context.Context, string, []string) []string { return d.notes }
 
 func (d *depot) Open(_ context.Context, a gateway.Asset) (io.ReadSeeker, error) {
 	return strings.NewReader(d.files[a.Account][a.ID]), nil
@@ -282,7 +282,7 @@ func TestListAssets(t *testing.T) {
 		}
 	}
 	w.Assets.(*depot).notes = []string{"little room"}
-	if h := read[gateway.Health](t, w.do("", "GET", "/healthz", "")); !slices.Contains(h.Notes, "little room") {
+	if h := read[gateway.Health](t, w.do(readKey, "GET", "/healthz", "")); !slices.Contains(h.Notes, "little room") {
 		t.Errorf("health: %+v", h)
 	}
 }

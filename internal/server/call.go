@@ -29,10 +29,10 @@ const (
 	maxBody   = 1 << 20  // of a body
 	maxSignIn = 4 << 10  // of the body of a sign-in
 	maxBatch  = 8 << 20  // of a batch
-	maxHeld   = 64 << 20 // of all bodies that are in memory at once
+	maxHeld   = 64 << 20 // of all bodies, and what is chosen by name, that are in memory at once
 	maxDepth  = 64       // of objects and arrays in each other
 	readTime  = 15 * time.Second
-	writeTime = 15 * time.Second
+	writeTime = 20 * time.Second // more than readTime: an answer waits for a body that no route reads
 )
 
 // A call is one request on its way.
@@ -44,7 +44,7 @@ type call struct {
 	// agent is whose session it is, if the key is one.
 	agent *gateway.Agent
 	lang  string
-	held  int64           // bytes of the body that are counted in s.held
+	held  int64           // bytes that are counted in s.held
 	left  context.Context // is over when the caller has left
 	audited
 }
@@ -112,8 +112,8 @@ func (c *call) answer(status int, body any) {
 	h := c.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Kefu-Time", strconv.FormatInt(c.s.Now().UnixMilli(), 10)) // the console counts down by it
-	c.deadline((*http.ResponseController).SetWriteDeadline, writeTime)
+	h.Set("Kefu-Time", strconv.FormatInt(c.s.Now().UnixMilli(), 10))   // the console counts down by it
+	c.deadline((*http.ResponseController).SetWriteDeadline, writeTime) // from now: it may have waited
 	if body == nil {
 		c.w.WriteHeader(status)
 		return
@@ -156,8 +156,9 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// deadline gives the client that long to take or bring something; net/http ends it
-// with the body and with the request. (A recorder in a test has none.)
+// deadline gives the client that long to take or bring something, where what [HTTP] gives
+// is not right; net/http ends it with the body and with the request. (A recorder in a
+// test has none.)
 func (c *call) deadline(set func(*http.ResponseController, time.Time) error, d time.Duration) {
 	set(http.NewResponseController(c.w), time.Now().Add(d))
 }
@@ -170,7 +171,6 @@ func (c *call) read(most int64) ([]byte, error) {
 	if c.ContentLength > most {
 		return nil, refuse(gateway.TooLarge, most)
 	}
-	c.deadline((*http.ResponseController).SetReadDeadline, readTime)
 	body, err := c.readAll(most)
 	if err != nil {
 		c.w.Header().Set("Connection", "close")
@@ -190,11 +190,9 @@ func (c *call) read(most int64) ([]byte, error) {
 func (c *call) readAll(most int64) ([]byte, error) {
 	var body []byte
 	for size := min(most+1, max(c.ContentLength+1, 512), 4<<10); ; size = min(most+1, 2*size) {
-		if c.s.held.Add(size-int64(cap(body))) > maxHeld {
-			c.s.held.Add(int64(cap(body)) - size)
-			return nil, refuse(gateway.Overloaded)
+		if err := c.hold(size - int64(cap(body))); err != nil {
+			return nil, err
 		}
-		c.held += size - int64(cap(body))
 		grown := make([]byte, len(body), size)
 		copy(grown, body)
 		body = grown
@@ -217,7 +215,18 @@ func (c *call) readAll(most int64) ([]byte, error) {
 	}
 }
 
-// release counts the body no more.
+// hold counts bytes that the call has in memory until its end, and refuses those that
+// are too many with all other calls'.
+func (c *call) hold(bytes int64) error {
+	if c.s.held.Add(bytes) > maxHeld {
+		c.s.held.Add(-bytes)
+		return refuse(gateway.Overloaded)
+	}
+	c.held += bytes
+	return nil
+}
+
+// release counts them no more.
 func (c *call) release() {
 	c.s.held.Add(-c.held)
 	c.held = 0

@@ -101,20 +101,40 @@ func TestCallbacksAlone(t *testing.T) {
 	}
 }
 
+// Whether messages are taken is for everybody; why not, and what an operator should know,
+// for whoever has a key, of the accounts that it is for.
 func TestHealth(t *testing.T) {
-	w := newWorld(t)
-	for _, path := range []string{"/healthz", "/readyz"} {
-		if h := read[gateway.Health](t, w.do("", "GET", path, "")); !h.Ready || len(h.Notes) != 1 {
-			t.Errorf("%s: %+v", path, h)
+	for _, tt := range []struct {
+		key     string
+		notes   int
+		because string // when the store fails
+	}{
+		{"", 0, ""},
+		{"kf_nobody_0123456789abcdef0123456789abcdef", 0, ""},
+		{doorKey, 0, ""},
+		{shopKey, 0, "disk full"},
+		{otherKey, 1, "disk full"},
+		{readKey, 1, "disk full"},
+		{adminKey, 1, "disk full"},
+	} {
+		w := newWorld(t)
+		for _, path := range []string{"/healthz", "/readyz"} {
+			if h := read[gateway.Health](t, w.do(tt.key, "GET", path, "")); !h.Ready || len(h.Notes) != tt.notes {
+				t.Errorf("%s as %s: %+v", path, tt.key, h)
+			}
 		}
-	}
-	w.storeErr = errors.New("disk full")
-	if a := w.do("", "GET", "/healthz", ""); a.StatusCode != 200 {
-		t.Errorf("a full disk is no reason to restart: %d", a.StatusCode)
-	}
-	a := w.do("", "GET", "/readyz", "")
-	if h := read[gateway.Health](t, a); a.StatusCode != 503 || h.Ready || h.Because != "disk full" || a.Header.Get("Retry-After") == "" {
-		t.Errorf("%d %s", a.StatusCode, a.body)
+		w.fullErr = errors.New("disk full")
+		if a := w.do(tt.key, "GET", "/healthz", ""); a.StatusCode != 200 {
+			t.Errorf("a full disk is no reason to restart: %d", a.StatusCode)
+		}
+		a := w.do(tt.key, "GET", "/readyz", "")
+		if h := read[gateway.Health](t, a); a.StatusCode != 503 || h.Ready || h.Because != tt.because || len(h.Notes) != tt.notes || a.Header.Get("Retry-After") == "" {
+			t.Errorf("as %s: %d %s", tt.key, a.StatusCode, a.body)
+		}
+		w.storeErr = errors.New("connection to db.internal refused") // keys can't be read either
+		if a := w.do(tt.key, "GET", "/readyz", ""); a.StatusCode != 503 || strings.Contains(string(a.body), "db.internal") || strings.Contains(string(a.body), "looked up") != (tt.key != "") {
+			t.Errorf("as %s: %d %s", tt.key, a.StatusCode, a.body)
+		}
 	}
 }
 
@@ -136,6 +156,52 @@ func TestConversations(t *testing.T) {
 	page := read[gateway.Page[gateway.TimelineEntry]](t, w.do(readKey, "GET", "/v1/conversations/wxshop/oFollower/timeline", ""))
 	if len(page.Items) != 1 || page.Items[0].Message.Window == nil {
 		t.Errorf("%+v", page)
+	}
+}
+
+// What was said with followers of an account that was removed stays, and is shown with a
+// window out of which nothing goes; it can be put in order, and not written to.
+func TestConversationsOfARemovedAccount(t *testing.T) {
+	w := newWorld(t)
+	w.add(gateway.Message{})
+	var closed []string
+	w.Desk = office{closed: &closed}
+	delete(w.accounts, shop)
+	const removed = `"window":{"state":"closed","remaining":0,"closes_at":null,"opened_by":null,"because":"the account was removed from the gateway","cause":{"code":"removed"},"buckets":[]}`
+	for _, tt := range []struct {
+		key, call, body string
+		status          int
+		has             string
+	}{
+		{readKey, "GET /v1/conversations", "", 200, removed},
+		{readKey, "GET /v1/conversations/wxshop/oFollower", "", 200, removed},
+		{readKey, "GET /v1/conversations/wxshop/oFollower/timeline", "", 200, `"msg_1"`},
+		{sendKey, "POST /v1/conversations/wxshop/oFollower/close", "", 200, removed},
+		{sendKey, "POST /v1/conversations/wxshop/oFollower/typing", "", 404, `"unknown-account"`},
+		{readKey, "GET /v1/conversations/wxshop/oFollower/window", "", 404, `"unknown-account"`},
+		{readKey, "GET /v1/conversations/wxshop/oNobody", "", 404, `"unknown-account"`},
+		{readKey, "GET /v1/conversations/wxnone/oFollower", "", 404, `"unknown-account"`},
+		{otherKey, "GET /v1/conversations/wxshop/oFollower", "", 404, `"unknown-account"`},
+	} {
+		method, path, _ := strings.Cut(tt.call, " ")
+		if a := w.do(tt.key, method, path, tt.body); a.StatusCode != tt.status || !strings.Contains(string(a.body), tt.has) {
+			t.Errorf("%s: %d %s", tt.call, a.StatusCode, a.body)
+		}
+	}
+	if len(closed) != 1 {
+		t.Errorf("closed: %q", closed)
+	}
+}
+
+// A window that can't be told is no answer without one.
+func TestConversationsWithoutTheStore(t *testing.T) {
+	w := newWorld(t)
+	w.add(gateway.Message{})
+	w.windowErr = errors.New("the database is gone")
+	for _, path := range []string{"/v1/conversations", "/v1/conversations/wxshop/oFollower"} {
+		if a := w.do(readKey, "GET", path, ""); a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
+		}
 	}
 }
 

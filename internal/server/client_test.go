@@ -129,7 +129,7 @@ func TestClient(t *testing.T) {
 	}
 
 	w.mu.Lock()
-	w.storeErr = errors.New("disk full")
+	w.fullErr = errors.New("disk full")
 	w.mu.Unlock()
 	health, err := c.Ready(ctx)
 	must(err)

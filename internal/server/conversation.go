@@ -18,6 +18,22 @@ func (c *call) follower() (account, openid string, err error) {
 	return a.AppID, c.PathValue("openid"), err
 }
 
+// kept is follower also for an account that was removed, if anything was said with the
+// follower: that stays, and can be read and put in order, until it is erased.
+func (c *call) kept() (account, openid string, err error) {
+	account, openid, err = c.follower()
+	if former := c.PathValue("account"); c.s.has(err, gateway.UnknownAccount) && c.sees(former) {
+		_, lost := c.s.Store.Conversation(c.Context(), former, openid)
+		switch {
+		case lost == nil:
+			return former, openid, nil
+		case !c.s.has(lost, gateway.NotFound):
+			err = lost
+		}
+	}
+	return account, openid, err
+}
+
 func (s *Server) listConversations(c *call) (int, any, error) {
 	accounts, err := c.scope()
 	limit, err2 := c.limit()
@@ -35,13 +51,16 @@ func (s *Server) listConversations(c *call) (int, any, error) {
 		}
 	}
 	for i := range page.Items {
-		c.glance(&page.Items[i], unknown)
+		if err := c.glance(&page.Items[i], unknown); err != nil {
+			return 0, nil, err
+		}
 	}
 	return http.StatusOK, full(page), nil
 }
 
-// glance adds what changes from moment to moment.
-func (c *call) glance(conv *gateway.Conversation, unknown map[[2]string]int) {
+// glance adds what changes from moment to moment. What is kept of an account that was
+// removed has a window, too: nothing goes out of it.
+func (c *call) glance(conv *gateway.Conversation, unknown map[[2]string]int) error {
 	conv.Unknown = unknown[[2]string{conv.Account, conv.OpenID}]
 	if conv.Tags == nil {
 		conv.Tags = []string{}
@@ -50,13 +69,12 @@ func (c *call) glance(conv *gateway.Conversation, unknown map[[2]string]int) {
 		conv.Last.Message.Outcome = told(conv.Last.Message.Outcome, c.lang)
 	}
 	w, parked, err := c.s.Engine.Glance(c.Context(), conv.Account, conv.OpenID)
-	if err != nil {
-		if c.Context().Err() == nil && !c.s.has(err, gateway.UnknownAccount) {
-			c.s.Log.ErrorContext(c.Context(), "a window can't be told", "account", conv.Account, "err", err)
-		}
-		return
+	if c.s.has(err, gateway.UnknownAccount) {
+		w, err = gateway.Window{State: gateway.WindowClosed, Remaining: new(int), Because: "the account was removed from the gateway",
+			Cause: gateway.WindowCause{Code: gateway.CauseRemoved}, Buckets: []gateway.Bucket{}}, nil
 	}
 	conv.Window, conv.Parked = &w, parked
+	return err
 }
 
 // conversation answers with a conversation as it is now.
@@ -74,12 +92,11 @@ func (c *call) conversation(account, openid string) (gateway.Conversation, error
 			return conv, err
 		}
 	}
-	c.glance(&conv, unknown)
-	return conv, nil
+	return conv, c.glance(&conv, unknown)
 }
 
 func (s *Server) getConversation(c *call) (int, any, error) {
-	account, openid, err := c.follower()
+	account, openid, err := c.kept()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -91,7 +108,7 @@ func (s *Server) getConversation(c *call) (int, any, error) {
 }
 
 func (s *Server) listTimeline(c *call) (int, any, error) {
-	account, openid, err := c.follower()
+	account, openid, err := c.kept()
 	limit, err2 := c.limit()
 	if err := errors.Join(err, err2); err != nil {
 		return 0, nil, err

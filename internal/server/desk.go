@@ -77,7 +77,7 @@ func deskRoutes() []route {
 	}
 }
 
-// texts checks what people write: its characters counted, and none that steers.
+// checkText checks what people write: its characters counted, and none that steers.
 func checkText(location, v string, most int, needed bool) []field {
 	if n := utf8.RuneCountInString(v); n > most {
 		f := wrong(location, "max-runes", n, most)
@@ -94,9 +94,9 @@ func checkText(location, v string, most int, needed bool) []field {
 }
 
 func checkPassword(location, v string) []field {
-	switch {
-	case len(v) < minPassword:
-		return []field{wrong(location, "min-bytes", len(v), minPassword)}
+	switch n := utf8.RuneCountInString(v); {
+	case n < minPassword:
+		return []field{wrong(location, "min-runes", n, minPassword)}
 	case len(v) > maxPassword:
 		return []field{wrong(location, "max-bytes", len(v), maxPassword)}
 	}
@@ -186,7 +186,7 @@ func (s *Server) putAgent(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	a, err := s.Desk.PutAgent(c.Context(), c.PathValue("id"), r, c.key.ID)
+	a, err := s.Desk.PutAgent(c.Context(), c.PathValue("id"), r, *c.by())
 	return http.StatusOK, a, err
 }
 
@@ -204,7 +204,7 @@ func (c *call) wholeAdmin() error {
 func (s *Server) deleteAgent(c *call) (int, any, error) {
 	err := c.wholeAdmin()
 	if err == nil {
-		err = s.Desk.DeleteAgent(c.Context(), c.PathValue("id"), c.key.ID)
+		err = s.Desk.DeleteAgent(c.Context(), c.PathValue("id"), *c.by())
 	}
 	return http.StatusNoContent, nil, err
 }
@@ -229,12 +229,13 @@ func (s *Server) listAudit(c *call) (int, any, error) {
 	return http.StatusOK, full(page), err
 }
 
-// at is a conversation that there is, of an account that the key is for.
+// at is a conversation that there is, of an account that the key is for, or was: who has
+// it, and whether it is done with, can be said of what stays of an account, too.
 func (c *call) at() (account, openid string, err error) {
 	if c.s.Desk == nil {
 		return "", "", refuse(gateway.NotFound)
 	}
-	account, openid, err = c.follower()
+	account, openid, err = c.kept()
 	if err == nil {
 		_, err = c.s.Store.Conversation(c.Context(), account, openid)
 	}

@@ -24,6 +24,7 @@ type office struct {
 	news    chan struct{}
 	present *[]string
 	put     *[]gateway.AgentRequest
+	closed  *[]string
 }
 
 func (o office) Agent(context.Context, string) (gateway.Agent, error) { return o.me, nil }
@@ -33,7 +34,15 @@ func (o office) Present(account, openid, agent, tab, state string) {
 	*o.present = append(*o.present, strings.Join([]string{account, openid, agent, tab, state}, " "))
 }
 
-func (o office) PutAgent(_ context.Context, _ string, r gateway.AgentRequest, _ string) (gateway.Agent, error) {
+func (o office) Close(_ context.Context, account, openid string, _ gateway.By) error {
+	*o.closed = append(*o.closed, account+" "+openid)
+	return nil
+}
+
+func (o office) Unknown(context.Context, string, string) (map[[2]string]int, error) { return nil, nil }
+func (o office) Notes(context.Context, string, string) ([]gateway.Note, error)      { return nil, nil }
+
+func (o office) PutAgent(_ context.Context, _ string, r gateway.AgentRequest, _ gateway.By) (gateway.Agent, error) {
 	*o.put = append(*o.put, r)
 	return gateway.Agent{Role: gateway.Answers}, nil
 }

@@ -8,13 +8,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
 )
 
-// maxStreams is how many readers may follow the feed at once.
-const maxStreams = 1024
+// How many readers may follow the feed at once.
+const (
+	maxStreams    = 1024
+	maxOwnStreams = 64 // with the same key, or as the same agent
+)
 
 // A reading is what a reader of the feed wants.
 type reading struct {
@@ -94,11 +98,18 @@ func (s *Server) getEvents(c *call) (int, any, error) {
 // stream writes the feed as it grows, until the reader goes, is too slow for
 // writeTime, or loses its key. What can be refused is refused before the first byte.
 func (s *Server) stream(c *call, r reading) error {
-	if s.streams.Add(1) > maxStreams {
+	all, own := s.streams.Add(1), s.ownStreams.add(c.key.ID, 1)
+	defer func() {
 		s.streams.Add(-1)
+		s.ownStreams.add(c.key.ID, -1)
+	}()
+	switch {
+	case own > maxOwnStreams:
+		return refuse(gateway.Overloaded).because("own-streams", maxOwnStreams)
+	case all > maxStreams:
 		return refuse(gateway.Overloaded).because("all-streams", maxStreams)
 	}
-	defer s.streams.Add(-1)
+	sure := time.Now() // when the key was last looked at
 	var out bytes.Buffer
 	if !r.begun {
 		head, err := s.Store.Head(c.Context())
@@ -131,9 +142,14 @@ func (s *Server) stream(c *call, r reading) error {
 	who := s.whoIsThere(c, &out)
 	jump := time.NewTicker(jumpEvery) // of a clock that may: the demo's
 	defer jump.Stop()
-	sure := time.Now()                                                       // when the key was last looked at
 	defer c.deadline((*http.ResponseController).SetWriteDeadline, writeTime) // of the end
 	for c.Context().Err() == nil && s.closing.Err() == nil {
+		if time.Since(sure) >= min(s.Heartbeat, r.beat*5) { // also of one that is behind, and never waits
+			if _, err := c.findKey(c.Context()); s.has(err, gateway.Unauthorized) {
+				return nil
+			}
+			sure = time.Now()
+		}
 		for _, e := range entries {
 			data, err := encode(e)
 			if err != nil {
@@ -158,12 +174,6 @@ func (s *Server) stream(c *call, r reading) error {
 			case <-jump.C:
 				who.tellTime(&out, s.Now(), false)
 			case <-beat.C:
-				if time.Since(sure) >= min(s.Heartbeat, r.beat*5) {
-					if _, err := c.findKey(c.Context()); s.has(err, gateway.Unauthorized) {
-						return nil
-					}
-					sure = time.Now()
-				}
 				// The id moves the reader over entries that were not for it.
 				fmt.Fprintf(&out, ": alive\nid: %s\n\n", r.cursor)
 				who.tellTime(&out, s.Now(), true)
@@ -178,6 +188,26 @@ func (s *Server) stream(c *call, r reading) error {
 		}
 	}
 	return nil
+}
+
+// A tally counts what is under way by whose it is.
+type tally struct {
+	mu sync.Mutex // guards of
+	of map[string]int
+}
+
+// add counts n more of whose, and returns how many there are now.
+func (t *tally) add(whose string, n int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of == nil {
+		t.of = map[string]int{}
+	}
+	if t.of[whose] += n; t.of[whose] == 0 {
+		delete(t.of, whose)
+		return 0
+	}
+	return t.of[whose]
 }
 
 // broken ends a stream that has begun: the reader comes back and learns why.

@@ -4,24 +4,37 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
 )
 
-// health asks the store and the engine.
+// health asks the store and the engine. Whether messages are taken is for everybody. Why
+// not, and what an operator should know of the accounts that a key is for, is for whoever
+// has one: there are the words of operators in it, and of the database.
 func (s *Server) health(c *call) gateway.Health {
-	notes, err := s.Engine.Healthy(c.Context(), c.lang)
+	key, stranger := c.findKey(c.Context())
+	if stranger == nil && !slices.Contains(readers, key.Role) {
+		stranger = refuse(gateway.Forbidden)
+	}
+	notes, err := s.Engine.Healthy(c.Context(), c.lang, key.Accounts)
 	if stored := s.Store.Healthy(); stored != nil {
 		err = stored
 	}
-	h := gateway.Health{Ready: err == nil, Notes: append(notes, s.Tokens.Notes(c.lang)...)}
-	if s.Assets != nil {
-		h.Notes = append(h.Notes, s.Assets.Notes(c.Context(), c.lang)...)
-	}
-	if err != nil {
-		h.Because = err.Error()
+	h := gateway.Health{Ready: err == nil}
+	switch {
+	case stranger == nil:
+		h.Notes = append(notes, s.Tokens.Notes(c.lang, key.Accounts)...)
+		if s.Assets != nil {
+			h.Notes = append(h.Notes, s.Assets.Notes(c.Context(), c.lang, key.Accounts)...)
+		}
+		if err != nil {
+			h.Because = err.Error()
+		}
+	case err != nil && c.Header.Get("Authorization") != "" && !s.has(stranger, gateway.Unauthorized) && !s.has(stranger, gateway.Forbidden):
+		h.Because = details["unread-key"].in(c.lang)
 	}
 	return h
 }

@@ -496,7 +496,7 @@ func (s *Server) retryMessage(c *call) (int, any, error) {
 var repeatable = []gateway.State{gateway.Failed, gateway.Expired, gateway.Canceled, gateway.Unknown}
 
 // repeat is what makes a new message of an old one: all of it, also if parts of a
-// long text were sent.
+// long text were sent, which then may arrive twice.
 func (c *call) repeat(m gateway.Message) gateway.Submission {
 	var parts [][2]int
 	if m.Parts > 0 { // cut as it would be today
@@ -511,6 +511,6 @@ func (c *call) repeat(m gateway.Message) gateway.Submission {
 		Account: m.Account, OpenID: m.OpenID, MsgType: m.MsgType, Message: m.Message,
 		WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, Priority: m.Priority,
 		Source: c.source(), By: c.by(), Metadata: m.Metadata, Warnings: m.Warnings, Parts: parts,
-		RetryOf: m.ID, PossibleDuplicate: m.State == gateway.Unknown,
+		RetryOf: m.ID, PossibleDuplicate: m.State == gateway.Unknown || m.PartsSent > 0,
 	}
 }

@@ -222,7 +222,7 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[gateway.Priority]():    {"human", "normal", "bulk"},
 	reflect.TypeFor[gateway.Source]():      {"api", "cli", "console", "door", "webhook", "bot"},
 	reflect.TypeFor[gateway.WindowState](): {"open", "closed", "unknown"},
-	reflect.TypeFor[gateway.WindowCode]():  {"opened", "used-up", "answered", "unfollowed", "over", "never-seen", "elsewhere"},
+	reflect.TypeFor[gateway.WindowCode]():  {"opened", "used-up", "answered", "unfollowed", "over", "never-seen", "elsewhere", "removed"},
 	reflect.TypeFor[gateway.Role]():        {"admin", "send", "read", "door"},
 	reflect.TypeFor[gateway.TokenState]():  {"live", "none", "expired", "refused"},
 	reflect.TypeFor[gateway.TokenAction](): {"fetched", "supplied", "revealed", "contested", "low", "spent", "waits"},

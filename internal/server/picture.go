@@ -45,7 +45,7 @@ func (s *Server) getPicture(c *call) (int, any, error) {
 	h := c.w.Header()
 	harmless(h, format)
 	h.Set("Cache-Control", cachePicture)
-	http.ServeContent(&unhurried{c.w, c, time.Now().Add(assetTime)}, c.Request, "", time.Time{}, bytes)
+	http.ServeContent(unhurriedly(c.w), c.Request, "", time.Time{}, bytes)
 	return 0, nil, nil
 }
 

@@ -75,11 +75,9 @@ func (s *Server) postRaw(c *call) (int, any, error) {
 	}
 	body, kind := []byte(in.Body), "application/json"
 	if in.Asset != "" {
-		if c.s.held.Add(rawHeld) > maxHeld {
-			c.s.held.Add(-rawHeld)
-			return 0, nil, refuse(gateway.Overloaded)
+		if err := c.hold(rawHeld); err != nil {
+			return 0, nil, err
 		}
-		c.held += rawHeld
 		if body, kind, err = s.formOf(c.Context(), account.AppID, in.Asset); err != nil {
 			return 0, nil, err
 		}

@@ -10,7 +10,6 @@ import (
 	"html/template"
 	"io"
 	"maps"
-	"net/http"
 	"path"
 	"regexp"
 	"slices"
@@ -207,7 +206,6 @@ func (s *Server) getReference(c *call) (int, any, error) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-cache")
-	c.deadline((*http.ResponseController).SetWriteDeadline, writeTime)
 	_, _ = io.WriteString(c.w, page.html) // a reader that has gone
 	return 0, nil, nil
 }

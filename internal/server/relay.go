@@ -15,6 +15,7 @@ import (
 
 	"github.com/kefu-go/kefu/callback"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/egress"
 )
 
 // The relay hands WeChat's pushes on to the callback that a business has already, once
@@ -114,7 +115,7 @@ func (s *Server) handOn(ctx context.Context, p *relayed, began time.Time) (answe
 			if err == nil {
 				return
 			}
-			s.Log.Warn("a callback could not be handed on", "account", p.account.AppID, "try", n+1, "err", withoutURL(err))
+			s.Log.Warn("a callback could not be handed on", "account", p.account.AppID, "try", n+1, "err", egress.WithoutURL(err))
 		}
 	}()
 	select {
@@ -129,7 +130,7 @@ func (s *Server) handOn(ctx context.Context, p *relayed, began time.Time) (answe
 			}
 			return nil, ""
 		}
-		if err := s.Engine.Answered(ctx, p.account.AppID, p.event.Head().FromUserName, message); err != nil {
+		if err := s.Engine.Answered(ctx, p.account.AppID, p.event, message); err != nil {
 			s.Log.ErrorContext(ctx, "a passive answer is not on record", "account", p.account.AppID, "err", err)
 		}
 		return o.answer, o.kind
@@ -153,7 +154,7 @@ func (s *Server) try(p *relayed) (answer []byte, kind string, err error) {
 	u.RawQuery += p.query
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(p.body))
 	if err != nil {
-		return nil, "", withoutURL(err)
+		return nil, "", egress.WithoutURL(err)
 	}
 	req.Header.Set("Content-Type", p.kind)
 	req.Header.Set("User-Agent", "Mozilla/4.0") // as WeChat's
@@ -172,14 +173,6 @@ func (s *Server) try(p *relayed) (answer []byte, kind string, err error) {
 		return nil, "", nil
 	}
 	return answer, res.Header.Get("Content-Type"), nil
-}
-
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // passive reads an answer: what it says, or nil for one that says nothing. An error says

@@ -187,13 +187,13 @@ func routes() []route {
 			says: "Post an event of the type webhook.test once, and tell what came of it", out: out{200: gateway.WebhookAttempt{}}, codes: "not-found"}},
 		{"POST", "/v1/webhooks/{id}/replay", admins, (*Server).replayWebhook, doc{
 			says: "Deliver entries of the feed once more: one, a range, or all since a time", audit: "webhook.replay", in: gateway.ReplayRequest{}, out: out{202: gateway.Replay{}},
-			codes: "invalid-json invalid-request too-large unsupported-media-type not-found"}},
+			codes: "invalid-json invalid-request too-large unsupported-media-type not-found cursor-gone"}},
 		{"GET", "/v1/webhooks/{id}/attempts", admins, (*Server).listWebhookAttempts, doc{
-			says: "List the attempts to deliver to a webhook, newest first; they are kept for 30 days", params: "cursor limit",
+			says: "List the attempts to deliver to a webhook, newest first; they are kept for 30 days. A page may be empty though there is a next", params: "cursor limit",
 			out: out{200: gateway.Page[gateway.WebhookAttempt]{}}, codes: "invalid-request not-found"}},
 
-		{"GET", "/healthz", public, (*Server).getHealth, doc{says: "Tell that the process lives", out: out{200: gateway.Health{}}}},
-		{"GET", "/readyz", public, (*Server).getReady, doc{says: "Tell whether messages are taken", out: out{200: gateway.Health{}, 503: gateway.Health{}}}},
+		{"GET", "/healthz", public, (*Server).getHealth, doc{says: "Tell that the process lives, and with a key what an operator should know", out: out{200: gateway.Health{}}}},
+		{"GET", "/readyz", public, (*Server).getReady, doc{says: "Tell whether messages are taken, and with a key why not and what an operator should know", out: out{200: gateway.Health{}, 503: gateway.Health{}}}},
 		{"GET", "/openapi.json", public, (*Server).getOpenAPI, doc{says: "Show this description", out: out{200: map[string]any{}}}},
 		{"GET", "/docs", public, (*Server).getReference, doc{says: "Show this description as a page", out: out{200: ""}, media: "text/html"}},
 	}, slices.Concat(deskRoutes(), callbackRoutes())...)
@@ -275,8 +275,9 @@ func (s *Server) register(all []route) *http.ServeMux {
 		}
 	}
 	if s.Console != nil {
-		mux.Handle("GET /console", s.Console)
-		mux.Handle("GET /console/", s.Console)
+		console := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Console.ServeHTTP(unhurriedly(w), r) })
+		mux.Handle("GET /console", console)
+		mux.Handle("GET /console/", console)
 	}
 	mux.Handle("/", s.serve(route{access: public, doc: doc{params: "*"}, do: func(*Server, *call) (int, any, error) {
 		return 0, nil, refuse(gateway.NotFound).because("no-route")

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -31,7 +32,7 @@ func (s *Server) cancelMessages(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	all, next, err := c.choose(sel, gateway.Queued, gateway.Parked)
+	all, next, err := c.choose(sel, c.s.Store.Messages, gateway.Queued, gateway.Parked)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -55,7 +56,8 @@ func (s *Server) cancelMessages(c *call) (int, any, error) {
 }
 
 // retryMessages repeats messages, each once: whoever calls again, since the answer
-// was lost, sends nothing twice.
+// was lost, sends nothing twice. Each follower gets theirs in the order in which they
+// were accepted at first.
 func (s *Server) retryMessages(c *call) (int, any, error) {
 	sel, err := c.selection(repeatable)
 	if err == nil && len(sel.IDs) == 0 && sel.State == "" {
@@ -64,7 +66,7 @@ func (s *Server) retryMessages(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	all, next, err := c.choose(sel)
+	all, next, err := c.choose(sel, c.s.Store.OldestMessages)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -127,9 +129,13 @@ func states(of []gateway.State) string {
 	return strings.Join(names, ", ")
 }
 
-// choose finds the messages of a selection that the key is for. A filter without a
-// state goes through otherwise, one after the other; the cursor says which is next.
-func (c *call) choose(sel gateway.Selection, otherwise ...gateway.State) (all []chosen, next string, err error) {
+// A listing is how the store lists messages.
+type listing func(ctx context.Context, f gateway.MessageFilter, cursor string, limit int) (gateway.Page[gateway.Message], error)
+
+// choose finds the messages of a selection that the key is for, in the order of list. A
+// filter without a state goes through otherwise, one after the other; the cursor says
+// which is next.
+func (c *call) choose(sel gateway.Selection, list listing, otherwise ...gateway.State) (all []chosen, next string, err error) {
 	if len(sel.IDs) > 0 {
 		ids := slices.Clone(sel.IDs)
 		slices.Sort(ids)
@@ -139,7 +145,9 @@ func (c *call) choose(sel gateway.Selection, otherwise ...gateway.State) (all []
 				err = refuse(gateway.NotFound)
 			}
 			if err != nil {
-				m.outcome = c.outcome(err, "")
+				m = chosen{id: id, outcome: c.outcome(err, "")}
+			} else if err := c.hold(int64(len(m.message.Message))); err != nil {
+				return nil, "", err
 			}
 			all = append(all, m)
 		}
@@ -170,7 +178,7 @@ func (c *call) choose(sel gateway.Selection, otherwise ...gateway.State) (all []
 		}
 		f.State = otherwise[turn]
 	}
-	page, err := c.s.Store.Messages(c.Context(), f, cursor, cmp.Or(sel.Limit, maxSelected))
+	page, err := list(c.Context(), f, cursor, cmp.Or(sel.Limit, maxSelected))
 	if err != nil {
 		return nil, "", err
 	}

@@ -134,6 +134,31 @@ func TestRepeatedOnce(t *testing.T) {
 	}
 }
 
+// What failed is repeated in the order in which it was accepted, across pages too, and
+// what was made by it is not among it, though it may have failed meanwhile.
+func TestRepeatedInOrder(t *testing.T) {
+	w := newWorld(t)
+	var want, got []string
+	for range 7 {
+		want = append(want, w.add(gateway.Message{State: gateway.Failed}).ID)
+	}
+	for cursor := ""; len(got) < 20; {
+		answer := read[gateway.Selected](t, w.do(sendKey, "POST", "/v1/messages/retry", fmt.Sprintf(`{"state":"failed","limit":3,"cursor":%q}`, cursor)))
+		for i := range w.messages {
+			if m := &w.messages[i]; m.RetryOf != "" && m.State == gateway.Queued {
+				got = append(got, m.RetryOf)
+				m.State = gateway.Failed
+			}
+		}
+		if cursor = answer.Next; cursor == "" {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("repeated %v, want %v", got, want)
+	}
+}
+
 // Many come in pages, each message once.
 func TestSelectionInPages(t *testing.T) {
 	w := newWorld(t)

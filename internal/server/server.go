@@ -59,16 +59,17 @@ type Server struct {
 	// lives, and its key is looked at again; default 15 s.
 	Heartbeat time.Duration
 
-	once      sync.Once
-	mux       *http.ServeMux
-	callbacks *http.ServeMux
-	closing   context.Context // ends by Close
-	close     context.CancelFunc
-	held      atomic.Int64 // bytes of request bodies in memory
-	streams   atomic.Int64 // of the feed
-	pictures  atomic.Int64 // on their way out
-	receivers sync.Map     // appid → receiver
-	relaying  atomic.Int64 // pushes that are being handed on
+	once       sync.Once
+	mux        *http.ServeMux
+	callbacks  *http.ServeMux
+	closing    context.Context // ends by Close
+	close      context.CancelFunc
+	held       atomic.Int64 // bytes of request bodies in memory
+	streams    atomic.Int64 // of the feed
+	ownStreams tally        // of the feed, by key or agent
+	pictures   atomic.Int64 // on their way out
+	receivers  sync.Map     // appid → receiver
+	relaying   atomic.Int64 // pushes that are being handed on
 }
 
 // Handler serves everything: the API, callbacks, health. What it doesn't know is a
@@ -100,11 +101,22 @@ func (s *Server) Close() {
 	s.close()
 }
 
-// HTTP is a listener's settings for Handler or Callbacks, under which slow and
-// greedy clients hold little: time and size of headers here, of bodies and answers
-// in the routes, which differ.
+// HTTP is a listener's settings under which slow and greedy clients hold little: the
+// size of headers, and times for them, for a body and for an answer. They hold for
+// whatever h does, also for a body that it does not read, which net/http waits for, and
+// for a redirect. What takes longer (a wait, a stream, a file) sets times of its own.
 func HTTP(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: 16 << 10}
+	bounded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		if r.ContentLength != 0 {
+			_ = rc.SetReadDeadline(time.Now().Add(readTime))
+		}
+		if r.ProtoMajor == 1 { // of HTTP/2 it would end a call that only waits, not a write
+			_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
+		}
+		h.ServeHTTP(w, r)
+	})
+	return &http.Server{Handler: bounded, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: 16 << 10}
 }
 
 func (s *Server) setUp() {
@@ -164,9 +176,10 @@ type Engine interface {
 	// is the passive one that belongs to it, or nil.
 	Receive(ctx context.Context, account string, e callback.Event) (callback.Reply, error)
 
-	// Answered keeps what a passive answer said to a follower, for the timeline; it takes
-	// nothing from an allowance. Problem: unknown-account.
-	Answered(ctx context.Context, account, openid string, said json.RawMessage) error
+	// Answered keeps what the passive answer to a push said, for the timeline, unless the
+	// push is gone: its follower was erased meanwhile. It takes nothing from an allowance.
+	// Problem: unknown-account.
+	Answered(ctx context.Context, account string, e callback.Event, said json.RawMessage) error
 
 	// Window is cheap: it is asked for every message that is shown.
 	Window(ctx context.Context, account, openid string) (gateway.Window, error)
@@ -206,9 +219,9 @@ type Engine interface {
 	// "en"); nil for an unknown one.
 	Standing(appid, lang string) *gateway.Standing
 
-	// Healthy says what an operator should know (a clock that is off, a paused
-	// account), and an error while messages can't be taken.
-	Healthy(ctx context.Context, lang string) (notes []string, err error)
+	// Healthy says what an operator of some accounts (none: of all) should know (a clock
+	// that is off, a paused account), and an error while messages can't be taken.
+	Healthy(ctx context.Context, lang string, accounts []string) (notes []string, err error)
 }
 
 // Tokens is the part of *tokens.Center that the server needs. Its errors are as
@@ -224,8 +237,9 @@ type Tokens interface {
 	Renew(ctx context.Context, appid, by string) error
 	// Forget drops what is known of an account.
 	Forget(appid string)
-	// Notes says what an operator should know, in "zh" or "en".
-	Notes(lang string) []string
+	// Notes says what an operator of some accounts (none: of all) should know, in "zh" or
+	// "en".
+	Notes(lang string, accounts []string) []string
 }
 
 // Store is the part of *store.Store that the server needs: what reads, and keys. It
@@ -239,6 +253,8 @@ type Store interface {
 	Message(ctx context.Context, id string) (gateway.Message, error) // never lags
 	// Messages, newest first.
 	Messages(ctx context.Context, f gateway.MessageFilter, cursor string, limit int) (gateway.Page[gateway.Message], error)
+	// OldestMessages, oldest first, are those that there were at the first page.
+	OldestMessages(ctx context.Context, f gateway.MessageFilter, cursor string, limit int) (gateway.Page[gateway.Message], error)
 	// Attempts, oldest first.
 	Attempts(ctx context.Context, id string) ([]gateway.Attempt, error)
 	// Conversations, the one with the latest entry first.

@@ -28,8 +28,8 @@ type Desk interface {
 
 	Agents(ctx context.Context) ([]gateway.Agent, error)
 	AddAgent(ctx context.Context, r gateway.AgentRequest, by string) (gateway.Agent, error)
-	PutAgent(ctx context.Context, id string, r gateway.AgentRequest, by string) (gateway.Agent, error)
-	DeleteAgent(ctx context.Context, id, by string) error
+	PutAgent(ctx context.Context, id string, r gateway.AgentRequest, by gateway.By) (gateway.Agent, error)
+	DeleteAgent(ctx context.Context, id string, by gateway.By) error
 	Link(ctx context.Context, id, by string) (gateway.AgentLink, error)
 	// Record puts on record that somebody did something.
 	Record(ctx context.Context, e gateway.AuditEntry) error
@@ -149,7 +149,7 @@ func (c *call) begin(a gateway.Agent) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	session := gateway.Session{Agent: a, Now: c.s.Now().UnixMilli(), Accounts: []gateway.SessionAccount{}, Agents: []gateway.Agent{}}
+	session := gateway.Session{Agent: a, Now: c.s.Now().UnixMilli(), Accounts: []gateway.SessionAccount{}}
 	session.Agent.Online = true
 	c.key = keyOf(a)
 	for _, acc := range accounts {
@@ -157,12 +157,7 @@ func (c *call) begin(a gateway.Agent) (int, any, error) {
 			session.Accounts = append(session.Accounts, gateway.SessionAccount{AppID: acc.AppID, Name: acc.Name, Mode: string(acc.Mode), Profile: acc.Profile, State: acc.State, Because: bilingual.Text(acc.Because).In(c.lang)})
 		}
 	}
-	for _, other := range agents {
-		if !other.Disabled {
-			session.Agents = append(session.Agents, other)
-		}
-	}
-	session.Agents = c.team(session.Agents)
+	session.Agents = c.team(agents)
 	return http.StatusOK, session, nil
 }
 

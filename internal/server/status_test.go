@@ -234,7 +234,12 @@ func TestStatusCodes(t *testing.T) {
 			long, _ := w.find(m.ID)
 			long.Message = json.RawMessage(strings.Replace(textTo("oFollower", strings.Repeat("a", 2049)), `{"account":"wxshop","message":`, "", 1))
 			long.Message, long.Parts, long.PartsSent = long.Message[:len(long.Message)-1], 2, 1
-		}, status: 202, then: inParts(2)},
+		}, status: 202, then: func(t *testing.T, w *world, a answer) {
+			inParts(2)(t, w, a)
+			if !w.received[0].PossibleDuplicate {
+				t.Error("the part that was sent arrives twice, unmarked")
+			}
+		}},
 		{row: "long_text: refused unless split is said", call: "POST /v1/messages", body: textTo("oFollower", strings.Repeat("a", 2049)), status: 422, code: "invalid-message"},
 		{row: "an asset that is not there", call: "POST /v1/messages", body: `{"account":"wxshop","message":{"touser":"o","msgtype":"image","image":{"media_id":"asset:1"}}}`, status: 422, code: "invalid-message",
 			then: func(t *testing.T, w *world, a answer) {

@@ -135,6 +135,8 @@ var details = map[string]text{
 	"too-many":      {"A batch has up to %d messages, this one %d. Send it in parts.", "一批最多 %d 条，此批 %d 条。请分批发送。"},
 	"not-a-file":    {"Send the bytes of the file, or a form (multipart/form-data) with it.", "请直接发送文件内容，或用 multipart/form-data 表单。"},
 	"all-streams":   {"%d streams of the feed are open. Close some, or read pages.", "已有 %d 个事件流。请关闭一些，或改为分页读取。"},
+	"unread-key":    {"the key can't be looked up in the database; the gateway's log says why", "无法在数据库中核对密钥，原因见网关日志"},
+	"own-streams":   {"%d streams of the feed are open with this key or by this agent. Close some, or read pages.", "这个密钥（或客服）已打开 %d 个事件流。请关闭一些，或改为分页读取。"},
 	"foreign-scope": {"A key for some accounts can't do this for others.", "只属于部分公众号的密钥不能对其他公众号做这件事。"},
 
 	"all-webhooks": {"There are %d webhooks already. Delete some.", "已有 %d 个 webhook，请先删除一些。"},
@@ -168,7 +170,7 @@ var details = map[string]text{
 	"too-far-ahead":  {"is more than 60 s ahead of the gateway's clock", "比网关时钟超前 60 秒以上"},
 	"two-keys":       {"differs from the header Idempotency-Key", "与请求头 Idempotency-Key 不同"},
 	"max-runes":      {"has %d characters, at most %d go", "有 %d 个字符，最多 %d 个"},
-	"min-bytes":      {"has %d bytes, at least %d are needed", "有 %d 字节，至少要 %d"},
+	"min-runes":      {"has %d characters, at least %d are needed", "有 %d 个字符，至少要 %d 个"},
 	"max-items":      {"has %d items, at most %d go", "有 %d 项，最多 %d 项"},
 	"cross-site":     {"The request came from another site's page. Open the console at this address.", "请求来自其他网站的页面，请从本地址打开工作台。"},
 	"control":        {"has control characters", "含有控制字符"},

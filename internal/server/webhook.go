@@ -17,10 +17,11 @@ import (
 // [Engine]: not-found for what isn't there.
 type Webhooks interface {
 	Webhooks(ctx context.Context) ([]gateway.Webhook, error) // oldest first, without secrets
-	// PutWebhook replaces the settings of the one with the ID, or makes one if there is
-	// no ID; then the Secret is in the answer. may, unless nil, is asked about the one
-	// that is there at that moment; its error ends the call.
-	PutWebhook(ctx context.Context, w gateway.Webhook, may func(now gateway.Webhook) error) (gateway.Webhook, error)
+	// AddWebhook makes one, with its ID and Secret in the answer.
+	AddWebhook(ctx context.Context, w gateway.Webhook) (gateway.Webhook, error)
+	// ChangeWebhook replaces the settings of the one with the ID. may, unless nil, is asked
+	// about the one that is there at that moment; its error ends the call.
+	ChangeWebhook(ctx context.Context, w gateway.Webhook, may func(now gateway.Webhook) error) (gateway.Webhook, error)
 	DeleteWebhook(ctx context.Context, id string) error
 	// RotateWebhook makes a new Secret, which is in the answer; the old one signs
 	// besides it for that long.
@@ -28,7 +29,8 @@ type Webhooks interface {
 	// TestWebhook posts once and returns what came of it; that the endpoint failed is
 	// no error.
 	TestWebhook(ctx context.Context, id string) (gateway.WebhookAttempt, error)
-	// ReplayWebhook begins a replay. Problem: invalid-request for a range that is none.
+	// ReplayWebhook begins a replay, of what is kept still. Problems: invalid-request for a
+	// range that is none, cursor-gone for one of which nothing is left.
 	ReplayWebhook(ctx context.Context, id string, r gateway.ReplayRequest) (gateway.Replay, error)
 	// WebhookAttempts, newest first.
 	WebhookAttempts(ctx context.Context, id, cursor string, limit int) (gateway.Page[gateway.WebhookAttempt], error)
@@ -96,7 +98,7 @@ func (s *Server) getWebhook(c *call) (int, any, error) {
 }
 
 func (s *Server) postWebhook(c *call) (int, any, error) {
-	w, err := c.readWebhook()
+	w, err := c.readWebhook(nil)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -107,43 +109,47 @@ func (s *Server) postWebhook(c *call) (int, any, error) {
 	if len(all) >= maxWebhooks {
 		return 0, nil, refuse(gateway.InvalidRequest).because("all-webhooks", maxWebhooks)
 	}
-	return c.putWebhook(w, http.StatusCreated)
-}
-
-func (s *Server) putWebhook(c *call) (int, any, error) {
-	w, err := c.readWebhook()
+	w, err = s.Webhooks.AddWebhook(c.Context(), w)
 	if err != nil {
 		return 0, nil, err
 	}
+	c.made = w.ID
+	return http.StatusCreated, c.keptWebhook(w), nil
+}
+
+func (s *Server) putWebhook(c *call) (int, any, error) {
 	stored, err := c.webhook()
 	if err != nil {
 		return 0, nil, err
 	}
+	w, err := c.readWebhook(stored.Accounts)
+	if err != nil {
+		return 0, nil, err
+	}
 	w.ID = stored.ID
-	return c.putWebhook(w, http.StatusOK)
-}
-
-func (c *call) putWebhook(w gateway.Webhook, status int) (int, any, error) {
-	kept, err := c.s.Webhooks.PutWebhook(c.Context(), w, func(now gateway.Webhook) error {
-		if w.ID != "" {
-			c.detail = webhookChanges(now, w)
-		}
+	w, err = s.Webhooks.ChangeWebhook(c.Context(), w, func(now gateway.Webhook) error {
+		c.detail = webhookChanges(now, w)
 		return c.matches(webhookRevision(now))
 	})
 	if err != nil {
 		return 0, nil, err
 	}
-	c.made = kept.ID
+	return http.StatusOK, c.keptWebhook(w), nil
+}
+
+// keptWebhook is what is answered when one was made or changed.
+func (c *call) keptWebhook(kept gateway.Webhook) gateway.Webhook {
 	kept = c.shownWebhook(kept)
 	c.tagged(kept.Revision)
 	if warning, _ := c.s.Webhooks.CheckURL(kept.URL); warning != "" {
 		kept.Warnings = append(kept.Warnings, warning)
 	}
-	return status, kept, nil
+	return kept
 }
 
-// readWebhook reads and checks the settings of a webhook.
-func (c *call) readWebhook() (gateway.Webhook, error) {
+// readWebhook reads and checks the settings of a webhook that is for these accounts
+// already. It may stay for them while it is off: one may have been removed.
+func (c *call) readWebhook(has []string) (gateway.Webhook, error) {
 	var r gateway.WebhookRequest
 	if err := c.body(&r); err != nil {
 		return gateway.Webhook{}, err
@@ -162,6 +168,9 @@ func (c *call) readWebhook() (gateway.Webhook, error) {
 	add(len(w.Name) > 256, "name", "max-bytes", len(w.Name), 256)
 	add(len(w.Accounts) > maxAccounts, "accounts", "must-range", 0, maxAccounts)
 	for i, appid := range w.Accounts[:min(len(w.Accounts), maxAccounts)] {
+		if !w.Enabled && slices.Contains(has, appid) {
+			continue
+		}
 		if _, err := c.account(appid); c.s.has(err, gateway.UnknownAccount) {
 			bad = append(bad, wrong(fmt.Sprintf("accounts[%d]", i), "no-account"))
 		} else if err != nil {
@@ -270,6 +279,8 @@ func (s *Server) listWebhookAttempts(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	// It may have been for other accounts before; a test is of none.
+	page.Items = slices.DeleteFunc(page.Items, func(a gateway.WebhookAttempt) bool { return a.Account != "" && !c.sees(a.Account) })
 	return http.StatusOK, full(page), nil
 }
 

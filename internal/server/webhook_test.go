@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,31 @@ func TestScopedWebhooks(t *testing.T) {
 	}
 	if a := w.do(shopAdmin, "POST", "/v1/webhooks", `{"url":"https://example.com/x","accounts":["wxother"]}`); a.StatusCode != 422 {
 		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+// A webhook can be switched off though an account of it was removed, and then needs no
+// more; on again it goes without that one.
+func TestWebhookOfARemovedAccount(t *testing.T) {
+	for _, tt := range []struct {
+		key, body string
+		status    int
+	}{
+		{adminKey, `{"url":"https://example.com/","accounts":["wxgone","wxother"],"enabled":false}`, 200},
+		{adminKey, `{"url":"https://example.com/","accounts":["wxgone","wxother"]}`, 422},
+		{adminKey, `{"url":"https://example.com/","accounts":["wxother"]}`, 200},
+		{adminKey, `{"url":"https://example.com/","accounts":["wxgone","wxnever"],"enabled":false}`, 422},
+		{shopAdmin, `{"url":"https://example.com/","accounts":["wxgone","wxother"],"enabled":false}`, 404},
+	} {
+		w := newWorld(t)
+		w.hooks = []gateway.Webhook{{ID: "wh_1", URL: "https://example.com/", Accounts: []string{"wxgone", other}, Enabled: true, CreatedAt: gateway.At(start)}}
+		if a := w.do(tt.key, "PUT", "/v1/webhooks/wh_1", tt.body); a.StatusCode != tt.status {
+			t.Errorf("%s: %d, want %d: %s", tt.body, a.StatusCode, tt.status, a.body)
+		}
+	}
+	w := newWorld(t)
+	if a := w.do(adminKey, "POST", "/v1/webhooks", `{"url":"https://example.com/","accounts":["wxgone"],"enabled":false}`); a.StatusCode != 422 {
+		t.Errorf("a new one: %d %s", a.StatusCode, a.body)
 	}
 }
 
@@ -157,5 +183,24 @@ func TestPassiveReply(t *testing.T) {
 	a := w.do("", "POST", "/callback/"+shop+query(callToken), push, "Content-Type: text/xml")
 	if !strings.Contains(string(a.body), "<MsgType><![CDATA[transfer_customer_service]]></MsgType><TransInfo><KfAccount><![CDATA[a@b]]></KfAccount></TransInfo>") {
 		t.Errorf("%s", a.body)
+	}
+}
+
+// What an endpoint that is for some accounts was once called with for others stays theirs.
+func TestAttemptsOfOtherAccounts(t *testing.T) {
+	w := newWorld(t)
+	w.hooks = []gateway.Webhook{{ID: "wh_1", Accounts: []string{shop}}}
+	for id, account := range map[string]string{"wh_1_2": shop, "wh_1_1": other, "test_1": ""} {
+		w.tries = append(w.tries, gateway.WebhookAttempt{WebhookID: id, Account: account, At: gateway.At(start)})
+	}
+	for key, want := range map[string]string{adminKey: "test_1 wh_1_1 wh_1_2", shopAdmin: "test_1 wh_1_2"} {
+		var got []string
+		for _, a := range read[gateway.Page[gateway.WebhookAttempt]](t, w.do(key, "GET", "/v1/webhooks/wh_1/attempts", "")).Items {
+			got = append(got, a.WebhookID)
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -72,14 +73,15 @@ type world struct {
 	answered  []string // passively
 	handovers []gateway.Handling
 	hooks     []gateway.Webhook
+	tries     []gateway.WebhookAttempt
 	overlap   time.Duration
 	hookCalls atomic.Int32 // that did something with a webhook
 
 	supplied map[string]kefu.Secret // access tokens by appid
 	tokenBy  []string               // who did something to them
 
-	tokenErr, acceptErr, typingErr, receiveErr, checkErr, storeErr, readErr error
-	await                                                                   func(ctx context.Context, m gateway.Message) gateway.Message
+	tokenErr, acceptErr, typingErr, receiveErr, checkErr, storeErr, fullErr, readErr, windowErr error
+	await                                                                                       func(ctx context.Context, m gateway.Message) gateway.Message
 }
 
 func newWorld(t testing.TB) *world {
@@ -261,17 +263,21 @@ func (w *world) Webhooks(context.Context) ([]gateway.Webhook, error) {
 	return slices.Clone(w.hooks), nil
 }
 
-func (w *world) PutWebhook(_ context.Context, h gateway.Webhook, may func(gateway.Webhook) error) (gateway.Webhook, error) {
+func (w *world) ChangeWebhook(_ context.Context, h gateway.Webhook, may func(gateway.Webhook) error) (gateway.Webhook, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if i := slices.IndexFunc(w.hooks, func(o gateway.Webhook) bool { return o.ID == h.ID }); i >= 0 {
-		if err := may(w.hooks[i]); err != nil {
-			return h, err
-		}
-		h.CreatedAt = w.hooks[i].CreatedAt
-		w.hooks[i] = h
-		return h, nil
+	i := slices.IndexFunc(w.hooks, func(o gateway.Webhook) bool { return o.ID == h.ID })
+	if err := may(w.hooks[i]); err != nil {
+		return h, err
 	}
+	h.CreatedAt = w.hooks[i].CreatedAt
+	w.hooks[i] = h
+	return h, nil
+}
+
+func (w *world) AddWebhook(_ context.Context, h gateway.Webhook) (gateway.Webhook, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	h.ID, h.CreatedAt = fmt.Sprintf("wh_%d", len(w.hooks)+1), gateway.At(start)
 	w.hooks = append(w.hooks, h)
 	h.Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -306,7 +312,7 @@ func (w *world) ReplayWebhook(_ context.Context, _ string, r gateway.ReplayReque
 
 func (w *world) WebhookAttempts(context.Context, string, string, int) (gateway.Page[gateway.WebhookAttempt], error) {
 	w.hookCalls.Add(1)
-	return gateway.Page[gateway.WebhookAttempt]{}, nil
+	return gateway.Page[gateway.WebhookAttempt]{Items: slices.Clone(w.tries)}, nil
 }
 
 func (w *world) Quietly(_ context.Context, _, _ string, erase func() error) error { return erase() }
@@ -321,17 +327,20 @@ func (w *world) CheckURL(url string) (string, error) {
 	return "", nil
 }
 
-func (w *world) Answered(_ context.Context, _, openid string, said json.RawMessage) error {
+func (w *world) Answered(_ context.Context, _ string, e callback.Event, said json.RawMessage) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.answered = append(w.answered, openid+" "+string(said))
+	w.answered = append(w.answered, e.Head().FromUserName+" "+string(said))
 	return nil
 }
 
-func (w *world) Window(context.Context, string, string) (gateway.Window, error) {
+func (w *world) Window(_ context.Context, account, _ string) (gateway.Window, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.window, nil
+	if _, here := w.accounts[account]; !here {
+		return gateway.Window{}, &gateway.Problem{Code: gateway.UnknownAccount}
+	}
+	return w.window, w.windowErr
 }
 
 func (w *world) Typing(_ context.Context, _, _ string, on bool) error {
@@ -392,7 +401,10 @@ func (w *world) Standing(appid, lang string) *gateway.Standing {
 	return &gateway.Standing{Because: w.accounts[appid].Because, UsedToday: 7, Daily: 500_000}
 }
 
-func (w *world) Healthy(_ context.Context, lang string) ([]string, error) {
+func (w *world) Healthy(_ context.Context, lang string, accounts []string) ([]string, error) {
+	if len(accounts) > 0 && !slices.Contains(accounts, other) {
+		return nil, nil
+	}
 	if lang == "zh" {
 		return []string{"wxother 已停发"}, nil
 	}
@@ -429,7 +441,7 @@ func (w *purse) Renew(_ context.Context, _, by string) error {
 
 func (w *purse) Forget(appid string) { delete(w.supplied, appid) }
 
-func (w *purse) Notes(string) []string { return nil }
+func (w *purse) Notes(string, []string) []string { return nil }
 
 func (w *shelf) TokenEvents(_ context.Context, appid, cursor string, _ int) (gateway.Page[gateway.TokenEvent], error) {
 	if cursor != "" {
@@ -453,18 +465,36 @@ func (w *shelf) Message(_ context.Context, id string) (gateway.Message, error) {
 }
 
 func (w *shelf) Messages(_ context.Context, f gateway.MessageFilter, cursor string, limit int) (gateway.Page[gateway.Message], error) {
-	var page gateway.Page[gateway.Message]
-	from, err := strconv.Atoi("0" + cursor)
-	if err != nil {
-		return page, fault(gateway.InvalidRequest)
+	below := len(w.messages)
+	if cursor != "" {
+		var err error
+		if below, err = strconv.Atoi(cursor); err != nil || below > len(w.messages) {
+			return gateway.Page[gateway.Message]{}, fault(gateway.InvalidRequest)
+		}
 	}
-	for i, m := range w.messages {
-		fits := (len(f.Accounts) == 0 || slices.Contains(f.Accounts, m.Account)) && (f.OpenID == "" || f.OpenID == m.OpenID) && (f.State == "" || f.State == m.State)
-		if i < from || !fits {
+	return w.list(f, below-1, -1, -1, limit, "")
+}
+
+func (w *shelf) OldestMessages(_ context.Context, f gateway.MessageFilter, cursor string, limit int) (gateway.Page[gateway.Message], error) {
+	from, end := -1, len(w.messages)
+	if cursor != "" {
+		if n, _ := fmt.Sscanf(cursor, "%d-%d", &from, &end); n < 2 || end > len(w.messages) {
+			return gateway.Page[gateway.Message]{}, fault(gateway.InvalidRequest)
+		}
+	}
+	return w.list(f, from+1, end, 1, limit, fmt.Sprint("-", end))
+}
+
+// list is a page of the messages from one place on, by step up to end. A cursor is the
+// place of the last one.
+func (w *shelf) list(f gateway.MessageFilter, from, end, step, limit int, suffix string) (page gateway.Page[gateway.Message], _ error) {
+	for i := from; i != end; i += step {
+		m := w.messages[i]
+		if (len(f.Accounts) > 0 && !slices.Contains(f.Accounts, m.Account)) || (f.OpenID != "" && f.OpenID != m.OpenID) || (f.State != "" && f.State != m.State) {
 			continue
 		}
 		if len(page.Items) == limit {
-			page.Next = strconv.Itoa(i)
+			page.Next = strconv.Itoa(i-step) + suffix
 			break
 		}
 		page.Items = append(page.Items, m)
@@ -501,7 +531,7 @@ func (w *shelf) Conversations(_ context.Context, accounts []string, _ string, _ 
 }
 
 func (w *shelf) Conversation(_ context.Context, account, openid string) (gateway.Conversation, error) {
-	if openid != "oFollower" {
+	if openid != "oFollower" || account != shop && account != other {
 		return gateway.Conversation{}, fault(gateway.NotFound)
 	}
 	return gateway.Conversation{Account: account, OpenID: openid, LastAt: gateway.At(start)}, nil
@@ -658,7 +688,7 @@ func (w *shelf) RevokeKey(_ context.Context, _ time.Time, id string) error {
 func (w *shelf) Healthy() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.storeErr
+	return cmp.Or(w.storeErr, w.fullErr)
 }
 
 // An answer is what a request got.

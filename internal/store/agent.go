@@ -168,8 +168,8 @@ func (s *Store) changeAgent(t *tx, now time.Time, id string, a Agent, c AgentCha
 	return t.audit(now, c.Audit)
 }
 
-// DeleteAgent forgets an agent, their sessions and links; what they had is
-// nobody's. ErrNotFound if there is none.
+// DeleteAgent forgets an agent, their sessions and links; what they had was released
+// before. ErrNotFound if there is none.
 func (s *Store) DeleteAgent(ctx context.Context, now time.Time, id string, audit gateway.AuditEntry) error {
 	return s.write(ctx, now, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM agents WHERE id = $1`, id)
@@ -177,8 +177,7 @@ func (s *Store) DeleteAgent(ctx context.Context, now time.Time, id string, audit
 			return ErrNotFound
 		}
 		for _, q := range []string{
-			`DELETE FROM sessions WHERE agent = $1`, `DELETE FROM links WHERE agent = $1`,
-			`UPDATE desk SET assigned = '' WHERE assigned = $1`, `DELETE FROM quick_replies WHERE owner = $1`,
+			`DELETE FROM sessions WHERE agent = $1`, `DELETE FROM links WHERE agent = $1`, `DELETE FROM quick_replies WHERE owner = $1`,
 		} {
 			if err == nil {
 				_, err = t.exec(q, id)

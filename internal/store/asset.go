@@ -296,6 +296,11 @@ func (s *Store) Assets(ctx context.Context, accounts []string, cursor string, li
 // mostNeeding is how many messages are named that need an asset.
 const mostNeeding = 10
 
+// needAssetQuery is ordered as the index of what is unfinished is, which SQLite then
+// reads instead of all messages.
+const needAssetQuery = `SELECT m.seq FROM listing l JOIN messages m ON m.seq = l.seq
+	WHERE ` + unfinishedStates + ` AND m.account = $1 AND m.body LIKE $2 ORDER BY l.number`
+
 // NeedAsset returns the ids of messages that name the account's asset and are still to be
 // posted: queued, parked, being sent, or unknown with a resend to come; at most ten.
 func (s *Store) NeedAsset(ctx context.Context, account string, hash [32]byte) (ids []string, err error) {
@@ -303,8 +308,7 @@ func (s *Store) NeedAsset(ctx context.Context, account string, hash [32]byte) (i
 		return nil, fmt.Errorf("who needs an asset: %w", err)
 	}
 	// Hexadecimal has nothing that LIKE reads as a pattern.
-	seqs, err := s.numbers(ctx, `SELECT m.seq FROM listing l JOIN messages m ON m.seq = l.seq
-		WHERE `+unfinishedStates+` AND m.account = $1 AND m.body LIKE $2 ORDER BY m.seq`, account, "%"+gateway.AssetID(hash)+"%")
+	seqs, err := s.numbers(ctx, needAssetQuery, account, "%"+gateway.AssetID(hash)+"%")
 	if err != nil {
 		return nil, fmt.Errorf("who needs an asset: %w", err)
 	}
@@ -345,10 +349,14 @@ func (s *Store) DeleteAsset(ctx context.Context, now time.Time, account string, 
 	})
 }
 
+// assetOfQuery asks each account that has files: assets are found by account and content.
+const assetOfQuery = `SELECT a.account, a.hash, a.content, a.bytes, a.facts, a.created_at FROM asset_totals t CROSS JOIN assets a
+	WHERE a.account = t.account AND a.hash = $1 ORDER BY t.account`
+
 // AssetOf returns the asset with these bytes of one of the accounts (none: of any),
 // or ErrNotFound.
 func (s *Store) AssetOf(ctx context.Context, accounts []string, hash [32]byte) (gateway.Asset, error) {
-	rows, err := s.rows(ctx, assetQuery+` WHERE hash = $1 ORDER BY account`, hash[:])
+	rows, err := s.rows(ctx, assetOfQuery, hash[:])
 	if err != nil {
 		return gateway.Asset{}, fmt.Errorf("read asset: %w", err)
 	}

@@ -96,6 +96,7 @@ func unknownAreCountedByFollower(t *testing.T, open func() *Store) {
 func deskChangesAreAllOrNone(t *testing.T, open func() *Store) {
 	s := open()
 	says(t, s, follower, "hi")
+	ok(t, s.settle(t.Context()))
 	alice, bob, nobody := "agent_a", "agent_b", ""
 	take := func(who, from string) error {
 		return s.ChangeDesk(t.Context(), noon, DeskChange{Account: account, OpenID: follower, Assigned: &who, Expect: &from,
@@ -119,6 +120,38 @@ func deskChangesAreAllOrNone(t *testing.T, open func() *Store) {
 		}
 	}
 	same(t, changes, 2) // none of the change that was refused
+}
+
+// A conversation is given to whoever may have it in that moment, and is taken only from
+// whoever has it.
+func conversationsAreReleased(t *testing.T, open func() *Store) {
+	s := open()
+	a, err := s.AddAgent(t.Context(), noon, Agent{Agent: gateway.Agent{Name: "han", Display: "小韩", Role: gateway.Answers}}, gateway.AuditEntry{})
+	ok(t, err)
+	give := func(openid string, fit bool) error {
+		return s.ChangeDesk(t.Context(), noon, DeskChange{Account: account, OpenID: openid, Assigned: &a.ID, Fit: func(now Agent) bool { return fit && now.Display == "小韩" }})
+	}
+	says(t, s, follower, "hi")
+	says(t, s, "oOther", "hi")
+	ok(t, s.settle(t.Context()))
+	wants(t, give(follower, false), ErrNotFound)
+	same(t, deskOf(t, s, follower).Assigned, "")
+	ok(t, give(follower, true))
+	held, err := s.HeldBy(t.Context(), a.ID)
+	ok(t, err)
+	same(t, held, [][2]string{{account, follower}})
+	head, err := s.Head(t.Context())
+	ok(t, err)
+	is := func(openid string) Entry {
+		return Entry{Account: account, OpenID: openid, Type: "conversation.changed", Data: json.RawMessage(`{"assigned_to":""}`)}
+	}
+	ok(t, s.Release(t.Context(), noon, a.ID, []Entry{is(follower), is("oOther")}))
+	same(t, deskOf(t, s, follower).Assigned, "")
+	entries, _, err := s.Feed(t.Context(), head, 10, nil)
+	ok(t, err)
+	same(t, []any{len(entries), entries[0].OpenID}, []any{1, follower})
+	ok(t, s.DeleteAgent(t.Context(), noon, a.ID, gateway.AuditEntry{}))
+	wants(t, give(follower, true), ErrNotFound)
 }
 
 func searchFindsWhatWasSaid(t *testing.T, open func() *Store) {

@@ -243,6 +243,7 @@ func talkWith(t *testing.T, s *Store, openid, text string) (messages int) {
 	}
 	ok(t, s.SaveConversation(ctx, noon, Conversation{Account: account, OpenID: openid, Ledger: json.RawMessage(`{"now":"` + text + `"}`)},
 		Entry{Account: account, OpenID: openid, Type: "conversation.changed", Data: json.RawMessage(`{"by":"` + text + `"}`)},
+		Entry{Account: account, OpenID: openid, Type: "conversation.answered", Data: json.RawMessage(`{"msgtype":"text","content":"` + text + `"}`)},
 		Entry{Account: account, OpenID: openid, Type: "another.kind", Data: json.RawMessage(`{"by":"` + text + `"}`)}))
 	// A picture that the follower sent, and what the team noted.
 	photo := sha256.Sum256([]byte(text))
@@ -288,7 +289,7 @@ func erasedConversationsAreGone(t *testing.T, open func() *Store) {
 			attempts += len(e.Attempts)
 		}
 	}
-	same(t, []int{lines, messages, attempts}, []int{1 + n + 30 + 2, n, 1})
+	same(t, []int{lines, messages, attempts}, []int{1 + n + 30 + 3, n, 1})
 	same(t, []any{about.Remark, about.Tags, about.Assigned, about.Handling.By}, []any{"geheim-7291", []string{"geheim-7291"}, "agent_1", "geheim-7291"})
 	for _, err := range s.Export(t.Context(), account, "oNobody") {
 		wants(t, err, ErrNotFound)
@@ -296,7 +297,7 @@ func erasedConversationsAreGone(t *testing.T, open func() *Store) {
 
 	gone, err := s.Erase(t.Context(), noon.Add(time.Hour), account, follower)
 	ok(t, err)
-	same(t, []int{gone.Messages, gone.Lines}, []int{n, 32})
+	same(t, []int{gone.Messages, gone.Lines}, []int{n, 33})
 	for _, err := range s.Export(t.Context(), account, follower) {
 		wants(t, err, ErrNotFound)
 	}
@@ -330,7 +331,7 @@ func erasedConversationsAreGone(t *testing.T, open func() *Store) {
 		ok(t, err)
 		lines++
 	}
-	same(t, lines, 1+40+30+2)
+	same(t, lines, 1+40+30+3)
 	_, err = s.Erase(t.Context(), noon.Add(2*time.Hour), account, follower) // there is nothing: no error
 	ok(t, err)
 	ok(t, s.Close())
@@ -449,6 +450,84 @@ func erasureWaitsForTheViews(t *testing.T, open func() *Store) {
 	ok(t, err)
 	same(t, gone.Messages, 1)
 	same(t, count(t, s, "messages"), 0)
+}
+
+// What the team does with a follower while they are erased goes, too, whenever that is;
+// afterwards there is nobody with whom it could do anything.
+func theTeamBringsNobodyBack(t *testing.T, open func() *Store) {
+	s := open()
+	note := DeskChange{Account: account, OpenID: follower, Entry: &Entry{Account: account, OpenID: follower, Type: "conversation.note", Data: json.RawMessage(`{"text":"geheim"}`)}}
+	erase := func() (int, error) {
+		gone, err := s.Erase(t.Context(), noon, account, follower)
+		return gone.Lines, err
+	}
+	for _, first := range []string{"note", "erasure"} {
+		says(t, s, follower, "hi")
+		ok(t, s.settleWholly(t.Context()))
+		free, busy := make(chan struct{}), make(chan struct{})
+		go s.between(t.Context(), func(context.Context, *sql.Conn) error { // so that both are in one commit
+			close(busy)
+			<-free
+			return nil
+		})
+		<-busy
+		noted, erased, lines := make(chan error, 1), make(chan error, 1), 0
+		begin := map[string]func(){
+			"note":    func() { noted <- s.ChangeDesk(t.Context(), noon, note) },
+			"erasure": func() { n, err := erase(); lines = n; erased <- err },
+		}
+		go begin[first]()
+		time.Sleep(20 * time.Millisecond)
+		delete(begin, first)
+		for _, second := range begin {
+			go second()
+		}
+		time.Sleep(20 * time.Millisecond)
+		close(free)
+		ok(t, <-noted)
+		ok(t, <-erased)
+		ok(t, s.settleWholly(t.Context()))
+		var left int
+		ok(t, s.row(t.Context(), `SELECT (SELECT count(*) FROM feed WHERE openid = $1) + (SELECT count(*) FROM desk) + (SELECT count(*) FROM said)`, follower).Scan(&left))
+		same(t, []any{first, left, lines}, []any{first, 0, 2})
+	}
+	remark, nobody := "Mr Wang", ""
+	for name, c := range map[string]DeskChange{
+		"note": note, "remark": {Remark: &remark}, "tags": {Tags: []string{"x"}}, "assigned": {Assigned: &nobody}, "closed": {Close: true},
+	} {
+		c.Account, c.OpenID, c.Entry = account, follower, note.Entry
+		if err := s.ChangeDesk(t.Context(), noon, c); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s of one who was erased: %v", name, err)
+		}
+	}
+	same(t, []any{count(t, s, "feed"), count(t, s, "desk")}, []any{0, 0})
+}
+
+// What follows from something that a follower did is kept with it, and not without it.
+func whatFollowsGoesWithItsCause(t *testing.T, open func() *Store) {
+	s := open()
+	receive := func(openid, key string) {
+		_, err := s.Receive(t.Context(), noon, Callback{
+			Entry: Entry{Account: account, OpenID: openid, Type: "follower.message", Data: json.RawMessage(`{}`)}, DedupeKey: key,
+			Ledger: func(json.RawMessage) (json.RawMessage, error) { return json.RawMessage(`{}`), nil },
+		})
+		ok(t, err)
+	}
+	answer := func(openid, key string) error {
+		return s.AppendTo(t.Context(), noon, key, Entry{Account: account, OpenID: openid, Type: "conversation.answered", Data: json.RawMessage(`{}`)})
+	}
+	receive(follower, "k1")
+	receive("", "k2") // about the account
+	ok(t, answer(follower, "k1"))
+	wants(t, answer(follower, "k2"), ErrNotFound)
+	wants(t, answer(follower, "k3"), ErrNotFound)
+	wants(t, answer("oOther", "k1"), ErrNotFound)
+	_, err := s.Erase(t.Context(), noon, account, follower)
+	ok(t, err)
+	wants(t, answer(follower, "k1"), ErrNotFound)
+	receive(follower, "k4") // they come back; what was asked before is answered no more
+	wants(t, answer(follower, "k1"), ErrNotFound)
+	ok(t, answer(follower, "k4"))
 }
 
 // While somebody reads the file for long, an erasure waits, and nobody else does.

@@ -45,6 +45,8 @@ var promises = []struct {
 	{"UnfinishedComeBackInOrder", unfinishedComeBackInOrder},
 	{"ListsKnowWhatWasCommitted", listsKnowWhatWasCommitted},
 	{"PagesJoinWithoutGapOrDouble", pagesJoinWithoutGapOrDouble},
+	{"LargeLinesMakeShortPages", largeLinesMakeShortPages},
+	{"OldestFirstEndsWithWhatThereWas", oldestFirstEndsWithWhatThereWas},
 	{"TimelineHasBothSides", timelineHasBothSides},
 	{"FeedTellsEverythingOnce", feedTellsEverythingOnce},
 	{"CursorsAreChecked", cursorsAreChecked},
@@ -54,6 +56,7 @@ var promises = []struct {
 	{"UnreadAndWaitingAreCounted", unreadAndWaitingAreCounted},
 	{"UnknownAreCountedByFollower", unknownAreCountedByFollower},
 	{"DeskChangesAreAllOrNone", deskChangesAreAllOrNone},
+	{"ConversationsAreReleased", conversationsAreReleased},
 	{"SearchFindsWhatWasSaid", searchFindsWhatWasSaid},
 	{"SessionsAndLinksEnd", sessionsAndLinksEnd},
 	{"AgentsChangeOneByOne", agentsChangeOneByOne},
@@ -64,6 +67,8 @@ var promises = []struct {
 	{"PruningIsExact", pruningIsExact},
 	{"ErasedConversationsAreGone", erasedConversationsAreGone},
 	{"ErasureWaitsForTheViews", erasureWaitsForTheViews},
+	{"TheTeamBringsNobodyBack", theTeamBringsNobodyBack},
+	{"WhatFollowsGoesWithItsCause", whatFollowsGoesWithItsCause},
 	{"WhatIsShownIsPresent", whatIsShownIsPresent},
 	{"SeriesCountsEveryLineOnce", seriesCountsEveryLineOnce},
 	{"HeardIsNewestFirst", heardIsNewestFirst},
@@ -75,6 +80,9 @@ var promises = []struct {
 	{"WebhooksKeepTheirSecrets", webhooksKeepTheirSecrets},
 	{"TriesAreKeptWithTheirDelivery", triesAreKeptWithTheirDelivery},
 	{"ReplaysSurviveAndEnd", replaysSurviveAndEnd},
+	{"ReplaysBeginWithWhatIsKept", replaysBeginWithWhatIsKept},
+	{"OldEntriesAreNotAnsweredTwice", oldEntriesAreNotAnsweredTwice},
+	{"DeletedWebhooksAreGone", deletedWebhooksAreGone},
 	{"DisabledOnceAndSaidOnce", disabledOnceAndSaidOnce},
 	{"OldAttemptsAreForgotten", oldAttemptsAreForgotten},
 	{"TriesBringNothingBack", triesBringNothingBack},
@@ -861,6 +869,10 @@ func listsKnowWhatWasCommitted(t *testing.T, open func() *Store) {
 		}
 		t.Log(tt.name)
 		same(t, page.Items, want)
+		page, err = s.OldestMessages(t.Context(), tt.f, "", 10)
+		ok(t, err)
+		slices.Reverse(want)
+		same(t, page.Items, want)
 	}
 	cs, err := s.Conversations(t.Context(), nil, "", 10)
 	ok(t, err)
@@ -889,6 +901,13 @@ func pagesJoinWithoutGapOrDouble(t *testing.T, open func() *Store) {
 	}{
 		{"messages", func(cursor string, limit int) (keys []string, next string, err error) {
 			p, err := s.Messages(t.Context(), Filter{}, cursor, limit)
+			for _, m := range p.Items {
+				keys = append(keys, m.ID)
+			}
+			return keys, p.Next, err
+		}, n},
+		{"messages, oldest first", func(cursor string, limit int) (keys []string, next string, err error) {
+			p, err := s.OldestMessages(t.Context(), Filter{}, cursor, limit)
 			for _, m := range p.Items {
 				keys = append(keys, m.ID)
 			}
@@ -933,6 +952,27 @@ func pagesJoinWithoutGapOrDouble(t *testing.T, open func() *Store) {
 			}
 		}
 	}
+}
+
+// Who repeats what failed, page by page, makes messages that fail, too.
+func oldestFirstEndsWithWhatThereWas(t *testing.T, open func() *Store) {
+	s := open()
+	var want, got []string
+	for range 5 {
+		want = append(want, enqueue1(t, s, hello(follower)).ID)
+	}
+	for cursor := ""; ; {
+		page, err := s.OldestMessages(t.Context(), Filter{State: gateway.Queued}, cursor, 2)
+		ok(t, err)
+		for _, m := range page.Items {
+			got = append(got, m.ID)
+			enqueue1(t, s, hello(follower))
+		}
+		if cursor = page.Next; cursor == "" || len(got) > 10 {
+			break
+		}
+	}
+	same(t, got, want)
 }
 
 func timelineHasBothSides(t *testing.T, open func() *Store) {
@@ -1019,7 +1059,13 @@ func cursorsAreChecked(t *testing.T, open func() *Store) {
 		wants(t, err, ErrCursor)
 		_, err = s.Messages(t.Context(), Filter{}, cursor, 1)
 		wants(t, err, ErrCursor)
+		_, err = s.OldestMessages(t.Context(), Filter{}, cursor, 1)
+		wants(t, err, ErrCursor)
 		_, err = s.Timeline(t.Context(), account, follower, cursor, 1)
+		wants(t, err, ErrCursor)
+	}
+	for _, cursor := range []string{"1", "-", "1-", "-1", "1-2-3", "01-2"} {
+		_, err := s.OldestMessages(t.Context(), Filter{}, cursor, 1)
 		wants(t, err, ErrCursor)
 	}
 	for _, cursor := range []string{"x", "1", ".", "1.", ".1", "1.2.3", "-1.2"} {

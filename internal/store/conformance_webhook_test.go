@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -18,10 +19,25 @@ func hook(t testing.TB, s *Store, id string) Webhook {
 	var err error
 	w.Cursor, err = s.Head(t.Context())
 	ok(t, err)
-	ok(t, s.PutWebhook(t.Context(), noon, w, nil))
+	ok(t, s.AddWebhook(t.Context(), noon, w))
 	w, err = s.Webhook(t.Context(), id)
 	ok(t, err)
 	return w
+}
+
+// pruneWebhooks prunes until there is nothing left to forget, and returns the most that
+// one call has.
+func pruneWebhooks(t *testing.T, s *Store, at time.Time) (most int) {
+	t.Helper()
+	for range 100 {
+		n, err := s.PruneWebhooks(t.Context(), at)
+		ok(t, err)
+		if most = max(most, n); n == 0 {
+			return most
+		}
+	}
+	t.Fatal("pruning does not end")
+	return 0
 }
 
 // A webhook comes back as it was put, after a reopening too; its settings change without
@@ -34,10 +50,13 @@ func webhooksKeepTheirSecrets(t *testing.T, open func() *Store) {
 	if w.Secret != "whsec_first" || w.Cursor != "1" || !w.Enabled || w.Webhook.Secret != "" || w.Timeout != 15 {
 		t.Fatalf("%+v", w)
 	}
-	w.URL, w.Cursor, w.Secret, w.Enabled, w.Because = "https://example.com/y", "0", "", false, "by hand"
-	ok(t, s.PutWebhook(ctx, noon, w, nil))
-	w.Secret, w.OldSecret, w.OldUntil, w.URL = "whsec_second", "whsec_first", noon.Add(time.Hour), "https://example.com/z"
-	ok(t, s.PutWebhook(ctx, noon, w, nil))
+	w.URL, w.Cursor, w.Enabled, w.Because = "https://example.com/y", "0", false, "by hand"
+	ok(t, s.ChangeWebhook(ctx, noon, w.Webhook, nil))
+	rotated, err := s.RotateWebhook(ctx, noon, "wh_1", "whsec_second", noon.Add(time.Hour))
+	ok(t, err)
+	if kept, err := s.Webhook(ctx, "wh_1"); err != nil || !reflect.DeepEqual(kept, rotated) {
+		t.Errorf("answered %+v, kept %+v, %v", rotated, kept, err)
+	}
 	s.Close()
 	s = open()
 	got, err := s.Webhook(ctx, "wh_1")
@@ -46,8 +65,8 @@ func webhooksKeepTheirSecrets(t *testing.T, open func() *Store) {
 		got.Secret != "whsec_second" || got.OldSecret != "whsec_first" || !got.OldUntil.Equal(noon.Add(time.Hour)) {
 		t.Errorf("%+v", got)
 	}
-	w.Secret = ""
-	wants(t, s.PutWebhook(ctx, noon, w, func(now gateway.Webhook) error {
+	w.URL = "https://example.com/z"
+	wants(t, s.ChangeWebhook(ctx, noon, w.Webhook, func(now gateway.Webhook) error {
 		if now.URL != "https://example.com/y" || now.Enabled || now.ID != "wh_1" {
 			t.Errorf("asked about %+v", now)
 		}
@@ -56,9 +75,13 @@ func webhooksKeepTheirSecrets(t *testing.T, open func() *Store) {
 	if now, err := s.Webhook(ctx, "wh_1"); err != nil || now.URL != "https://example.com/y" {
 		t.Errorf("replaced against the word: %+v, %v", now, err)
 	}
-	w.ID, w.Secret = "wh_none", ""
-	wants(t, s.PutWebhook(ctx, noon, w, nil), ErrNotFound)
+	if got, err = s.RotateWebhook(ctx, noon, "wh_1", "whsec_third", time.Time{}); err != nil || got.Secret != "whsec_third" || got.OldSecret != "" || !got.OldUntil.IsZero() {
+		t.Errorf("rotated at once: %+v, %v", got, err)
+	}
 	ok(t, s.DeleteWebhook(ctx, noon, "wh_1"))
+	wants(t, s.ChangeWebhook(ctx, noon, w.Webhook, nil), ErrNotFound)
+	_, err = s.RotateWebhook(ctx, noon, "wh_1", "whsec_fourth", noon)
+	wants(t, err, ErrNotFound)
 	wants(t, s.DeleteWebhook(ctx, noon, "wh_1"), ErrNotFound)
 	all, err := s.Webhooks(ctx)
 	ok(t, err)
@@ -115,9 +138,72 @@ func triesAreKeptWithTheirDelivery(t *testing.T, open func() *Store) {
 		t.Errorf("%v %v", w.Cursor, err)
 	}
 	ok(t, s.DeleteWebhook(ctx, noon, "wh_1"))
+	d.Cursor = "5"
 	ok(t, s.Tried(ctx, noon, d, gateway.WebhookAttempt{})) // its try was under way
+	pruneWebhooks(t, s, noon)
 	if pending, err = s.Deliveries(ctx, "wh_1", "", ""); err != nil || len(pending) > 0 {
 		t.Errorf("%v %v", pending, err)
+	}
+}
+
+// A webhook is gone at once, and what there is of it in slices, whatever happens in
+// between. Nothing that was under way brings a part of it back, and other webhooks keep
+// theirs.
+func deletedWebhooksAreGone(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	w, other := hook(t, s, "wh_1"), hook(t, s, "wh_2")
+	const n = 2*webhookSlice + 1
+	ok(t, s.write(ctx, noon, func(t *tx) error {
+		for i := range n {
+			if err := t.put(`INSERT INTO deliveries (webhook, cursor, account, openid, state, tries, first_at, next_at, out_of_order, answered)
+				VALUES ($1, $2, $3, $4, 'pending', 1, 0, 0, 0, 0)`, w.ID, 1_000_000+i, account, follower); err != nil {
+				return err
+			}
+			if err := t.attempted(noon, w.ID, gateway.WebhookAttempt{N: 1}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	ok(t, s.Append(ctx, noon, Entry{Account: account, OpenID: follower, Type: "follower.message", Data: json.RawMessage(`{}`)}))
+	last, err := s.Head(ctx)
+	ok(t, err)
+	ok(t, s.Tried(ctx, noon, Delivery{Webhook: other.ID, Cursor: last, State: Pending, FirstAt: noon, NextAt: noon}, gateway.WebhookAttempt{N: 1}))
+	_, err = s.StartReplay(ctx, noon, w.ID, gateway.ReplayRequest{Cursor: last})
+	ok(t, err)
+	part, err := s.NextReplay(ctx, w.ID, 10)
+	ok(t, err)
+	same(t, len(part.Entries), 1)
+
+	ok(t, s.DeleteWebhook(ctx, noon, w.ID))
+	wants(t, s.DeleteWebhook(ctx, noon, w.ID), ErrNotFound)
+	_, err = s.StartReplay(ctx, noon, w.ID, gateway.ReplayRequest{Cursor: last})
+	wants(t, err, ErrNotFound)
+	_, err = s.StartReplay(ctx, noon, other.ID, gateway.ReplayRequest{Cursor: last}) // may get the number of the one that is gone
+	ok(t, err)
+	ok(t, s.Replayed(ctx, noon, part, part.Entries))
+	_, err = s.NextReplay(ctx, other.ID, 10)
+	ok(t, err)
+	all, err := s.Deliveries(ctx, w.ID, "", "")
+	ok(t, err)
+	for _, d := range all {
+		if d.Cursor == last {
+			t.Error("the replay that was under way made a delivery")
+		}
+	}
+	for range 2 {
+		if n, err := s.PruneWebhooks(ctx, noon); n == 0 || n > webhookSlice || err != nil {
+			t.Fatalf("a slice of %d, %v; want at most %d", n, err, webhookSlice)
+		}
+		s.Close()
+		s = open()
+	}
+	if most := pruneWebhooks(t, s, noon); most > webhookSlice {
+		t.Errorf("a slice of %d, want at most %d", most, webhookSlice)
+	}
+	for _, table := range []string{"deliveries", "webhook_attempts", "replays"} {
+		same(t, []any{table, count(t, s, table)}, []any{table, 1}) // that of the other
 	}
 }
 
@@ -165,6 +251,93 @@ func replaysSurviveAndEnd(t *testing.T, open func() *Store) {
 	}
 }
 
+// A replay begins with what is kept still, also if it was pruned while the replay went on.
+func replaysBeginWithWhatIsKept(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	w := hook(t, s, "wh_1")
+	for i := range 20 {
+		ok(t, s.Append(ctx, noon.Add(time.Duration(i)*day), Entry{Account: account, OpenID: follower, Type: "follower.message", Data: json.RawMessage(fmt.Sprint(i))}))
+	}
+	later := noon.Add(20 * day)
+	ok(t, s.MoveWebhook(ctx, noon, w.ID, "20"))
+	replayed := func() (cursors []string) {
+		for range 100 {
+			part, err := s.NextReplay(ctx, w.ID, 3)
+			if err == ErrNotFound {
+				return cursors
+			}
+			ok(t, err)
+			for _, e := range part.Entries {
+				cursors = append(cursors, e.Cursor)
+			}
+			ok(t, s.Replayed(ctx, noon, part, nil))
+		}
+		t.Fatal("it does not end")
+		return nil
+	}
+	_, err := s.StartReplay(ctx, later, w.ID, gateway.ReplayRequest{From: "1"})
+	ok(t, err)
+	part, err := s.NextReplay(ctx, w.ID, 3)
+	ok(t, err)
+	same(t, []any{len(part.Entries), part.Entries[0].Cursor}, []any{3, "1"})
+	ok(t, s.Replayed(ctx, noon, part, nil))
+	ok(t, s.settle(ctx))
+	_, err = pruneHistory(ctx, s, later, Retention{Age: 10 * day}) // the replay holds what comes after 3, for a week
+	ok(t, err)
+	if pruned, err := s.pruned(ctx); err != nil || pruned < 4 {
+		t.Fatalf("pruned up to %d, %v: the test shows nothing", pruned, err)
+	}
+	kept, _, err := s.Feed(ctx, "", 100, nil)
+	ok(t, err)
+	var want []string
+	for _, e := range kept {
+		want = append(want, e.Cursor)
+	}
+	same(t, replayed(), want)
+	since := gateway.At(noon)
+	for _, r := range []gateway.ReplayRequest{{From: "1"}, {From: "2", To: "20"}, {Since: &since}} {
+		told, err := s.StartReplay(ctx, later, w.ID, r)
+		ok(t, err)
+		same(t, told, gateway.Replay{From: want[0], To: "20"})
+		same(t, replayed(), want)
+	}
+	for _, r := range []gateway.ReplayRequest{{Cursor: "1"}, {From: "1", To: "3"}} {
+		_, err := s.StartReplay(ctx, later, w.ID, r)
+		wants(t, err, ErrCursorGone)
+	}
+}
+
+// Whether an entry was answered is known as long as its delivery is kept; what is older
+// is not answered when it is replayed.
+func oldEntriesAreNotAnsweredTwice(t *testing.T, open func() *Store) {
+	s := open()
+	ctx := t.Context()
+	w := hook(t, s, "wh_1")
+	for i, at := range []time.Time{noon, noon.Add(15 * day), noon.Add(20 * day)} {
+		ok(t, s.Append(ctx, at, Entry{Account: account, OpenID: follower, Type: "follower.message", Data: json.RawMessage(`{}`)}))
+		if i < 2 {
+			d := Delivery{Webhook: w.ID, Cursor: fmt.Sprint(i + 1), Account: account, OpenID: follower, State: Delivered, Tries: 1, FirstAt: at, NextAt: at, Answered: true}
+			ok(t, s.Tried(ctx, at, d, gateway.WebhookAttempt{N: 1}))
+		}
+	}
+	ok(t, s.MoveWebhook(ctx, noon, w.ID, "3"))
+	later := noon.Add(40 * day)
+	pruneWebhooks(t, s, later)
+	_, err := s.StartReplay(ctx, later, w.ID, gateway.ReplayRequest{From: "1"})
+	ok(t, err)
+	part, err := s.NextReplay(ctx, w.ID, 10)
+	ok(t, err)
+	ok(t, s.Replayed(ctx, later, part, part.Entries))
+	pending, err := s.PendingDeliveries(ctx, w.ID, 10)
+	ok(t, err)
+	var answered []bool
+	for _, d := range pending {
+		answered = append(answered, d.Answered)
+	}
+	same(t, answered, []bool{true, true, false})
+}
+
 func disabledOnceAndSaidOnce(t *testing.T, open func() *Store) {
 	s := open()
 	ctx := context.Background()
@@ -180,8 +353,8 @@ func disabledOnceAndSaidOnce(t *testing.T, open func() *Store) {
 	if w.Enabled || w.Because != "gone" {
 		t.Errorf("%+v", w)
 	}
-	w.Enabled, w.Because, w.Secret = true, "", ""
-	ok(t, s.PutWebhook(ctx, noon, w, nil))
+	w.Enabled, w.Because = true, ""
+	ok(t, s.ChangeWebhook(ctx, noon, w.Webhook, nil))
 	if w, err = s.Webhook(ctx, w.ID); err != nil || !w.Enabled || w.Because != "" || w.Secret != kefu.Secret("whsec_first") {
 		t.Errorf("%+v %v", w, err)
 	}
@@ -201,12 +374,17 @@ func oldAttemptsAreForgotten(t *testing.T, open func() *Store) {
 		ok(t, s.Tried(ctx, at, d, gateway.WebhookAttempt{N: i}))
 	}
 	ok(t, s.MoveWebhook(ctx, noon, w.ID, "4"))
-	for range 10 {
-		n, err := s.PruneWebhooks(ctx, noon.Add(3*15*24*time.Hour+time.Hour))
-		ok(t, err)
-		if n == 0 {
-			break
+	ok(t, s.write(ctx, noon, func(t *tx) error { // many, of lines that are long gone
+		for i := range 2*webhookSlice + 1 {
+			if err := t.put(`INSERT INTO deliveries (webhook, cursor, account, openid, state, tries, first_at, next_at, out_of_order, answered)
+				VALUES ($1, $2, $3, '', 'delivered', 1, 0, 0, 0, 0)`, w.ID, -i, account); err != nil {
+				return err
+			}
 		}
+		return nil
+	}))
+	if most := pruneWebhooks(t, s, noon.Add(3*15*24*time.Hour+time.Hour)); most > webhookSlice+2 {
+		t.Errorf("%d were forgotten at once, want slices of %d", most, webhookSlice)
 	}
 	left, err := s.Deliveries(ctx, w.ID, "", "")
 	ok(t, err)
@@ -299,12 +477,7 @@ func pendingGoesWithItsEntry(t *testing.T, open func() *Store) {
 	ok(t, s.MoveWebhook(ctx, noon, works.ID, "2"))
 	later := noon.Add(90*day + webhookPatience)
 	prune(t, s, later, Retention{Age: 90 * day})
-	for range 10 {
-		if n, err := s.PruneWebhooks(ctx, later); n == 0 {
-			ok(t, err)
-			break
-		}
-	}
+	pruneWebhooks(t, s, later)
 	for id, want := range map[string]int{disabled.ID: 1, works.ID: 2} { // the line of the other gives its own up, and says so
 		left, err := s.PendingDeliveries(ctx, id, 10)
 		ok(t, err)

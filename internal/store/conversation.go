@@ -103,18 +103,19 @@ func (s *Store) Conversations(ctx context.Context, accounts []string, cursor str
 		return page, fmt.Errorf("list conversations: %w", err)
 	}
 	defer rows.Close()
-	looked := 0
+	looked, size := 0, 0
 	for ; rows.Next(); looked++ {
 		c, p, err := scanConversation(rows)
 		if err != nil {
 			return page, err
 		}
 		if len(accounts) == 0 || slices.Contains(accounts, c.Account) {
-			if len(page.Items) == limit {
+			if len(page.Items) == limit || size >= pageBytes {
 				page.Next = below.String()
 				return page, nil
 			}
 			page.Items = append(page.Items, c)
+			size += len(c.LastLine) + len(c.Ledger)
 		}
 		below = p
 	}
@@ -262,6 +263,21 @@ func (c Callback) run(t *tx, now time.Time) (duplicate bool, err error) {
 	return false, t.append(now, c.Also)
 }
 
+// AppendTo appends an entry about what a follower did, if that, received within 24 h with
+// this key, is still there; ErrNotFound else: the follower was erased.
+func (s *Store) AppendTo(ctx context.Context, now time.Time, key string, e Entry) error {
+	return s.write(ctx, now, func(t *tx) error {
+		var there int
+		if err := t.row(`SELECT count(*) FROM callbacks_seen s JOIN feed f ON f.cursor = s.cursor WHERE s.account = $1 AND s.key = $2 AND f.openid = $3`,
+			e.Account, key, e.OpenID).Scan(&there); err != nil {
+			return err
+		} else if there == 0 {
+			return ErrNotFound
+		}
+		return t.append(now, []Entry{e})
+	})
+}
+
 // A Line is one line of a conversation: a message of ours, or what the follower did.
 type Line struct {
 	gateway.FeedEntry
@@ -294,7 +310,12 @@ func (s *Store) Timeline(ctx context.Context, account, openid, cursor string, li
 		cursors = cursors[:limit]
 		page.Next = formatCursor(cursors[limit-1])
 	}
+	size := 0
 	for _, cursor := range cursors {
+		if size >= pageBytes {
+			page.Next = page.Items[len(page.Items)-1].Cursor
+			return page, nil
+		}
 		line, seq, err := scanEntry(s.row(ctx, feedQuery+` WHERE f.cursor = $1`, cursor))
 		if errors.Is(err, ErrNotFound) { // pruned since
 			continue
@@ -309,13 +330,15 @@ func (s *Store) Timeline(ctx context.Context, account, openid, cursor string, li
 			} else if err != nil {
 				return page, err
 			}
-			l.Message = &m
+			l.Message, l.Data = &m, nil // which has the same content once more
+			size += m.weight()
 		} else if line.Type == "follower.message" {
 			if l.Asset, l.Thumb, err = s.inboundAssets(ctx, cursor); err != nil {
 				return page, err
 			}
 		}
 		page.Items = append(page.Items, l)
+		size += len(l.Data)
 	}
 	return page, nil
 }

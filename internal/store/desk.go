@@ -50,24 +50,34 @@ func (r *deskRow) read() (d Desk, err error) {
 	return d, err
 }
 
-// A DeskChange changes what is not nil, and tells the feed of it with Entry.
+// A DeskChange changes what is not nil, and tells the feed of it with Entry, which may
+// be all that there is: a note.
 type DeskChange struct {
 	Account, OpenID string
 	Remark          *string
 	Assigned        *string
 	Expect          *string // with Assigned: who has it now; another one is [ErrTaken]
-	Tags            []string
-	Close           bool
-	Entry           *Entry
+	// Fit, with Assigned to somebody, is whether that agent, as they are in the commit,
+	// may have it; else it is [ErrNotFound].
+	Fit   func(Agent) bool
+	Tags  []string
+	Close bool
+	Entry *Entry
 }
 
 // ErrTaken: somebody else has the conversation.
 var ErrTaken = errors.New("somebody else has the conversation")
 
 // ChangeDesk performs a change in one commit. Giving a conversation to somebody
-// opens it again.
+// opens it again. ErrNotFound if there is no such conversation, as after an erasure.
 func (s *Store) ChangeDesk(ctx context.Context, now time.Time, c DeskChange) error {
 	return s.write(ctx, now, func(t *tx) error {
+		var there int
+		if err := t.row(`SELECT count(*) FROM conversations WHERE openid = $1 AND account = $2`, c.OpenID, c.Account).Scan(&there); err != nil {
+			return err
+		} else if there == 0 {
+			return ErrNotFound
+		}
 		if c.Expect != nil {
 			var has string
 			err := t.row(`SELECT assigned FROM desk WHERE openid = $1 AND account = $2`, c.OpenID, c.Account).Scan(&has)
@@ -76,6 +86,15 @@ func (s *Store) ChangeDesk(ctx context.Context, now time.Time, c DeskChange) err
 			}
 			if has != *c.Expect && has != *c.Assigned {
 				return ErrTaken
+			}
+		}
+		if c.Fit != nil {
+			a, err := s.scanAgent(t.row(agentQuery+` WHERE id = $1`, *c.Assigned))
+			if err == nil && !c.Fit(a) {
+				err = ErrNotFound
+			}
+			if err != nil {
+				return err
 			}
 		}
 		if _, err := t.exec(`INSERT INTO desk (openid, account) VALUES ($1, $2) ON CONFLICT (openid, account) DO NOTHING`, c.OpenID, c.Account); err != nil {
@@ -107,6 +126,41 @@ func (s *Store) ChangeDesk(ctx context.Context, now time.Time, c DeskChange) err
 			err = set("closed", t.draw())
 		}
 		return err
+	})
+}
+
+// HeldBy lists an agent's conversations, by account and openid.
+func (s *Store) HeldBy(ctx context.Context, agent string) ([][2]string, error) {
+	rows, err := s.rows(ctx, `SELECT account, openid FROM desk WHERE assigned = $1`, agent)
+	if err != nil {
+		return nil, fmt.Errorf("read whose conversations they are: %w", err)
+	}
+	defer rows.Close()
+	var held [][2]string
+	for rows.Next() {
+		var at [2]string
+		if err := rows.Scan(&at[0], &at[1]); err != nil {
+			return nil, err
+		}
+		held = append(held, at)
+	}
+	return held, rows.Err()
+}
+
+// Release takes conversations from an agent in one commit, those that the entries name,
+// and tells the feed with them of each that is the agent's still.
+func (s *Store) Release(ctx context.Context, now time.Time, agent string, entries []Entry) error {
+	return s.write(ctx, now, func(t *tx) error {
+		for _, e := range entries {
+			n, err := t.exec(`UPDATE desk SET assigned = '' WHERE openid = $1 AND account = $2 AND assigned = $3`, e.OpenID, e.Account, agent)
+			if err == nil && n > 0 {
+				err = t.append(now, []Entry{e})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

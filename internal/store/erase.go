@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kefu-go/kefu/gateway"
@@ -22,40 +21,31 @@ const eraseSlice = 200
 // meanwhile waits with it, and WeChat posts it for 15 s.
 const scrubFor = 10 * time.Second
 
-// A trace is where a follower is named besides the timeline.
-type trace struct {
-	find  string // numbers of rows; the last argument is the limit
-	by    func(account, openid string) []any
-	erase string // by number
-}
-
-func byOpenID(account, openid string) []any { return []any{openid, account} }
-
-// byText finds an openid in JSON.
-func byText(_, openid string) []any {
-	return []any{`%"openid":"` + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(openid) + `"%`}
-}
+// A trace is where a follower, $1 of the account $2, is named besides the timeline.
+type trace struct{ change, table, row, where string }
 
 // traces are all places that are not found through messages and the timeline; the
 // first are lines of the feed.
 var traces = []trace{
-	{
-		`SELECT cursor FROM feed WHERE openid = $1 AND account = $2 AND seq IS NULL AND openid IS NOT NULL AND type NOT IN ('follower.message', 'follower.event', 'conversation.note', 'conversation.changed')
-			ORDER BY cursor LIMIT $3`, byOpenID,
-		`DELETE FROM feed WHERE cursor = $1`,
-	},
-	{`SELECT DISTINCT cursor FROM deliveries WHERE openid = $1 AND account = $2 LIMIT $3`, byOpenID, `DELETE FROM deliveries WHERE cursor = $1`},
-	{`SELECT cursor FROM audit WHERE target = $1 LIMIT $2`, func(account, openid string) []any { return []any{account + "/" + openid} }, `UPDATE audit SET target = '' WHERE cursor = $1`},
-	{`SELECT id FROM webhook_attempts WHERE data LIKE $1 ESCAPE '!' LIMIT $2`, byText, `DELETE FROM webhook_attempts WHERE id = $1`},
+	{`DELETE FROM feed`, "feed", "cursor", about},
+	{`DELETE FROM deliveries`, "deliveries", "cursor", `openid = $1 AND account = $2`},
+	{`UPDATE audit SET target = ''`, "audit", "cursor", `target = $2 || '/' || $1`},
+	{`DELETE FROM webhook_attempts`, "webhook_attempts", "id", `openid = $1 AND account = $2`},
+}
+
+// erase is a statement that erases a slice of a trace.
+func (t trace) erase() string {
+	return fmt.Sprintf(`%[1]s WHERE %[4]s AND %[3]s IN (SELECT %[3]s FROM %[2]s WHERE %[4]s ORDER BY %[3]s LIMIT %[5]d)`, t.change, t.table, t.row, t.where, eraseSlice)
 }
 
 // Erase deletes all that is kept of a follower: messages with their attempts and
 // idempotency keys, what they did, what is known of their windows. It is done in
 // slices; the last one notes the erasure, by the hash of the openid alone. When it
 // returns nil no row, and with SQLite no byte of the files, has the openid or a text
-// of the conversation. Nothing new may be said meanwhile: the caller sees to that.
-// Erasing what is not there is no error. It returns how many messages and lines
-// about the follower there were.
+// of the conversation. Nobody may write to the follower or hear of them meanwhile: the
+// caller sees to that. What the team does meanwhile goes, too, and afterwards there is
+// no conversation in which it could do anything. Erasing what is not there is no error.
+// It returns how many messages and lines about the follower there were.
 //
 // A file that only they have sent goes, unless it was sent on: then it is what the
 // gateway has of a message to somebody else, and goes after that one.
@@ -64,23 +54,19 @@ func (s *Store) Erase(ctx context.Context, now time.Time, account, openid string
 	if err := s.settleWholly(ctx); err != nil { // said and listing are views
 		return gone, fmt.Errorf("erase: %w", err)
 	}
-	for {
+	for last := false; !last; {
+		s.mu.Lock()
+		viewed := s.viewed // what came later may be in no timeline yet
+		s.mu.Unlock()
 		said, err := s.numbers(ctx, `SELECT s.cursor FROM said s JOIN conversations c ON c.id = s.conversation
 			WHERE c.openid = $1 AND c.account = $2 ORDER BY s.cursor LIMIT $3`, openid, account, eraseSlice)
 		if err != nil {
 			return gone, fmt.Errorf("erase: %w", err)
 		}
-		last := len(said) == 0
-		found := make([][]int64, len(traces))
-		for i, t := range traces {
-			if found[i], err = s.numbers(ctx, t.find, append(t.by(account, openid), eraseSlice)...); err != nil {
-				return gone, fmt.Errorf("erase: %w", err)
-			}
-			last = last && len(found[i]) == 0
-		}
 		var messages, lines int
 		err = s.write(ctx, now, func(t *tx) error {
 			messages, lines = 0, 0
+			last = len(said) == 0
 			for _, cursor := range said {
 				var seq int64
 				if err := t.row(`SELECT coalesce(max(seq), 0) FROM messages WHERE seq = $1`, cursor).Scan(&seq); err != nil {
@@ -104,20 +90,27 @@ func (s *Store) Erase(ctx context.Context, now time.Time, account, openid string
 					return err
 				}
 			}
-			for i, numbers := range found {
-				for _, n := range numbers {
-					if i == 0 {
-						lines++
-					}
-					if err := t.put(traces[i].erase, n); err != nil {
-						return err
-					}
+			for i, trace := range traces {
+				n, err := t.exec(trace.erase(), openid, account)
+				if err != nil {
+					return err
+				}
+				if last = last && n == 0; i == 0 {
+					lines += int(n)
 				}
 			}
 			if !last {
 				return nil
 			}
-			for _, q := range []string{`DELETE FROM desk WHERE openid = $1 AND account = $2`, `DELETE FROM conversations WHERE openid = $1 AND account = $2`} {
+			late, err := t.exec(`DELETE FROM feed WHERE cursor > $1 AND cursor <= $2 AND openid = $3 AND account = $4 AND seq IS NULL`, viewed, t.cursor, openid, account)
+			if err != nil {
+				return err
+			}
+			lines += int(late)
+			for _, q := range []string{
+				`DELETE FROM said WHERE conversation = (SELECT id FROM conversations WHERE openid = $1 AND account = $2)`,
+				`DELETE FROM desk WHERE openid = $1 AND account = $2`, `DELETE FROM conversations WHERE openid = $1 AND account = $2`,
+			} {
 				if err := t.put(q, openid, account); err != nil {
 					return err
 				}
@@ -132,9 +125,6 @@ func (s *Store) Erase(ctx context.Context, now time.Time, account, openid string
 			return gone, fmt.Errorf("erase: %w", err)
 		}
 		gone.Messages, gone.Lines = gone.Messages+messages, gone.Lines+lines
-		if last {
-			break
-		}
 	}
 	for {
 		if n, err := s.dropLoose(ctx, now, account); err != nil {
@@ -205,7 +195,7 @@ func (s *Store) export(ctx context.Context, account, openid string, yield func(g
 	if !yield(them, nil) {
 		return nil
 	}
-	about, err := s.numbers(ctx, traces[0].find, openid, account, newest)
+	others, err := s.numbers(ctx, `SELECT cursor FROM feed WHERE `+about+` ORDER BY cursor`, openid, account)
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -216,11 +206,11 @@ func (s *Store) export(ctx context.Context, account, openid string, yield func(g
 		}
 		for _, cursor := range said {
 			after = cursor
-			for len(about) > 0 && about[0] < cursor {
-				if more, err := s.exportLine(ctx, about[0], yield); !more || err != nil {
+			for len(others) > 0 && others[0] < cursor {
+				if more, err := s.exportLine(ctx, others[0], yield); !more || err != nil {
 					return err
 				}
-				about = about[1:]
+				others = others[1:]
 			}
 			if more, err := s.exportLine(ctx, cursor, yield); !more || err != nil {
 				return err
@@ -230,7 +220,7 @@ func (s *Store) export(ctx context.Context, account, openid string, yield func(g
 			break
 		}
 	}
-	for _, cursor := range about {
+	for _, cursor := range others {
 		if more, err := s.exportLine(ctx, cursor, yield); !more || err != nil {
 			return err
 		}

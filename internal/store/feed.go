@@ -43,6 +43,11 @@ func (t *tx) append(now time.Time, entries []Entry) error {
 	return nil
 }
 
+// pageBytes is about how much a page holds, of the feed and of lists: where a few large
+// lines fill it, it ends early, and its next says where to go on. A key must not be able
+// to exhaust the memory by asking for what it sent.
+const pageBytes = 4 << 20
+
 // feedQuery reads lines, f, with the messages, m, that they tell of.
 const feedQuery = `SELECT f.cursor, f.at, f.account, f.openid, f.type, f.seq, f.attempts, f.duplicate, f.retry_at, f.data,
 		f.parts_sent, m.id, m.msgtype, m.priority, m.source, m.retry_of, m.metadata, m.parts, m.author, CASE WHEN f.type = 'message.accepted' THEN m.body END
@@ -114,7 +119,7 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 	return e, message.Int64, err
 }
 
-// Feed returns up to limit entries (1 to 1,000) after the cursor ("": from the
+// Feed returns up to limit entries (1 to 1,000), or fewer large ones, after the cursor ("": from the
 // beginning of what is whole), of the given accounts (none: all), and the cursor to go on from,
 // which moves also past what was not selected. Errors: ErrCursor, ErrCursorGone.
 //
@@ -143,11 +148,12 @@ func (s *Store) Feed(ctx context.Context, cursor string, limit int, accounts []s
 	}
 	defer rows.Close()
 	next = formatCursor(after)
-	for len(entries) < limit && rows.Next() {
+	for size := 0; len(entries) < limit && size < pageBytes && rows.Next(); {
 		e, _, err := scanEntry(rows)
 		if err != nil {
 			return nil, "", err
 		}
+		size += len(e.Data)
 		next = e.Cursor
 		if len(accounts) == 0 || slices.Contains(accounts, e.Account) {
 			entries = append(entries, e)

@@ -28,7 +28,7 @@ func (s *Store) Series(ctx context.Context, from, to time.Time, step time.Durati
 		return v, err
 	}
 	last, _ := parseCursor(head, 0)
-	first, err := s.firstSince(ctx, from.Add(-time.Minute), last+1) // commits may be a little out of order in time
+	first, err := s.firstSince(ctx, from.Add(-disorder), last+1)
 	if err != nil {
 		return v, err
 	}
@@ -112,9 +112,13 @@ func (s *Store) Series(ctx context.Context, from, to time.Time, step time.Durati
 	return v, s.waits(ctx, v.Unfinished, ours)
 }
 
+// waitsQuery is read by the index of what is unfinished: the number, which is never
+// negative, has SQLite see that.
+const waitsQuery = `SELECT l.account, l.state, count(*) FROM listing l WHERE ` + unfinishedStates + ` AND l.number >= 0 GROUP BY l.account, l.state`
+
 // waits counts what has still a way to go.
 func (s *Store) waits(ctx context.Context, counts map[gateway.State]int, ours func(account string) bool) error {
-	rows, err := s.rows(ctx, `SELECT account, state, count(*) FROM listing WHERE state IN ('queued', 'parked', 'sending', 'unknown') GROUP BY account, state`)
+	rows, err := s.rows(ctx, waitsQuery)
 	if err != nil {
 		return fmt.Errorf("count what is unfinished: %w", err)
 	}
@@ -157,7 +161,7 @@ func (s *Store) Heard(ctx context.Context, accounts []string, openid, cursor str
 		return page, fmt.Errorf("read callbacks: %w", err)
 	}
 	defer rows.Close()
-	for rows.Next() {
+	for size := 0; rows.Next(); {
 		e, _, err := scanEntry(rows)
 		if err != nil {
 			return page, err
@@ -165,11 +169,12 @@ func (s *Store) Heard(ctx context.Context, accounts []string, openid, cursor str
 		if len(accounts) > 0 && !slices.Contains(accounts, e.Account) || openid != "" && e.OpenID != openid {
 			continue
 		}
-		if len(page.Items) == limit {
-			page.Next = page.Items[limit-1].Cursor
+		if len(page.Items) == limit || size >= pageBytes {
+			page.Next = page.Items[len(page.Items)-1].Cursor
 			return page, nil
 		}
 		page.Items = append(page.Items, e)
+		size += len(e.Data)
 	}
 	if lowest.Int64 > 1 {
 		page.Next = formatCursor(lowest.Int64)

@@ -355,6 +355,41 @@ func TestViewsCatchUpOnOpen(t *testing.T) {
 	same(t, page.Items[0].Message, &sent)
 }
 
+// Whatever is finished costs nothing where it is not asked for: each of these is found by
+// its index, and no table is read whole.
+func TestQueriesAreServedByAnIndex(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
+	for _, tt := range []struct {
+		name, query string
+		args        int
+		step        string
+	}{
+		{"what waits, counted", waitsQuery, 0, "SEARCH l USING INDEX listing_unfinished"},
+		{"who needs an asset", needAssetQuery, 2, "SCAN l USING INDEX listing_unfinished"},
+		{"an asset of any account", assetOfQuery, 1, "SEARCH a USING INDEX sqlite_autoindex_assets_2 (account=? AND hash=?)"},
+		{"lines about a follower", traces[0].erase(), 2, "SEARCH feed USING INDEX feed_about (openid=? AND rowid=?)"},
+		{"deliveries of a follower", traces[1].erase(), 2, "SEARCH deliveries USING INDEX deliveries_of (openid=? AND cursor=?)"},
+		{"a follower on record", traces[2].erase(), 2, "SEARCH audit USING COVERING INDEX audit_target (target=? AND rowid=?)"},
+		{"attempts of a follower", traces[3].erase(), 2, "SEARCH webhook_attempts USING INDEX webhook_attempts_of (openid=? AND rowid=?)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rows, err := s.rows(t.Context(), `EXPLAIN QUERY PLAN `+tt.query, make([]any, tt.args)...)
+			ok(t, err)
+			defer rows.Close()
+			var plan []string
+			for rows.Next() {
+				var step string
+				ok(t, rows.Scan(new(int), new(int), new(int), &step))
+				plan = append(plan, step)
+			}
+			ok(t, rows.Err())
+			if text := strings.Join(plan, "\n"); !strings.Contains(text, tt.step) {
+				t.Errorf("no %s in:\n%s", tt.step, text)
+			}
+		})
+	}
+}
+
 // The store works inside a synctest bubble, so that everything above it can be
 // tested there, and leaves no goroutine behind.
 func TestWorksInABubble(t *testing.T) {

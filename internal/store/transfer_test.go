@@ -357,6 +357,55 @@ func TestReleasedSchemasMigrate(t *testing.T) {
 	}
 }
 
+// Attempts that were kept before they named their follower in columns are erased, too.
+func TestEarlierAttemptsNameTheirFollower(t *testing.T) {
+	t.Parallel()
+	files, err := migrationFiles()
+	ok(t, err)
+	before := slices.IndexFunc(files, func(f migrationFile) bool { return f.name == "0014_found.sql" })
+	for engine, dsn := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "kefu.db"), "PostgreSQL": pgtest.Shared(t).DSN(t)} {
+		t.Run(engine, func(t *testing.T) {
+			d, err := dialectOf(dsn, Options{})
+			ok(t, err)
+			db, err := d.writer()
+			ok(t, err)
+			conn, err := db.Conn(t.Context())
+			ok(t, err)
+			ok(t, d.prepare(t.Context(), conn))
+			ok(t, migrateIn(t.Context(), d, conn, func([]string) error { return apply(t.Context(), d, conn, files[:before], 0) }))
+			for _, a := range []gateway.WebhookAttempt{
+				{WebhookID: "wh_1_1", Cursor: "1", Account: account, OpenID: follower, N: 1, Error: `no "openid":"oNobody"`},
+				{WebhookID: "wh_1_2", Cursor: "2", Account: account, OpenID: "小鱼", Error: "微信"},
+				{WebhookID: "wh_1_3", Cursor: "3", Account: account},
+				{WebhookID: "test_1"},
+			} {
+				text, err := encode(a)
+				ok(t, err)
+				_, err = conn.ExecContext(t.Context(), d.sql(`INSERT INTO webhook_attempts (webhook, at, data) VALUES ('wh_1', 0, $1)`), string(text))
+				ok(t, err)
+			}
+			ok(t, conn.Close())
+			ok(t, db.Close())
+
+			s := open(t, dsn, pgOptions)
+			rows, err := s.rows(t.Context(), `SELECT account, openid FROM webhook_attempts ORDER BY id`)
+			ok(t, err)
+			defer rows.Close()
+			var named [][2]string
+			for rows.Next() {
+				var n [2]string
+				ok(t, rows.Scan(&n[0], &n[1]))
+				named = append(named, n)
+			}
+			ok(t, rows.Err())
+			same(t, named, [][2]string{{account, follower}, {account, "小鱼"}, {}, {}})
+			_, err = s.Erase(t.Context(), noon, account, follower)
+			ok(t, err)
+			same(t, count(t, s, "webhook_attempts"), 3)
+		})
+	}
+}
+
 // The translation, word by word.
 func TestToPostgres(t *testing.T) {
 	for _, tt := range []struct{ name, before, text, want string }{
@@ -367,6 +416,7 @@ func TestToPostgres(t *testing.T) {
 		{"without rowid", "", "CREATE TABLE a (x INTEGER, y INTEGER, PRIMARY KEY (x, y)) STRICT, WITHOUT ROWID;", "CREATE TABLE a (x BIGINT, y BIGINT, PRIMARY KEY (x, y))   ;"},
 		{"texts, names and comments stay", "", `INSERT INTO a VALUES ('INTEGER; -- it''s', "BLOB"); -- STRICT; INTEGER`, `INSERT INTO a VALUES ('INTEGER; -- it''s', "BLOB");`},
 		{"small words stay", "", `CREATE TABLE a (integer INTEGER, text TEXT)`, `CREATE TABLE a (integer BIGINT, text TEXT COLLATE "C");`},
+		{"function", "", `SELECT INSTR(x, 'INSTR') FROM a`, `SELECT STRPOS(x, 'INSTR') FROM a;`},
 		{"cast", "", `SELECT CAST(x AS TEXT) FROM a`, `SELECT CAST(x AS TEXT) FROM a;`},
 		{"add a column", "", `ALTER TABLE a ADD COLUMN c TEXT`, `ALTER TABLE a ADD COLUMN c TEXT COLLATE "C";`},
 		{"index", "", `CREATE TABLE a (id INTEGER PRIMARY KEY, s TEXT); CREATE INDEX i ON a (s) WHERE s <> '';`,

@@ -15,6 +15,7 @@ import (
 //	TEXT                    TEXT COLLATE "C", which orders by bytes as SQLite does
 //	INTEGER PRIMARY KEY     an identity, since SQLite draws it where none is given
 //	STRICT, WITHOUT ROWID   nothing
+//	INSTR                   STRPOS
 //	CREATE INDEX            ends with the table's INTEGER PRIMARY KEY, as an index of
 //	                        SQLite always does
 //
@@ -114,6 +115,8 @@ func (t *translation) statement(words []string) (string, error) {
 			if !is(n-1, "AS") {
 				out[i] = `TEXT COLLATE "C"`
 			}
+		case "INSTR":
+			out[i] = "STRPOS"
 		case "AUTOINCREMENT":
 			out[i] = ""
 		case "STRICT", "WITHOUT", "ROWID", ",":

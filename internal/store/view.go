@@ -19,10 +19,12 @@ const (
 )
 
 // spoken are the lines that one of the two sides said or did; a timeline has also
-// what the team did, which is in timeline.
+// what the team did, which is in timeline. What else there is about a follower, and
+// of no message, is about: an index of the feed, which has the same words.
 const (
 	spoken   = `('message.accepted', 'follower.message', 'follower.event')`
 	timeline = `('message.accepted', 'follower.message', 'follower.event', 'conversation.note', 'conversation.changed', 'conversation.answered')`
+	about    = `openid = $1 AND account = $2 AND seq IS NULL AND openid IS NOT NULL AND type NOT IN ` + timeline
 )
 
 // viewDue reports whether it is the view's turn.

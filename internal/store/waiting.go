@@ -25,7 +25,9 @@ type Waiting struct {
 	ExpiresAt       time.Time
 	RetryAt         time.Time // of Unknown
 
-	Parts, PartsSent int // of a long text; 0: every other message
+	// Of a long text; zero for every other message.
+	Parts, PartsSent int
+	Resent           bool // a part of it was unknown once
 }
 
 // Waiting is m without what its lane does not need.
@@ -33,6 +35,7 @@ func (m Message) Waiting() Waiting {
 	w := Waiting{
 		Seq: m.Seq, Number: m.Number, Account: m.Account, OpenID: m.OpenID, State: m.State, Priority: m.Priority,
 		WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, AcceptedAt: m.AcceptedAt.Time, ExpiresAt: m.ExpiresAt.Time, Parts: m.Parts, PartsSent: m.PartsSent,
+		Resent: m.Parts > 0 && m.Resent,
 	}
 	if m.NotBefore != nil {
 		w.NotBefore = m.NotBefore.Time

@@ -20,50 +20,68 @@ type Webhook struct {
 	OldUntil        time.Time
 }
 
-// PutWebhook makes or replaces an endpoint. The Cursor is that of a new one only, and
-// so are FailingSince (none) and CreatedAt (now); an empty Secret keeps the stored
-// ones. An endpoint that is enabled again has not failed. may, unless nil, is asked about
-// an endpoint that is replaced, in the transaction; its error ends that.
-func (s *Store) PutWebhook(ctx context.Context, now time.Time, w Webhook, may func(stored gateway.Webhook) error) error {
+// AddWebhook makes an endpoint; FailingSince (none) and CreatedAt (now) are not w's.
+func (s *Store) AddWebhook(ctx context.Context, now time.Time, w Webhook) error {
 	cursor, err := parseCursor(w.Cursor, 0)
 	if err != nil {
 		return err
 	}
-	settings := w.Webhook
-	settings.Secret, settings.Cursor, settings.Because, settings.FailingSince, settings.Warnings = "", "", "", nil, nil
-	text, err := encode(settings)
+	text, err := settingsOf(w.Webhook)
 	if err != nil {
-		return fmt.Errorf("put webhook: %w", err)
-	}
-	secret, old := s.sealed(w.ID, "webhook", w.Secret), s.sealed(w.ID, "webhook", w.OldSecret)
-	var until any
-	if !w.OldUntil.IsZero() {
-		until = ms(w.OldUntil)
+		return err
 	}
 	return s.write(ctx, now, func(t *tx) error {
-		if secret == nil {
-			if may != nil {
-				stored, err := s.scanWebhook(t.row(webhookQuery+` WHERE id = $1`, w.ID))
-				if err == nil {
-					err = may(stored.Webhook)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			n, err := t.exec(`UPDATE webhooks SET settings = $1, enabled = $2, because = $3, failing_since = NULL WHERE id = $4`,
-				string(text), bit(w.Enabled), w.Because, w.ID)
-			if err == nil && n == 0 {
-				err = ErrNotFound
-			}
-			return err
-		}
-		_, err := t.exec(`INSERT INTO webhooks (id, settings, secret, old_secret, old_until, enabled, because, cursor, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-			ON CONFLICT (id) DO UPDATE SET secret = excluded.secret, old_secret = excluded.old_secret, old_until = excluded.old_until`,
-			w.ID, string(text), secret, old, until, bit(w.Enabled), w.Because, cursor, ms(now))
+		_, err := t.exec(`INSERT INTO webhooks (id, settings, secret, enabled, because, cursor, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			w.ID, text, s.sealed(w.ID, "webhook", w.Secret), bit(w.Enabled), w.Because, cursor, ms(now))
 		return err
 	})
+}
+
+// ChangeWebhook replaces the settings of an endpoint, or returns ErrNotFound. Its secrets
+// and its Cursor stay; one that is enabled again has not failed. may, unless nil, is asked
+// about the settings that it has, in the transaction; its error ends that.
+func (s *Store) ChangeWebhook(ctx context.Context, now time.Time, w gateway.Webhook, may func(stored gateway.Webhook) error) error {
+	text, err := settingsOf(w)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, now, func(t *tx) error {
+		stored, err := s.scanWebhook(t.row(webhookQuery+` WHERE id = $1`, w.ID))
+		if err == nil && may != nil {
+			err = may(stored.Webhook)
+		}
+		if err == nil {
+			err = t.put(`UPDATE webhooks SET settings = $1, enabled = $2, because = $3, failing_since = NULL WHERE id = $4`, text, bit(w.Enabled), w.Because, w.ID)
+		}
+		return err
+	})
+}
+
+// settingsOf is what is kept of an endpoint as one text.
+func settingsOf(w gateway.Webhook) (string, error) {
+	w.Secret, w.Cursor, w.Because, w.FailingSince, w.Warnings = "", "", "", nil, nil
+	text, err := encode(w)
+	if err != nil {
+		return "", fmt.Errorf("put webhook: %w", err)
+	}
+	return string(text), nil
+}
+
+// RotateWebhook gives an endpoint another secret, or returns ErrNotFound. The one that it
+// has signs besides until then; zero: no more. It returns the endpoint as it is now.
+func (s *Store) RotateWebhook(ctx context.Context, now time.Time, id string, secret kefu.Secret, until time.Time) (w Webhook, err error) {
+	q, args := `UPDATE webhooks SET old_secret = NULL, old_until = NULL, secret = $1 WHERE id = $2`, []any{s.sealed(id, "webhook", secret), id}
+	if !until.IsZero() {
+		q, args = `UPDATE webhooks SET old_secret = secret, old_until = $3, secret = $1 WHERE id = $2`, append(args, ms(until))
+	}
+	err = s.write(ctx, now, func(t *tx) error {
+		if _, err := t.exec(q, args...); err != nil {
+			return err
+		}
+		w, err = s.scanWebhook(t.row(webhookQuery+` WHERE id = $1`, id))
+		return err
+	})
+	return w, err
 }
 
 const webhookQuery = `SELECT id, settings, secret, old_secret, old_until, enabled, because, cursor, failing_since, created_at FROM webhooks`
@@ -119,20 +137,16 @@ func (s *Store) Webhooks(ctx context.Context) ([]Webhook, error) {
 	return all, rows.Err()
 }
 
-// DeleteWebhook forgets an endpoint, its deliveries and attempts, or returns
-// ErrNotFound.
+// DeleteWebhook forgets an endpoint, or returns ErrNotFound. Its deliveries and attempts
+// go with time, see [Store.PruneWebhooks]: there may be millions.
 func (s *Store) DeleteWebhook(ctx context.Context, now time.Time, id string) error {
 	return s.write(ctx, now, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM webhooks WHERE id = $1`, id)
 		if err == nil && n == 0 {
 			err = ErrNotFound
 		}
-		for _, q := range []string{
-			`DELETE FROM deliveries WHERE webhook = $1`, `DELETE FROM webhook_attempts WHERE webhook = $1`, `DELETE FROM replays WHERE webhook = $1`,
-		} {
-			if err == nil {
-				_, err = t.exec(q, id)
-			}
+		if err == nil {
+			_, err = t.exec(`DELETE FROM replays WHERE webhook = $1`, id)
 		}
 		return err
 	})
@@ -182,6 +196,7 @@ type Delivery struct {
 	NextAt     time.Time // of the next one, while pending
 	OutOfOrder bool
 	Answered   bool // the answer in a response was taken
+	Unwanted   bool // given up, and no fault of the endpoint: its settings leave the entry out by now; it is not read
 }
 
 // Tried keeps what came of a try: the delivery as it is now, the attempt, and whether
@@ -194,7 +209,11 @@ func (s *Store) Tried(ctx context.Context, now time.Time, d Delivery, a gateway.
 	}
 	return s.write(ctx, now, func(t *tx) error {
 		q, args := `UPDATE webhooks SET failing_since = NULL WHERE id = $1`, []any{d.Webhook}
-		if d.State != Delivered {
+		switch {
+		case d.State == Delivered:
+		case d.Unwanted:
+			q = `UPDATE webhooks SET failing_since = failing_since WHERE id = $1`
+		default:
 			q, args = `UPDATE webhooks SET failing_since = coalesce(failing_since, $2) WHERE id = $1`, append(args, ms(now))
 		}
 		if n, err := t.exec(q, args...); err != nil || n == 0 {
@@ -229,7 +248,7 @@ func (t *tx) attempted(now time.Time, webhook string, a gateway.WebhookAttempt) 
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO webhook_attempts (webhook, at, data) VALUES ($1, $2, $3)`, webhook, ms(now), string(text))
+	_, err = t.exec(`INSERT INTO webhook_attempts (webhook, at, account, openid, data) VALUES ($1, $2, $3, $4, $5)`, webhook, ms(now), a.Account, a.OpenID, string(text))
 	return err
 }
 
@@ -308,8 +327,9 @@ func (s *Store) PendingDeliveries(ctx context.Context, webhook string, limit int
 }
 
 // StartReplay writes down that an endpoint's entries from one (or "" for since) to
-// another ("": the latest) are to be delivered once more. ErrCursor for a range that
-// is none.
+// another ("": the latest) are to be delivered once more, as far as they are kept.
+// ErrCursor for a range that is none, ErrCursorGone for one of which nothing is left,
+// ErrNotFound for an endpoint that is none.
 func (s *Store) StartReplay(ctx context.Context, now time.Time, webhook string, r gateway.ReplayRequest) (gateway.Replay, error) {
 	var from, to int64
 	var err error
@@ -329,7 +349,7 @@ func (s *Store) StartReplay(ctx context.Context, now time.Time, webhook string, 
 		}
 	case r.Since != nil:
 		since, to = r.Since.Time, last
-		from, err = s.firstSince(ctx, r.Since.Add(-time.Minute), last) // commits may be a little out of order in time
+		from, err = s.firstSince(ctx, r.Since.Add(-disorder), last)
 	}
 	if err == nil && (from < 1 || to > last || from > to) {
 		err = ErrCursor
@@ -337,12 +357,26 @@ func (s *Store) StartReplay(ctx context.Context, now time.Time, webhook string, 
 	if err != nil {
 		return gateway.Replay{}, err
 	}
+	pruned, err := s.pruned(ctx)
+	if from = max(from, pruned+1); err == nil && from > to {
+		err = ErrCursorGone
+	}
+	if err != nil {
+		return gateway.Replay{}, err
+	}
 	err = s.write(ctx, now, func(t *tx) error {
-		_, err := t.exec(`INSERT INTO replays (webhook, cursor, until, since) VALUES ($1, $2, $3, $4)`, webhook, from-1, to, ms(since))
+		n, err := t.exec(`INSERT INTO replays (webhook, cursor, until, since) SELECT id, $2, $3, $4 FROM webhooks WHERE id = $1`, webhook, from-1, to, ms(since))
+		if err == nil && n == 0 {
+			err = ErrNotFound
+		}
 		return err
 	})
 	return gateway.Replay{From: formatCursor(from), To: formatCursor(to)}, err
 }
+
+// disorder is how much older than the one before it an entry may be: commits are a little
+// out of order in time.
+const disorder = time.Minute
 
 // firstSince finds the first entry that is not older than at, by halving: times grow
 // with cursors.
@@ -387,7 +421,7 @@ func (s *Store) NextReplay(ctx context.Context, webhook string, limit int) (Repl
 	}
 	r.After = formatCursor(cursor)
 	if r.Entries, r.Next, err = s.Feed(ctx, r.After, limit, nil); errors.Is(err, ErrCursorGone) {
-		r.Next, err = formatCursor(r.until), nil // they are kept no more
+		r.Entries, r.Next, err = s.Feed(ctx, "", limit, nil) // with what is kept still
 	}
 	if next, _ := parseCursor(r.Next, 0); r.Next == r.After || next > r.until {
 		r.Next = formatCursor(r.until)
@@ -402,13 +436,22 @@ func (s *Store) NextReplay(ctx context.Context, webhook string, limit int) (Repl
 	return r, err
 }
 
-// Replayed makes the entries of a slice pending once more and moves the replay on.
+// Replayed makes the entries of a slice pending once more and moves the replay on, unless
+// its endpoint was deleted meanwhile. Of an entry that is older than deliveries are kept
+// nobody knows whether it was answered: it counts as if it was.
 func (s *Store) Replayed(ctx context.Context, now time.Time, r ReplaySlice, entries []gateway.FeedEntry) error {
 	next, err := parseCursor(r.Next, 0)
 	if err != nil {
 		return err
 	}
 	return s.write(ctx, now, func(t *tx) error {
+		q, args := `UPDATE replays SET cursor = $3 WHERE id = $1 AND webhook = $2`, []any{r.id, r.webhook, next}
+		if next >= r.until {
+			q, args = `DELETE FROM replays WHERE id = $1 AND webhook = $2`, args[:2]
+		}
+		if n, err := t.exec(q, args...); err != nil || n == 0 {
+			return err // none: it went with its endpoint
+		}
 		for _, e := range entries {
 			cursor, err := parseCursor(e.Cursor, 0)
 			if err != nil {
@@ -416,30 +459,30 @@ func (s *Store) Replayed(ctx context.Context, now time.Time, r ReplaySlice, entr
 			}
 			// None of what was erased since it was read.
 			if err := t.put(`INSERT INTO deliveries (webhook, cursor, account, openid, state, tries, first_at, next_at, out_of_order, answered)
-				SELECT $1, cursor, account, coalesce(openid, ''), 'pending', 0, $3, $3, 1, 0 FROM feed WHERE cursor = $2
-				ON CONFLICT (webhook, cursor) DO UPDATE SET state = 'pending', tries = 0, first_at = excluded.first_at, next_at = excluded.next_at, out_of_order = 1`,
-				r.webhook, cursor, ms(now)); err != nil {
+				SELECT $1, cursor, account, coalesce(openid, ''), 'pending', 0, $3, $3, 1, CASE WHEN at <= $4 THEN 1 ELSE 0 END FROM feed WHERE cursor = $2
+				ON CONFLICT (webhook, cursor) DO UPDATE SET state = 'pending', tries = 0, first_at = excluded.first_at, next_at = excluded.next_at, out_of_order = 1,
+					answered = CASE WHEN excluded.answered = 1 THEN 1 ELSE deliveries.answered END`,
+				r.webhook, cursor, ms(now), ms(now.Add(disorder-webhookLife))); err != nil {
 				return err
 			}
 		}
-		q, args := `UPDATE replays SET cursor = $1 WHERE id = $2`, []any{next, r.id}
-		if next >= r.until {
-			q, args = `DELETE FROM replays WHERE id = $1`, []any{r.id}
-		}
-		_, err := t.exec(q, args...)
-		return err
+		return nil
 	})
 }
 
 // webhookLife is how long attempts and deliveries that are over are kept.
 const webhookLife = 30 * 24 * time.Hour
 
+// webhookSlice is how many of them one commit deletes.
+const webhookSlice = 1000
+
 // PruneWebhooks forgets attempts, and deliveries that are over, of entries older than
-// 30 days, up to a thousand attempts at once; call it until it returns 0. What waits at
-// an endpoint that is disabled is given up with its entry.
+// 30 days, and all that is left of endpoints that were deleted, up to a thousand of each
+// kind at once; call it, with pauses, until it returns 0. What waits at an endpoint that
+// is disabled is given up with its entry.
 func (s *Store) PruneWebhooks(ctx context.Context, now time.Time) (int, error) {
 	all, err := s.Webhooks(ctx)
-	if err != nil || len(all) == 0 {
+	if err != nil {
 		return 0, err
 	}
 	head, err := s.Head(ctx)
@@ -451,28 +494,85 @@ func (s *Store) PruneWebhooks(ctx context.Context, now time.Time) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var gone int64
-	err = s.write(ctx, now, func(t *tx) error {
-		if gone, err = t.exec(`DELETE FROM webhook_attempts WHERE id IN
-			(SELECT id FROM (SELECT id, at FROM webhook_attempts ORDER BY id LIMIT 1000) AS oldest WHERE at <= $1)`, ms(now.Add(-webhookLife))); err != nil {
+	pruned, err := s.pruned(ctx)
+	if err != nil {
+		return 0, err
+	}
+	gone, err := s.pruneDeleted(ctx, now)
+	if err != nil {
+		return 0, err
+	}
+	// What is to go is looked for before the commit: nobody waits for that.
+	forget := func(find string, args []any, remove func(t *tx, n int64) error) error {
+		found, err := s.numbers(ctx, find, append(args, webhookSlice)...)
+		if err != nil || len(found) == 0 {
 			return err
 		}
-		for _, w := range all {
-			read, _ := parseCursor(w.Cursor, 0)
-			n, err := t.exec(`DELETE FROM deliveries WHERE webhook = $1 AND cursor <= $2 AND state <> 'pending'`, w.ID, min(read, young-1))
-			if err != nil {
-				return err
+		gone += len(found)
+		return s.write(ctx, now, func(t *tx) error {
+			for _, n := range found {
+				if err := remove(t, n); err != nil {
+					return err
+				}
 			}
-			gone += n
-			if w.Enabled {
+			return nil
+		})
+	}
+	err = forget(`SELECT id FROM (SELECT id, at FROM webhook_attempts ORDER BY id LIMIT $2) AS oldest WHERE at <= $1`, []any{ms(now.Add(-webhookLife))},
+		func(t *tx, id int64) error { return t.put(`DELETE FROM webhook_attempts WHERE id = $1`, id) })
+	for _, w := range all {
+		read, _ := parseCursor(w.Cursor, 0)
+		if err == nil {
+			err = forget(`SELECT cursor FROM deliveries WHERE webhook = $1 AND cursor <= $2 AND state <> 'pending' ORDER BY cursor LIMIT $3`, []any{w.ID, min(read, young-1)},
+				func(t *tx, cursor int64) error {
+					return t.put(`DELETE FROM deliveries WHERE webhook = $1 AND cursor = $2 AND state <> 'pending'`, w.ID, cursor)
+				})
+		}
+		if err == nil && !w.Enabled {
+			err = forget(`SELECT cursor FROM deliveries WHERE webhook = $1 AND cursor <= $2 AND state = 'pending'
+					AND NOT EXISTS (SELECT 1 FROM feed WHERE feed.cursor = deliveries.cursor) ORDER BY cursor LIMIT $3`, []any{w.ID, pruned},
+				func(t *tx, cursor int64) error {
+					return t.put(`DELETE FROM deliveries WHERE webhook = $1 AND cursor = $2`, w.ID, cursor)
+				})
+		}
+	}
+	return gone, err
+}
+
+// pruneDeleted forgets a slice of what is left of endpoints that were deleted. Theirs is
+// whatever names an endpoint that there is not, so that nothing has to remember them.
+func (s *Store) pruneDeleted(ctx context.Context, now time.Time) (int, error) {
+	for _, of := range []struct{ table, row string }{{"deliveries", "cursor"}, {"webhook_attempts", "id"}} {
+		for id := ""; ; {
+			// From one endpoint to the next, whatever each has.
+			var next sql.NullString
+			if err := s.row(ctx, `SELECT min(webhook) FROM `+of.table+` WHERE webhook > $1`, id).Scan(&next); err != nil {
+				return 0, fmt.Errorf("find what is left of webhooks: %w", err)
+			}
+			if !next.Valid {
+				break
+			}
+			id = next.String
+			var there int
+			if err := s.row(ctx, `SELECT count(*) FROM webhooks WHERE id = $1`, id).Scan(&there); err != nil {
+				return 0, fmt.Errorf("find what is left of webhooks: %w", err)
+			}
+			if there > 0 {
 				continue
 			}
-			if n, err = t.exec(`DELETE FROM deliveries WHERE webhook = $1 AND state = 'pending' AND NOT EXISTS (SELECT 1 FROM feed WHERE feed.cursor = deliveries.cursor)`, w.ID); err != nil {
-				return err
+			var to int64 // how far the slice goes
+			if err := s.row(ctx, `SELECT coalesce(max(n), 0) FROM (SELECT `+of.row+` AS n FROM `+of.table+` WHERE webhook = $1 ORDER BY `+of.row+` LIMIT $2) AS slice`, id, webhookSlice).Scan(&to); err != nil {
+				return 0, fmt.Errorf("find what is left of webhooks: %w", err)
 			}
-			gone += n
+			var gone int64
+			err := s.write(ctx, now, func(t *tx) (err error) {
+				gone, err = t.exec(`DELETE FROM `+of.table+` WHERE webhook = $1 AND `+of.row+` <= $2`, id, to)
+				return err
+			})
+			if gone > 0 || err != nil {
+				return int(gone), err
+			}
 		}
-		return nil
-	})
-	return int(gone), err
+	}
+	return 0, nil
 }

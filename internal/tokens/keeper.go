@@ -205,7 +205,7 @@ func (k *keeper) NextAt() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.center.Now()
-	if k.usable(now) || k.wait == nil && k.given.TokenSource != gateway.SuppliedTokens {
+	if k.usable(now) || k.wait == nil && !k.busyLocked() && k.given.TokenSource != gateway.SuppliedTokens {
 		return time.Time{}
 	}
 	if k.flight == nil && now.Before(k.pauseTo) {
@@ -213,6 +213,13 @@ func (k *keeper) NextAt() time.Time {
 	}
 	k.startLocked(context.Background(), now, k.why(now), ownDeed) // what comes of it shows at the next call
 	return now.Add(pollEvery)
+}
+
+// busyLocked reports whether WeChat would not give a token just now. That of a wrong
+// set-up a post has to find out: it pauses the account.
+func (k *keeper) busyLocked() bool {
+	var refused *kefu.Error
+	return errors.As(k.err, &refused) && refused.Class() != kefu.ErrAccountConfig
 }
 
 // startLocked joins the flight under way or begins one.

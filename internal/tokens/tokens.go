@@ -146,12 +146,15 @@ func (c *Center) Status(ctx context.Context, appid string) (gateway.TokenStatus,
 	return k.status(ctx)
 }
 
-// Notes says what an operator should know of the accounts' tokens.
-func (c *Center) Notes(lang string) (notes []string) {
+// Notes says what an operator of some accounts (none: of all) should know of their tokens.
+func (c *Center) Notes(lang string, accounts []string) (notes []string) {
 	c.mu.Lock()
 	all := maps.Clone(c.keepers)
 	c.mu.Unlock()
 	for _, appid := range slices.Sorted(maps.Keys(all)) {
+		if len(accounts) > 0 && !slices.Contains(accounts, appid) {
+			continue
+		}
 		for _, n := range all[appid].notes(lang) {
 			notes = append(notes, bilingual.In(lang, "account %s: %s", "公众号 %s：%s", appid, n))
 		}

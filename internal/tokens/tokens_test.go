@@ -362,10 +362,10 @@ func TestAnotherSystemEndsOurTokens(t *testing.T) {
 		if n := r.feed("token.contested"); n != 2 {
 			t.Errorf("%d alarms in the feed", n)
 		}
-		if notes := centers[0].Notes("zh"); !strings.Contains(strings.Join(notes, ""), "公众号 "+appid+"：另一个系统") {
+		if notes := centers[0].Notes("zh", nil); !strings.Contains(strings.Join(notes, ""), "公众号 "+appid+"：另一个系统") {
 			t.Errorf("in Chinese: %q", notes)
 		}
-		if notes := centers[0].Notes("en"); !strings.Contains(strings.Join(notes, ""), "another system ends") {
+		if notes := centers[0].Notes("en", nil); !strings.Contains(strings.Join(notes, ""), "another system ends") {
 			t.Errorf("notes: %q", notes)
 		}
 		s, err := centers[0].Status(t.Context(), appid)
@@ -514,8 +514,8 @@ func TestBudgetAcrossRestarts(t *testing.T) {
 	if err != nil || s.Fetches != (gateway.Budget{Used: 19, Stop: 19, Max: 20}) || s.State != gateway.TokenRefused || !strings.Contains(bilingual.Text(s.Because).In("zh"), "微信每天允许获取 token 20 次，已用 19 次") || s.NextAt == nil {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if r.feed("token.spent") != 1 || r.feed("token.low") != 1 || len(c.Notes("en")) == 0 {
-		t.Errorf("%d at the end, %d warnings, notes %q", r.feed("token.spent"), r.feed("token.low"), c.Notes("en"))
+	if r.feed("token.spent") != 1 || r.feed("token.low") != 1 || len(c.Notes("en", nil)) == 0 {
+		t.Errorf("%d at the end, %d warnings, notes %q", r.feed("token.spent"), r.feed("token.low"), c.Notes("en", nil))
 	}
 	r.wechat.Advance(24 * time.Hour)
 	r.token(c)
@@ -538,14 +538,14 @@ func TestSuppliedTokens(t *testing.T) {
 	if _, err := c.Of(appid).Token(t.Context()); !errors.As(err, &wait) {
 		t.Fatalf("%v", err)
 	}
-	if notes := strings.Join(c.Notes("en"), ""); !strings.Contains(notes, appid) || !strings.Contains(notes, "token import") {
+	if notes := strings.Join(c.Notes("en", nil), ""); !strings.Contains(notes, appid) || !strings.Contains(notes, "token import") {
 		t.Errorf("notes: %q", notes)
 	}
 	if err := c.Supply(t.Context(), appid, "key_bot", elsewhere.Value, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if r.token(c).Value != elsewhere.Value || len(c.Notes("en")) > 0 {
-		t.Errorf("what was supplied is not used; notes %q", c.Notes("en"))
+	if r.token(c).Value != elsewhere.Value || len(c.Notes("en", nil)) > 0 {
+		t.Errorf("what was supplied is not used; notes %q", c.Notes("en", nil))
 	}
 	r.open()
 	c = r.center()
@@ -691,4 +691,42 @@ func TestFailedFetchesPause(t *testing.T) {
 		r.clean()
 		r.store.Close()
 	})
+}
+
+// While WeChat is too busy to give a token, who sends is told when to ask again, and the
+// asking goes on without them. A wrong set-up they have to find out: it pauses the account.
+func TestWhoSendsWaitsForABusyWeChat(t *testing.T) {
+	for _, tt := range []struct {
+		code  int
+		waits bool
+	}{{-1, true}, {45009, true}, {40164, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, kefutest.New())
+			mend := r.wechat.Fail(kefutest.Fault{Path: "stable_token", ErrCode: kefutest.ErrCode(tt.code), Every: 1})
+			k := r.center().keeper(appid)
+			if next := k.NextAt(); !next.IsZero() {
+				t.Errorf("%d: until %v before anybody has asked", tt.code, next)
+			}
+			if _, err := k.Token(t.Context()); err == nil {
+				t.Error("a token in spite of the fault")
+			}
+			for range 600 {
+				if next := k.NextAt(); next.After(r.wechat.Now()) != tt.waits {
+					t.Fatalf("%d: until %v at %v", tt.code, next, r.wechat.Now())
+				}
+				time.Sleep(time.Second)
+			}
+			if n := r.fetched(); tt.waits && (n < 10 || n > 16) {
+				t.Errorf("%d: %d fetches in ten minutes", tt.code, n)
+			}
+			mend()
+			time.Sleep(longestPause)
+			k.NextAt()
+			time.Sleep(time.Second)
+			if _, err := k.Token(t.Context()); err != nil || !k.NextAt().IsZero() {
+				t.Errorf("%d: mended, %v", tt.code, err)
+			}
+			r.store.Close()
+		})
+	}
 }

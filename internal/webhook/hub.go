@@ -31,6 +31,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
@@ -69,6 +70,7 @@ type Hub struct {
 	cancel  context.CancelFunc
 	stop    chan struct{} // closed by Stop: nothing new is begun
 	once    sync.Once     // guards its closing
+	deleted chan struct{} // there is something to forget
 	running sync.WaitGroup
 	feed    reader
 
@@ -81,7 +83,7 @@ type Hub struct {
 
 // Start begins to call the endpoints that the store has.
 func Start(ctx context.Context, c Config) (*Hub, error) {
-	h := &Hub{Config: c, jumps: c.Now != nil, stop: make(chan struct{}), feed: reader{store: c.Store},
+	h := &Hub{Config: c, jumps: c.Now != nil, stop: make(chan struct{}), deleted: make(chan struct{}, 1), feed: reader{store: c.Store},
 		lines: map[string]*line{}, calls: map[follower]int{}, erasing: map[follower]int{}, left: make(chan struct{})}
 	if h.Now == nil {
 		h.Now = time.Now
@@ -124,21 +126,31 @@ func (h *Hub) stopping() bool {
 	}
 }
 
-// prune has the store forget what it keeps for 30 days only, hourly.
+// The store forgets every so often, in slices, and takes pruneShare of the time then.
+const (
+	pruneEvery = time.Hour
+	pruneShare = 20 // per cent
+)
+
+// prune has the store forget what it keeps for 30 days only, and what is left of
+// endpoints that were deleted, also before this start.
 func (h *Hub) prune() {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
 	for {
+		began := time.Now()
+		n, err := h.Store.PruneWebhooks(h.ctx, h.Now())
+		wait := pruneEvery
+		if n > 0 && err == nil {
+			wait = time.Since(began) * (100/pruneShare - 1)
+		}
+		t := time.NewTimer(wait)
 		select {
 		case <-h.stop:
+			t.Stop()
 			return
-		case <-tick.C:
+		case <-h.deleted:
+		case <-t.C:
 		}
-		for !h.stopping() {
-			if n, err := h.Store.PruneWebhooks(h.ctx, h.Now()); n == 0 || err != nil {
-				break // another try in an hour
-			}
-		}
+		t.Stop()
 	}
 }
 
@@ -181,58 +193,76 @@ func (h *Hub) Webhooks(ctx context.Context) ([]gateway.Webhook, error) {
 	return out, err
 }
 
-// PutWebhook makes or replaces an endpoint, if may (nil: it may) has nothing against it.
-// A new one begins with what happens next.
-func (h *Hub) PutWebhook(ctx context.Context, w gateway.Webhook, may func(now gateway.Webhook) error) (gateway.Webhook, error) {
-	put := store.Webhook{Webhook: w}
-	if w.ID == "" {
-		var id [8]byte
-		rand.Read(id[:])
-		put.ID, put.Webhook.Secret = "wh_"+hex.EncodeToString(id[:]), ""
-		put.Secret = NewSecret()
-		var err error
-		if put.Cursor, err = h.Store.Head(ctx); err != nil {
-			return w, err
-		}
-	}
-	if put.Because = ""; !put.Enabled {
-		put.Because = string(bilingual.Both("disabled by hand", "已手动停用"))
-	}
-	if err := h.Store.PutWebhook(ctx, h.Now(), put, may); err != nil {
+// AddWebhook makes an endpoint, whose secret is in the answer. It begins with what
+// happens next.
+func (h *Hub) AddWebhook(ctx context.Context, w gateway.Webhook) (gateway.Webhook, error) {
+	var id [8]byte
+	rand.Read(id[:])
+	w.ID = "wh_" + hex.EncodeToString(id[:])
+	w.Because = whyOff(w)
+	var err error
+	if w.Cursor, err = h.Store.Head(ctx); err != nil {
 		return w, err
 	}
-	kept, err := h.Store.Webhook(ctx, put.ID)
-	if err != nil {
+	secret := NewSecret()
+	if err := h.Store.AddWebhook(ctx, h.Now(), store.Webhook{Webhook: w, Secret: secret}); err != nil {
 		return w, err
 	}
-	h.wake(put.ID)
-	kept.Webhook.Secret = put.Secret.Reveal()
-	return kept.Webhook, nil
+	return h.taken(ctx, w.ID, secret)
 }
 
-// DeleteWebhook ends an endpoint.
-func (h *Hub) DeleteWebhook(ctx context.Context, id string) error {
-	err := h.Store.DeleteWebhook(ctx, h.Now(), id)
-	h.wake(id)
-	return err
+// ChangeWebhook replaces the settings of an endpoint, if may (nil: it may) has nothing
+// against it.
+func (h *Hub) ChangeWebhook(ctx context.Context, w gateway.Webhook, may func(now gateway.Webhook) error) (gateway.Webhook, error) {
+	w.Because = whyOff(w)
+	if err := h.Store.ChangeWebhook(ctx, h.Now(), w, may); err != nil {
+		return w, err
+	}
+	return h.taken(ctx, w.ID, "")
 }
 
-// RotateWebhook makes a new secret.
-func (h *Hub) RotateWebhook(ctx context.Context, id string, overlap time.Duration) (gateway.Webhook, error) {
+// whyOff is why an endpoint that somebody has made or changed is disabled; "": it is not.
+func whyOff(w gateway.Webhook) string {
+	if w.Enabled {
+		return ""
+	}
+	return string(bilingual.Both("disabled by hand", "已手动停用"))
+}
+
+// taken has an endpoint's line take up what is new, and returns the endpoint with what is
+// to be shown of its secret.
+func (h *Hub) taken(ctx context.Context, id string, secret kefu.Secret) (gateway.Webhook, error) {
 	w, err := h.Store.Webhook(ctx, id)
 	if err != nil {
 		return gateway.Webhook{}, err
 	}
-	now := h.Now()
-	w.OldSecret, w.OldUntil, w.Secret = "", time.Time{}, NewSecret()
-	if overlap > 0 {
-		stored, err := h.Store.Webhook(ctx, id)
-		if err != nil {
-			return gateway.Webhook{}, err
+	h.wake(id)
+	w.Webhook.Secret = secret.Reveal()
+	return w.Webhook, nil
+}
+
+// DeleteWebhook ends an endpoint. What is kept of it goes soon.
+func (h *Hub) DeleteWebhook(ctx context.Context, id string) error {
+	err := h.Store.DeleteWebhook(ctx, h.Now(), id)
+	h.wake(id)
+	if err == nil {
+		select {
+		case h.deleted <- struct{}{}:
+		default: // it is told already
 		}
-		w.OldSecret, w.OldUntil = stored.Secret, now.Add(overlap)
 	}
-	if err := h.Store.PutWebhook(ctx, now, w, nil); err != nil {
+	return err
+}
+
+// RotateWebhook makes a new secret, which is in the answer; the old one signs besides it
+// for that long.
+func (h *Hub) RotateWebhook(ctx context.Context, id string, overlap time.Duration) (gateway.Webhook, error) {
+	var until time.Time
+	if overlap > 0 {
+		until = h.Now().Add(overlap)
+	}
+	w, err := h.Store.RotateWebhook(ctx, h.Now(), id, NewSecret(), until)
+	if err != nil {
 		return gateway.Webhook{}, err
 	}
 	h.wake(id)
@@ -270,8 +300,13 @@ func (h *Hub) TestWebhook(ctx context.Context, id string) (gateway.WebhookAttemp
 func (h *Hub) ReplayWebhook(ctx context.Context, id string, r gateway.ReplayRequest) (gateway.Replay, error) {
 	replay, err := h.Store.StartReplay(ctx, h.Now(), id, r)
 	if errors.Is(err, store.ErrCursor) {
-		return replay, &gateway.Problem{Code: gateway.InvalidRequest, Errors: []gateway.FieldError{{
+		return gateway.Replay{}, &gateway.Problem{Code: gateway.InvalidRequest, Errors: []gateway.FieldError{{
 			Location: "body", Message: "the feed has no such range: its cursors are numbers, the first is 1, and nothing is newer than the latest entry",
+		}}}
+	}
+	if errors.Is(err, store.ErrCursorGone) {
+		return gateway.Replay{}, &gateway.Problem{Code: gateway.CursorGone, Errors: []gateway.FieldError{{
+			Location: "body", Message: "none of these entries is kept any more; GET /v1/events without a cursor begins with the oldest that is",
 		}}}
 	}
 	h.wake(id)

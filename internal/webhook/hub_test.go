@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -151,7 +152,7 @@ func (r *rig) add(host string, answer func(callMade) *http.Response, change ...f
 	for _, c := range change {
 		c(&w)
 	}
-	w, err := r.hub.PutWebhook(r.t.Context(), w, nil)
+	w, err := r.hub.AddWebhook(r.t.Context(), w)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -562,7 +563,7 @@ func TestDisabledAfterDays(t *testing.T) {
 		status = 200
 		h := r.hook(w.ID)
 		h.Webhook.Enabled = true
-		if _, err := r.hub.PutWebhook(t.Context(), h.Webhook, nil); err != nil {
+		if _, err := r.hub.ChangeWebhook(t.Context(), h.Webhook, nil); err != nil {
 			t.Fatal(err)
 		}
 		r.settle(3 * time.Hour)
@@ -683,6 +684,98 @@ func TestReplay(t *testing.T) {
 			if _, err := r.hub.ReplayWebhook(t.Context(), w.ID, ask); !errors.As(err, &p) || p.Code != gateway.InvalidRequest {
 				t.Errorf("%+v: %v", ask, err)
 			}
+		}
+	})
+}
+
+// Of a range that is pruned in part the rest is replayed; of one that is gone nothing can be.
+func TestReplayOfWhatIsGone(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		w := r.add("a", always(200, ""))
+		r.says("A1", "A2")
+		r.settle(20 * 24 * time.Hour)
+		r.says("A3")
+		r.settle(time.Minute)
+		if _, err := r.store.Prune(t.Context(), time.Now(), store.Retention{Age: store.LeastKept}); err != nil {
+			t.Fatal(err)
+		}
+		r.calls = nil
+		if _, err := r.hub.ReplayWebhook(t.Context(), w.ID, gateway.ReplayRequest{From: "1"}); err != nil {
+			t.Fatal(err)
+		}
+		r.settle(time.Minute)
+		if got := r.got("a"); got != "A3!" {
+			t.Errorf("replayed %q", got)
+		}
+		var p *gateway.Problem
+		if _, err := r.hub.ReplayWebhook(t.Context(), w.ID, gateway.ReplayRequest{Cursor: "1"}); !errors.As(err, &p) || p.Code != gateway.CursorGone {
+			t.Errorf("of what is gone: %v", err)
+		}
+	})
+}
+
+// A retry at which the store can't be read comes a moment later, not with whatever is next.
+func TestRetryAfterAFailedRead(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		status := 500
+		r.add("a", func(callMade) *http.Response { return reply(status, "") }, func(w *gateway.Webhook) { w.Schedule = []gateway.Seconds{0, 60, 60} })
+		r.says("A1")
+		r.settle(50 * time.Second)
+		status = 200
+		outside, err := sql.Open("sqlite", r.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer outside.Close()
+		rename := func(from, to string) {
+			if _, err := outside.Exec(`ALTER TABLE ` + from + ` RENAME TO ` + to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rename("messages", "hidden") // the next try comes after 60 to 72 s
+		r.settle(25 * time.Second)
+		if got := r.got("a"); got != "A1" {
+			t.Fatalf("%q: the test shows nothing", got)
+		}
+		rename("hidden", "messages")
+		r.settle(5 * time.Second)
+		if got := r.got("a"); got != "A1 A1!" {
+			t.Errorf("called with %q; want a second try at once", got)
+		}
+	})
+}
+
+// What there is of a webhook that was deleted goes soon, also if the process ended before.
+func TestDeletedIsForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		left := func(id string) int {
+			all, err := r.store.Deliveries(t.Context(), id, "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(all) + len(r.attempts(id))
+		}
+		first, second := r.add("a", always(200, "")), r.add("b", always(200, ""))
+		r.says("A1", "B1")
+		r.settle(time.Minute)
+		if left(first.ID) != 4 || left(second.ID) != 4 {
+			t.Fatalf("%d, %d", left(first.ID), left(second.ID))
+		}
+		if err := r.hub.DeleteWebhook(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		r.settle(time.Minute)
+		if left(first.ID) != 0 || left(second.ID) != 4 {
+			t.Errorf("a minute later %d are left, and %d of the other", left(first.ID), left(second.ID))
+		}
+		if err := r.store.DeleteWebhook(t.Context(), time.Now(), second.ID); err != nil { // and no more
+			t.Fatal(err)
+		}
+		r.stop()
+		r.start()
+		r.settle(time.Minute)
+		if left(second.ID) != 0 {
+			t.Errorf("a minute after the start %d are left", left(second.ID))
 		}
 	})
 }

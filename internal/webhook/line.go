@@ -82,7 +82,7 @@ type result struct {
 	job      *job // nil: a later try
 	delivery store.Delivery
 	gone     bool // the endpoint said so
-	lost     bool // it was not kept: the process ends
+	lost     bool // it counts for nothing: the process ends, or the store could not be read
 }
 
 // run is the line's goroutine.
@@ -205,16 +205,16 @@ func (l *line) load() error {
 	return nil
 }
 
-// wants reports whether the endpoint is called with an entry.
-func (l *line) wants(e gateway.FeedEntry) bool {
-	if len(l.hook.Accounts) > 0 && !slices.Contains(l.hook.Accounts, e.Account) || !Matches(l.hook.Types, e.Type) {
+// wants reports whether an endpoint is called with an entry.
+func wants(hook store.Webhook, e gateway.FeedEntry) bool {
+	if len(hook.Accounts) > 0 && !slices.Contains(hook.Accounts, e.Account) || !Matches(hook.Types, e.Type) {
 		return false
 	}
 	if e.Type == "webhook.disabled" { // its own: it could hear of it only afterwards
 		var d struct {
 			Webhook string `json:"webhook"`
 		}
-		return json.Unmarshal(e.Data, &d) != nil || d.Webhook != l.id
+		return json.Unmarshal(e.Data, &d) != nil || d.Webhook != hook.ID
 	}
 	return true
 }
@@ -240,7 +240,7 @@ func (l *line) fill() error {
 		}
 		before := l.read
 		for _, e := range entries {
-			if l.wants(e) && !l.tried[e.Cursor] {
+			if wants(l.hook, e) && !l.tried[e.Cursor] {
 				l.window = append(l.window, &job{entry: e, before: before})
 				l.bytes += len(e.Data)
 			}
@@ -375,7 +375,7 @@ func (l *line) replay(now time.Time) error {
 	} else if err != nil {
 		return err
 	}
-	entries := slices.DeleteFunc(part.Entries, func(e gateway.FeedEntry) bool { return !l.wants(e) || l.retrying[e.Cursor] })
+	entries := slices.DeleteFunc(part.Entries, func(e gateway.FeedEntry) bool { return !wants(l.hook, e) || l.retrying[e.Cursor] })
 	if err := l.hub.Store.Replayed(l.hub.ctx, now, part, entries); err != nil {
 		return err
 	}
@@ -416,6 +416,8 @@ func (l *line) ended(r result) {
 	if r.lost {
 		if r.job != nil {
 			r.job.flying = false
+		} else {
+			l.due = earlier(l.due, l.hub.Now().Add(retryStore)) // it is in the store still
 		}
 		return
 	}
@@ -433,6 +435,7 @@ func (l *line) ended(r result) {
 	switch {
 	case d.State == store.Delivered:
 		l.failing = time.Time{}
+	case d.Unwanted: // nobody was asked
 	case l.failing.IsZero():
 		l.failing = l.hub.Now()
 	}

@@ -10,13 +10,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
+	"github.com/kefu-go/kefu/internal/egress"
 	"github.com/kefu-go/kefu/internal/store"
 )
 
@@ -47,10 +47,13 @@ func (h *Hub) try(hook store.Webhook, j *job, d store.Delivery) result {
 		N: d.Tries, At: gateway.At(now), OutOfOrder: d.OutOfOrder,
 	}
 	var res response
-	if e.Type == "" {
+	switch {
+	case e.Type == "":
 		res = response{why: "the feed does not have the entry any more"}
 		d.Tries = len(hook.Schedule)
-	} else {
+	case !wants(hook, e): // it was to be posted when the settings were others
+		d.Unwanted, res = true, response{why: "no longer wanted: the endpoint is for other accounts or types now"}
+	default:
 		res = h.call(hook, e, a.WebhookID, d.OutOfOrder)
 	}
 	if h.ctx.Err() != nil && res.status == 0 {
@@ -64,6 +67,9 @@ func (h *Hub) try(hook store.Webhook, j *job, d store.Delivery) result {
 		}
 	}
 	next := Decide(res.status, d.Tries, hook.Schedule, rand.Float64())
+	if d.Unwanted {
+		next.State = store.GivenUp
+	}
 	now = h.Now()
 	d.State, d.NextAt, r.gone = next.State, now.Add(next.Pause), next.Gone
 	a.TookMS, a.Status, a.Error = res.took.Milliseconds(), res.status, res.why
@@ -161,7 +167,7 @@ func (h *Hub) post(ctx context.Context, hook store.Webhook, id string, body []by
 	defer cancel()
 	req, err := NewRequest(ctx, hook.URL, id, began, body, hook.Secret, old)
 	if err != nil {
-		return response{why: WithoutURL(err).Error()}
+		return response{why: egress.WithoutURL(err).Error()}
 	}
 	res, err := h.HTTP.Do(req)
 	if err == nil {
@@ -175,7 +181,7 @@ func (h *Hub) post(ctx context.Context, hook store.Webhook, id string, body []by
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		r.status, r.why = 0, fmt.Sprintf("no whole answer within %v", hook.Timeout.Duration())
 	case err != nil:
-		r.status, r.why = 0, WithoutURL(err).Error()
+		r.status, r.why = 0, egress.WithoutURL(err).Error()
 	case r.status/100 == 3:
 		r.why = fmt.Sprintf("HTTP %d: redirects are not followed; set the URL to where it leads", r.status)
 	case r.status/100 != 2:
@@ -201,16 +207,6 @@ func NewRequest(ctx context.Context, address, id string, at time.Time, body []by
 		gateway.WebhookSignatureHeader: {signature},
 	}
 	return req, nil
-}
-
-// WithoutURL is err without the URL that net/http puts into its errors: there may be a
-// secret in it.
-func WithoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // answer does what the response to an entry says. An error is of the store: nothing is

@@ -3,16 +3,17 @@ import { useEffect } from 'preact/hooks';
 import { signedOut } from './core/api';
 import { listed, start } from './core/desk';
 import { go, onLink, parts, route } from './core/route';
-import { begin, me, session, isAdmin, mayLead } from './core/session';
+import { begin, me, session } from './core/session';
 import { t, type Key } from './core/words';
 import { Desk } from './desk/desk';
 import { Keys, onKey } from './desk/keys';
 import { listenForHot } from './desk/tone';
-import { opsPages, OpsPage } from './ops/pages';
+import { mayOpen, opsPages, OpsPage } from './ops/pages';
 import { signOf } from './parts/avatar';
 import { Icon } from './parts/icon';
 import { Fence } from './parts/fence';
 import type { IconName } from './parts/icons';
+import { Logo } from './parts/logo';
 import { Announcer, Toasts } from './parts/overlay';
 import { SignIn } from './signin';
 
@@ -50,10 +51,6 @@ export function App() {
   );
 }
 
-const Logo = () => (
-  <svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M16 2.5h6.5a7 7 0 0 1 7 7v13a7 7 0 0 1-7 7h-13a7 7 0 0 1-7-7v-13" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round" /><circle cx="10.5" cy="16" r="2.2" fill="currentColor" /><circle cx="16.5" cy="16" r="2.2" fill="currentColor" /><circle cx="22.5" cy="16" r="1.7" fill="none" stroke="currentColor" stroke-width="1.2" /></svg>
-);
-
 /** What there is to see before it is known who is signed in: as in index.html. */
 function Shell() {
   return (
@@ -79,7 +76,7 @@ function Rail({ page }: { page: string }) {
     <nav class="rail" aria-label={t('nav.label')}>
       <Logo />
       {item('/console', t('nav.conversations'), 'chat', waiting, false)}
-      {opsPages.filter((p) => (p.admin ? isAdmin.value : p.lead ? mayLead.value : true)).map((p) => item(`/console/${p.path}`, t(p.name as Key), p.icon, 0, !p.narrow))}
+      {opsPages.filter(mayOpen).map((p) => item(`/console/${p.path}`, t(p.name as Key), p.icon, 0, !p.narrow))}
       <span class="sp" />
       <button type="button" class="wide" aria-label={t('keys.title')} title={`${t('keys.title')} (?)`} onClick={() => document.dispatchEvent(new CustomEvent('kefu:keys'))}><Icon name="keys" /></button>
       <a href="/console/me" aria-current={page === 'me' ? 'page' : undefined} aria-label={`${me.value!.display}${t('comma')}${t('online')}`} onClick={(e) => (e.preventDefault(), go('/console/me'))}><span class="av sm c1" aria-hidden="true">{signOf(me.value!.display)}<span class="pres" /></span></a>

@@ -3,6 +3,7 @@ import { Problem } from './core/api';
 import { signIn } from './core/session';
 import { lang, setLang, t } from './core/words';
 import { Icon } from './parts/icon';
+import { Logo } from './parts/logo';
 
 export function SignIn() {
   const trouble = useSignal('');
@@ -28,7 +29,7 @@ export function SignIn() {
   return (
     <main class="login">
       <form class="tile" onSubmit={(e) => void submit(e)} aria-label={t('signin.title')}>
-        <svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M16 2.5h6.5a7 7 0 0 1 7 7v13a7 7 0 0 1-7 7h-13a7 7 0 0 1-7-7v-13" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round" /><circle cx="10.5" cy="16" r="2.2" fill="currentColor" /><circle cx="16.5" cy="16" r="2.2" fill="currentColor" /><circle cx="22.5" cy="16" r="1.7" fill="none" stroke="currentColor" stroke-width="1.2" /></svg>
+        <Logo />
         <h1>{t('app.title')}</h1>
         <label class="fl1">{t('signin.name')}<input class="in" name="name" autocomplete="username" required maxLength={64} autofocus /></label>
         <label class="fl1">{t('signin.password')}<input class="in" name="password" type="password" autocomplete="current-password" required maxLength={256} /></label>

@@ -23,8 +23,8 @@ let timer = 0;
 function tick() {
   clearTimeout(timer);
   const now = serverNow();
+  timer = window.setTimeout(tick, 1000 - (now % 1000) + 5); // first: whatever goes wrong in what shows time, it goes on
   second.value = Math.floor(now / 1000) * 1000;
-  timer = window.setTimeout(tick, 1000 - (now % 1000) + 5);
 }
 tick();
 

@@ -5,7 +5,7 @@ import { api, conversationPath, Problem, query, signedOut, Unreachable } from '.
 import { second, serverNow } from './clock';
 import { follow, type Entry } from './stream';
 import { me } from './session';
-import { outlived, urgency } from './window';
+import { outlived, urgency, type Window } from './window';
 import type { Conversation, Line, Message, Page } from './types';
 
 export const keyOf = (account: string, openid: string) => `${account} ${openid}`;
@@ -28,7 +28,11 @@ export const wanted = signal('');
 /** While the pointer is over the list, nothing in it moves. */
 export const held = signal(false);
 
-function put(c: Conversation) {
+/** What is shown of a conversation that came without a window. */
+const untold: Window = { state: 'unknown', remaining: null, closes_at: null, because: '', buckets: [] };
+
+function put(got: Conversation) {
+  const c = got.window ? got : { ...got, window: untold };
   const key = keyOf(c.account, c.openid);
   const known = conversations.get(key);
   if (known) known.value = c;
@@ -86,7 +90,7 @@ function compute(v: View, s: Sort, q: string): Listed {
     const t = timesOf(c);
     const ends = t.ends > now ? t.ends : Infinity;
     const within: Record<View, boolean> = {
-      mine: c.assigned_to === mine && !c.closed, unassigned: !c.assigned_to && !c.closed, waiting: !!t.waiting && !c.closed, closing: ends - now < SOON, all: true,
+      mine: c.assigned_to === mine && !c.closed, unassigned: !c.assigned_to && !c.closed, waiting: !!t.waiting && !c.closed, closing: ends - now < SOON && !c.closed, all: true,
     };
     if (within.mine) counts.mine++;
     if (within.unassigned) counts.unassigned++;
@@ -98,6 +102,18 @@ function compute(v: View, s: Sort, q: string): Listed {
   }
   const first = hot.sort(byPlace).map((p) => p.key);
   return { hot: first.slice(0, HOT), more: Math.max(0, first.length - HOT), rest: [...first.slice(HOT), ...rest.sort(byPlace).map((p) => p.key)], counts };
+}
+
+/** The one of these conversations whose window ends first, of those not done with. */
+export function soonest(keys: Iterable<string>): Conversation | undefined {
+  const now = serverNow();
+  let first: Conversation | undefined, at = Infinity;
+  for (const key of keys) {
+    const c = conversations.get(key)?.peek();
+    const ends = c && !c.closed ? timesOf(c).ends : 0;
+    if (ends > now && ends < at) [first, at] = [c, ends];
+  }
+  return first;
 }
 
 /** The list as it should be now. */
@@ -234,18 +250,22 @@ export async function older(account: string, openid: string) {
 /** As many pages of a thread are loaded for a line that was found, at most. */
 const FAR = 60;
 
-/** Loads older lines until the one with the cursor is there, or shown not to be, or left. */
-export async function upTo(account: string, openid: string, cursor: string, left: () => boolean) {
+/** Loads older lines until the one with the cursor is there, or shown not to be, or left.
+ * 'far': it is further back than is loaded at a time. */
+export async function upTo(account: string, openid: string, cursor: string, left: () => boolean): Promise<'loaded' | 'far' | 'failed'> {
   const t = thread(account, openid);
-  for (let pages = 0; pages < FAR && t.next.value !== null && !t.failed.value && !left();) {
+  for (let pages = 0; t.next.value !== null && !left();) {
     const oldest = t.lines.value[0];
-    if (oldest && Number(oldest.cursor) <= Number(cursor)) return;
+    if (oldest && Number(oldest.cursor) <= Number(cursor)) return 'loaded';
+    if (t.failed.value) return 'failed';
+    if (pages >= FAR) return 'far';
     if (t.busy.value) await pause(30);
     else {
       pages++;
       await older(account, openid);
     }
   }
+  return 'loaded';
 }
 
 /** Knows a line again: a message of ours has its place before it has a cursor. */

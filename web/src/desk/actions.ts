@@ -1,11 +1,13 @@
 // What an agent does to a conversation or a message.
-import { api, conversationPath, idempotencyKey, Problem } from '../core/api';
+import { api, conversationPath, idempotencyKey, Problem, wordsOf } from '../core/api';
 import { serverNow } from '../core/clock';
 import { keyOf, patch, putMessage, refresh } from '../core/desk';
 import { mayWrite, me } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation, Message } from '../core/types';
 import { tell, toast } from '../parts/overlay';
+import { dropInstead, hasInstead, keepInstead, sendInstead } from './outbox';
+import { remember } from './since';
 
 type Named = Pick<Conversation, 'account' | 'openid'>;
 
@@ -80,55 +82,67 @@ export function stay(c: Named) {
 // when nothing was said for 30 s.
 const TYPING_LASTS = 16_000;
 const TALKING = 28_000;
-const typed = new Map<string, number>();
+const typed = new Map<string, { at: number; shown: Promise<boolean> }>();
 
-/** Shows the follower that somebody types, where WeChat would. */
-export function typing(c: Conversation): boolean {
+/** Shows the follower that somebody types, where WeChat would; whether it does. */
+export async function typing(c: Conversation): Promise<boolean> {
   const key = keyOf(c.account, c.openid);
   const now = serverNow();
   if (now - Date.parse(c.last_at) > TALKING) return false;
-  if (now - (typed.get(key) ?? 0) > TYPING_LASTS) {
-    typed.set(key, now);
-    void api(conversationPath(c.account, c.openid, 'typing'), { body: { on: true } }).catch(() => undefined);
+  let last = typed.get(key);
+  if (!last || now - last.at > TYPING_LASTS) {
+    const shown = api(conversationPath(c.account, c.openid, 'typing'), { body: { on: true } }).then(() => true, () => false);
+    typed.set(key, (last = { at: now, shown }));
   }
-  return true;
+  return last.shown;
 }
 
-export interface Sending { account: string; message: any; not_before?: string; expires_at?: string; when_closed?: string; long_text?: string; priority?: string; metadata?: any }
-
-/** Entrusts a message to the gateway; the key makes a repeat after a lost answer harmless. */
-export async function send(s: Sending, key = idempotencyKey()): Promise<Message> {
-  const m = await api<Message>('/v1/messages', { body: { priority: 'human', ...s }, headers: { 'Idempotency-Key': key, 'Kefu-Source': 'console' } });
-  putMessage({ ...m, by: m.by ?? { kind: 'agent', id: me.value!.id, name: me.value!.display } }, undefined, true);
-  refresh(m.account, m.openid);
-  return m;
-}
-
-async function change(m: Message, call: string, body: unknown = {}): Promise<Message | undefined> {
+async function call(m: Message, what: string, body: unknown = {}): Promise<Message> {
   try {
-    const now = await api<Message>(`/v1/messages/${encodeURIComponent(m.id)}/${call}`, { method: 'POST', ...(call === 'resolve' && { body }), headers: { 'Kefu-Source': 'console' } });
-    putMessage(now, undefined, call === 'retry'); // a repeat is a new message
+    const now = await api<Message>(`/v1/messages/${encodeURIComponent(m.id)}/${what}`, { method: 'POST', ...(what === 'resolve' && { body }), headers: { 'Kefu-Source': 'console' } });
+    if (what === 'retry') remember(now.id);
+    putMessage(now, undefined, what === 'retry'); // a repeat is a new message
     return now;
-  } catch (e) {
-    tell(e);
-    return undefined;
   } finally {
     refresh(m.account, m.openid);
   }
 }
 
-export const cancel = (m: Message) => change(m, 'cancel');
-export const retry = (m: Message) => change(m, 'retry');
-export const resolve = (m: Message, as: 'sent' | 'failed') => change(m, 'resolve', { as });
-
-/** Sends a parked message at once, over the allowance that is kept for live answers:
- * the parked one is called off and its content entrusted anew. */
-export async function sendNow(m: Message) {
-  const off = await cancel(m);
-  if (off?.state !== 'canceled') return;
+async function change(m: Message, what: string, body?: unknown): Promise<Message | undefined> {
   try {
-    await send({ account: m.account, message: m.message, ...((m.parts ?? 0) > 1 && { long_text: 'split' }) }, `console-now-${m.id}`); // twice is once
+    return await call(m, what, body);
   } catch (e) {
     tell(e);
+    return undefined;
+  }
+}
+
+export const cancel = (m: Message) => change(m, 'cancel');
+export const resolve = (m: Message, as: 'sent' | 'failed') => change(m, 'resolve', { as });
+
+/** Sends a message once more; one that was called off to be sent at once, that one. */
+export const retry = (m: Message) => (m.state === 'canceled' && hasInstead(m) ? replace(m) : change(m, 'retry'));
+
+/** Sends a parked message at once, over the allowance that is kept for live answers. What
+ * is parked may be let out at any moment: it is called off first, and its content entrusted
+ * anew. That is kept before, so that nothing is lost if the second step fails. */
+export async function sendNow(m: Message) {
+  try {
+    keepInstead(await api<Message>(`/v1/messages/${encodeURIComponent(m.id)}`)); // the feed tells less of it
+    await call(m, 'cancel');
+  } catch (e) {
+    if (e instanceof Problem && e.status < 500 && e.status !== 429) dropInstead(m); // it has left, or ended
+    return tell(e);
+  }
+  await replace(m);
+}
+
+/** The second step, as often as it takes. */
+async function replace(m: Message): Promise<Message | undefined> {
+  try {
+    return await sendInstead(m);
+  } catch (e) {
+    toast('bad', t('send.now.half', { why: wordsOf(e) }), { label: t('ops.retry'), run: () => void retry({ ...m, state: 'canceled' }) });
+    return undefined;
   }
 }

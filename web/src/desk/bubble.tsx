@@ -1,18 +1,18 @@
 // One line of a thread: what was said, drawn as on WeChat, and what became of it.
 import { useSignal } from '@preact/signals';
 import { useState } from 'preact/hooks';
-import { api } from '../core/api';
 import { clockTime, moment, second } from '../core/clock';
 import { agentById, me, mayWrite, nameOfBy } from '../core/session';
 import { t } from '../core/words';
 import type { Attempt, By, Conversation, Line, Message, Page, Push } from '../core/types';
 import { Avatar, shortName, signOf } from '../parts/avatar';
+import { Missed, useGot } from '../parts/got';
 import { Icon } from '../parts/icon';
 import type { IconName } from '../parts/icons';
 import { Rich, safeHref } from '../parts/rich';
 import { announce } from '../parts/overlay';
 import * as act from './actions';
-import { kindName, sayEvent, sayMessage, triggerName } from './kinds';
+import { explain, kindName, mayComeTwice, sayEvent, sayFailed, sayMessage, triggerName } from './kinds';
 import { Lightbox } from './lightbox';
 import { Voice } from './voice';
 
@@ -133,8 +133,6 @@ export const Undrawn = ({ line, why }: { line: Line; why: string }) => (
 
 // --- what became of it
 
-const adviceFor: Record<number, string> = { 45015: 'errcode.45015', 45047: 'errcode.45047', 45009: 'errcode.45009', 45011: 'errcode.45011', 40001: 'errcode.40001', 40164: 'errcode.40164', 40007: 'errcode.40007', 43004: 'errcode.43004', 45002: 'errcode.45002', 45008: 'errcode.45008', 40003: 'errcode.40003', 48001: 'errcode.48001', [-1]: 'errcode.-1' };
-
 function whoOf(by: By | undefined, source: string): { name: string; icon?: IconName } {
   switch (by?.kind ?? source) {
     case 'agent': case 'console': return { name: by?.name ?? agentById(by?.id)?.display ?? t('by.agent') };
@@ -166,54 +164,55 @@ function Outgoing({ m, c, tapped, same }: { m: Message; c: Conversation | undefi
   );
   const button = (label: string, run: () => void, icon?: IconName, quiet = false) => <button type="button" class={`btn sm ${quiet ? 'quiet' : ''}`} onClick={run}>{icon && <Icon name={icon} size="xs" />}{label}</button>;
   const opened = c?.window.state === 'open' && c.window.remaining !== 0;
+  const n = Math.max(1, m.parts ?? 1); // of the allowance
+  /** Sends it once more; asks first where the follower may have some of it. */
+  const again = (run: (m: Message) => unknown = act.retry) => void ((!mayComeTwice(m) || confirm(t(m.state === 'unknown' ? 'send.again.ask' : 'send.again.parts', { n: m.parts_sent ?? 0, of: m.parts ?? 0 }))) && run(m));
+  const anew = mayWrite.value && <p class="st"><button type="button" onClick={() => again()}>{t('ops.retry')}</button></p>;
   let drawn: preact.ComponentChildren;
   switch (m.state) {
     case 'queued': {
       const later = m.not_before && Date.parse(m.not_before) > second.value;
       drawn = <>{body}{later ? line('sched', t('state.scheduled', { at: moment(Date.parse(m.not_before!)) }), '') : m.retry_at ? line('queued', t('state.retrying', { at: clockTime(Date.parse(m.retry_at)) })) : line('queued', t('state.queued'))}
-        {mayWrite.value && <p class="st"><button type="button" onClick={() => void act.cancel(m)}>{t('cancel')}</button></p>}</>;
+        {mayWrite.value && <p class="st"><button type="button" onClick={() => void act.cancel(m)}>{t('ops.cancel')}</button></p>}</>;
       break;
     }
     case 'sending': drawn = <>{body}{line('refresh', t('state.sending'))}</>; break;
     case 'sent': drawn = <>{body}{line('check', t('state.sent'))}</>; break;
-    case 'parked': drawn = slip('prk', 'park', t('state.parked'), t('state.parked.why', { until: moment(Date.parse(m.expires_at)) }), <>{button(t('cancel'), () => void act.cancel(m), undefined, true)}{opened && button(t('send.now'), () => void act.sendNow(m), undefined, true)}</>); break;
+    case 'parked': drawn = slip('prk', 'park', t('state.parked'), t('state.parked.why', { until: moment(Date.parse(m.expires_at)) }), <>{button(t('ops.cancel'), () => void act.cancel(m), undefined, true)}{opened && button(t('send.now', { n }), () => again(act.sendNow), undefined, true)}</>); break;
     case 'failed': {
       const o = m.outcome ?? {};
-      const key = o.errcode !== undefined ? adviceFor[o.errcode] : undefined;
-      drawn = slip('ref', 'cross', o.errcode ? t('state.failed', { code: o.errcode }) : t('state.failed.here'), key ? t(key as any) : o.advice || o.reason || '', <>{button(t(opened ? 'retry.now' : 'retry.park'), () => void act.retry(m), 'refresh')}</>);
+      drawn = slip('ref', 'cross', sayFailed(m), explain(o.errcode, true) || o.advice || o.reason || '', <>{button(t(opened ? 'retry.now' : 'retry.park', { n }), () => again(), 'refresh')}</>);
       break;
     }
     case 'unknown': drawn = m.retry_at
       ? slip('unk', 'unknown', t('state.unknown'), t('state.unknown.resend', { at: clockTime(Date.parse(m.retry_at)) }), button(t('resend.off'), () => void act.cancel(m), undefined, true))
       : slip('unk', 'unknown', t('state.unknown'), t('state.unknown.why'), <>
           {button(t('mark.sent'), () => void act.resolve(m, 'sent'), 'check')}{button(t('mark.failed'), () => void act.resolve(m, 'failed'), 'cross', true)}
-          {button(t('send.again'), () => confirm(t('send.again.ask')) && void act.retry(m), 'send', true)}</>);
+          {button(t('send.again'), () => again(), 'send', true)}</>);
       break;
-    case 'expired': drawn = <><div class="off">{body}</div>{line('clock', t('state.expired'))}{mayWrite.value && <p class="st"><button type="button" onClick={() => void act.retry(m)}>{t('send.anew')}</button></p>}</>; break;
-    case 'canceled': drawn = <><div class="off">{body}</div>{line('stop', t('state.canceled'))}{mayWrite.value && <p class="st"><button type="button" onClick={() => void act.retry(m)}>{t('send.anew')}</button></p>}</>; break;
+    case 'expired': drawn = <><div class="off">{body}</div>{line('clock', t('state.expired'))}{anew}</>; break;
+    case 'canceled': drawn = <><div class="off">{body}</div>{line('stop', t('state.canceled'))}{anew}</>; break;
   }
   return (
-    <div class={`m out ${same ? 'same' : ''}`} data-id={m.id} data-state={m.state} role="group" aria-label={[who.name, clockTime(Date.parse(m.accepted_at)), t(`state.${m.state}` as any, { code: m.outcome?.errcode ?? '', at: '' }), sayMessage(m.message)].join(t('comma'))}>
+    <div class={`m out ${same ? 'same' : ''}`} data-id={m.id} data-state={m.state} role="group" aria-label={[who.name, clockTime(Date.parse(m.accepted_at)), m.state === 'failed' ? sayFailed(m) : t(`state.${m.state}`), sayMessage(m.message)].join(t('comma'))}>
       <span class="av sm c0" aria-hidden="true">{who.icon ? <Icon name={who.icon} size="s" /> : signOf(who.name)}</span>
-      <div class="mb">{drawn}{open && <Attempts id={m.id} />}</div>
+      <div class="mb">{drawn}{open && <Attempts m={m} />}</div>
     </div>
   );
 }
 
-function Attempts({ id }: { id: string }) {
-  const all = useSignal<Attempt[] | null>(null);
-  const asked = useSignal(false);
-  if (!asked.value) {
-    asked.value = true;
-    void api<Page<Attempt>>(`/v1/messages/${encodeURIComponent(id)}/attempts`).then((p) => (all.value = p.items)).catch(() => (all.value = []));
-  }
+function Attempts({ m }: { m: Message }) {
+  const all = useGot<Page<Attempt>>(`/v1/messages/${encodeURIComponent(m.id)}/attempts`, `${m.state} ${m.attempts} ${m.parts_sent ?? ''}`);
   return (
-    <ol class="atts">
-      {(all.value ?? []).map((a) => (
-        <li key={a.n}>{t('attempt.n', { n: a.n })}{a.part ? ` · ${t('attempt.part', { n: a.part })}` : ''} <span class="num">{clockTime(Date.parse(a.at))}</span> · {t(`attempt.${a.outcome}` as any)} {a.errcode ? <code>{a.errcode}</code> : null} · <span class="num">{a.took_ms} ms</span>{a.allowance ? ` · ${t('attempt.left', { left: a.allowance.left, max: a.allowance.max })}` : ''}
-          {a.errmsg && <details><summary>errmsg</summary><code>{a.errmsg}</code>{a.rid && <code> rid {a.rid}</code>}</details>}</li>
-      ))}
-    </ol>
+    <>
+      <Missed of={all} />
+      <ol class="atts" aria-busy={!all.now.value && !all.why.value}>
+        {(all.now.value?.items ?? []).map((a) => (
+          <li key={a.n}>{t('attempt.n', { n: a.n })}{a.part ? ` · ${t('attempt.part', { n: a.part })}` : ''} <span class="num">{clockTime(Date.parse(a.at))}</span> · {t(`attempt.${a.outcome}` as any)} {a.errcode ? <code>{a.errcode}</code> : null} · <span class="num">{a.took_ms} ms</span>{a.allowance ? ` · ${t('attempt.left', { left: a.allowance.left, max: a.allowance.max })}` : ''}
+            {a.errmsg && <details><summary>errmsg</summary><code>{a.errmsg}</code>{a.rid && <code> rid {a.rid}</code>}</details>}</li>
+        ))}
+      </ol>
+    </>
   );
 }
 
@@ -267,7 +266,7 @@ function sayChange(d: any): string {
   if ('assigned_to' in d) {
     if (!d.assigned_to) return t('change.released', { by });
     if (d.assigned_to === d.by) return t('change.claimed', { by });
-    return t('change.assigned', { by, to: agentById(d.assigned_to)?.display ?? d.assigned_to });
+    return t('change.assigned', { by, to: agentById(d.assigned_to)?.display || d.assigned_name || t('by.agent') });
   }
   if (d.closed) return t('change.closed', { by });
   if (d.handler) return t('change.handler', { by: handedBy(String(d.handler_by ?? '')), to: t(`handler.${d.handler}` as any) });

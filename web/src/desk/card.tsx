@@ -1,10 +1,12 @@
 import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
 import { clockTime, dayName, moment, second } from '../core/clock';
 import { conversation, keyOf, linesOf, thread } from '../core/desk';
 import { mayWrite, nameOfBy } from '../core/session';
 import { t } from '../core/words';
 import type { Conversation } from '../core/types';
 import { Avatar, shortId, shortName } from '../parts/avatar';
+import { useFocus } from '../parts/focus';
 import { Icon } from '../parts/icon';
 import { toast } from '../parts/overlay';
 import { Ring } from '../parts/time';
@@ -37,14 +39,15 @@ export function Card({ account, openid, onBack }: { account: string; openid: str
 
 function Remark({ c, name }: { c: Conversation; name: string }) {
   const editing = useSignal(false);
-  if (!editing.value) return <h2 class="row"><span class="el">{name}</span>{mayWrite.value && <button type="button" class="ib sm" aria-label={t('remark.edit')} title={t('remark.edit')} onClick={() => (editing.value = true)}><Icon name="note" size="s" /></button>}</h2>;
+  const field = useRef<HTMLInputElement>(null), opener = useRef<HTMLButtonElement>(null);
+  useFocus(editing.value, field, opener);
+  if (!editing.value) return <h2 class="row"><span class="el">{name}</span>{mayWrite.value && <button ref={opener} type="button" class="ib sm" aria-label={t('remark.edit')} title={t('remark.edit')} onClick={() => (editing.value = true)}><Icon name="note" size="s" /></button>}</h2>;
   return (
     <form onSubmit={(e) => {
       e.preventDefault();
-      void act.setRemark(c, new FormData(e.currentTarget).get('remark')!.toString().trim());
-      editing.value = false;
+      void act.setRemark(c, field.current!.value.trim()).then((kept) => kept && (editing.value = false));
     }}>
-      <input class="in" name="remark" aria-label={t('remark.label')} defaultValue={c.remark ?? ''} maxLength={30} autofocus onKeyDown={(e) => e.key === 'Escape' && (editing.value = false)} />
+      <input ref={field} class="in" name="remark" aria-label={t('remark.label')} defaultValue={c.remark ?? ''} maxLength={30} onKeyDown={(e) => e.key === 'Escape' && (editing.value = false)} />
     </form>
   );
 }
@@ -74,8 +77,10 @@ function Windows({ c }: { c: Conversation }) {
 
 function Tags({ c }: { c: Conversation }) {
   const adding = useSignal(false);
+  const field = useRef<HTMLInputElement>(null), opener = useRef<HTMLButtonElement>(null);
+  useFocus(adding.value, field, opener);
   return (
-    <section><h3>{t('tags')}{mayWrite.value && <button type="button" class="ib sm" aria-label={t('tags.add')} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
+    <section><h3>{t('tags')}{mayWrite.value && <button ref={opener} type="button" class="ib sm" aria-label={t('tags.add')} aria-expanded={adding.value} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
       <div class="tagl">
         {c.tags.map((tag) => <span key={tag} class="tagc">{tag}{mayWrite.value && <button type="button" class="x" aria-label={t('tags.remove', { tag })} onClick={() => void act.setTags(c, c.tags.filter((x) => x !== tag))}><Icon name="close" size="xs" /></button>}</span>)}
         {c.tags.length === 0 && !adding.value && <span class="lbl">{t('tags.none')}</span>}
@@ -83,29 +88,40 @@ function Tags({ c }: { c: Conversation }) {
       {adding.value && (
         <form onSubmit={(e) => {
           e.preventDefault();
-          const tag = new FormData(e.currentTarget).get('tag')!.toString().trim();
-          if (tag && !c.tags.includes(tag)) void act.setTags(c, [...c.tags, tag]);
-          adding.value = false;
-        }}><input class="in" name="tag" aria-label={t('tags.add')} maxLength={30} autofocus onKeyDown={(e) => e.key === 'Escape' && (adding.value = false)} /></form>
+          const tag = field.current!.value.trim();
+          if (!tag || c.tags.includes(tag)) adding.value = false;
+          else void act.setTags(c, [...c.tags, tag]).then((kept) => kept && (adding.value = false));
+        }}><input ref={field} class="in" name="tag" aria-label={t('tags.add')} maxLength={30} onKeyDown={(e) => e.key === 'Escape' && (adding.value = false)} /></form>
       )}
     </section>
   );
 }
 
+/** As many notes are shown at first, the latest. */
+const FEW = 5;
+
 function Notes({ c }: { c: Conversation }) {
+  const all = useSignal(false);
   const adding = useSignal(false);
+  const busy = useSignal(false);
+  const field = useRef<HTMLTextAreaElement>(null), opener = useRef<HTMLButtonElement>(null);
+  useFocus(adding.value, field, opener);
   const notes = c.notes ?? linesOf(thread(c.account, c.openid)).filter((l) => l.type === 'conversation.note').map((l) => ({ id: l.cursor, at: l.at, by: l.data.by, by_name: l.data.by_name, text: l.data.text }));
+  /** What can't be kept stays to be tried again. */
+  async function save() {
+    const text = field.current!.value.trim();
+    if (busy.value) return;
+    busy.value = true;
+    if (!text || (await act.addNote(c, text))) adding.value = false;
+    busy.value = false;
+  }
   return (
-    <section><h3>{t('notes')}{mayWrite.value && <button type="button" class="ib sm" aria-label={t('notes.add')} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
+    <section><h3>{t('notes')}{mayWrite.value && <button ref={opener} type="button" class="ib sm" aria-label={t('notes.add')} aria-expanded={adding.value} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
       {adding.value && (
-        <form onSubmit={(e) => {
-          e.preventDefault();
-          const text = new FormData(e.currentTarget).get('note')!.toString().trim();
-          if (text) void act.addNote(c, text);
-          adding.value = false;
-        }}><textarea class="in area" name="note" rows={3} aria-label={t('notes.add')} maxLength={2000} autofocus /><p class="row"><button class="btn sm pri" type="submit">{t('save')}</button></p></form>
+        <form onSubmit={(e) => (e.preventDefault(), void save())}><textarea ref={field} class="in area" name="note" rows={3} aria-label={t('notes.add')} maxLength={2000} /><p class="row"><button class="btn sm pri" type="submit" aria-disabled={busy.value}>{t('save')}</button></p></form>
       )}
-      {notes.slice(-5).map((n) => <div key={n.id} class="nt"><Icon name="note" size="s" /><p>{n.text}<br /><span class="mut">{nameOfBy(n)} · {moment(Date.parse(n.at))}</span></p></div>)}
+      {notes.length > FEW && <button type="button" class="lnk" aria-expanded={all.value} onClick={() => (all.value = !all.value)}>{t(all.value ? 'notes.fewer' : 'notes.all', { n: notes.length })}</button>}
+      {notes.slice(all.value ? 0 : -FEW).map((n) => <div key={n.id} class="nt"><Icon name="note" size="s" /><p>{n.text}<br /><span class="mut">{nameOfBy(n)} · {moment(Date.parse(n.at))}</span></p></div>)}
       {notes.length === 0 && !adding.value && <p class="lbl">{t('notes.none')}</p>}
     </section>
   );

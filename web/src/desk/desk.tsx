@@ -6,14 +6,25 @@ import { Card } from './card';
 import { List } from './list';
 import { Thread } from './thread';
 
-/** Three panes; on a phone one of them, and Back goes from one to the other. */
+type Pane = 'list' | 'thread' | 'card';
+
+/** Three panes; where there is no room for all, Back goes from one to the other: the card
+ * is an entry of the history on top of its thread's. */
 export function Desk() {
   const [, account, openid] = parts();
   const open = account && openid ? keyOf(account, openid) : '';
-  const pane = (p: 'list' | 'thread' | 'card') => (document.body.dataset['pane'] = p);
+  const show = (p: Pane) => (document.body.dataset['pane'] = p);
+  const shown = () => show(!open ? 'list' : history.state?.card ? 'card' : 'thread');
+  const pane = (p: Pane) => {
+    if (p === 'card' && !history.state?.card && document.querySelector<HTMLElement>('.desk > .card')?.offsetParent === null) history.pushState({ card: true }, '');
+    show(p);
+  };
+  const back = () => (history.state?.card ? history.back() : show('thread'));
   useEffect(() => {
-    pane(open ? 'thread' : 'list');
+    shown();
     if (open) refresh(account!, openid!);
+    addEventListener('popstate', shown);
+    return () => removeEventListener('popstate', shown);
   }, [open]);
   return (
     <main class="desk">
@@ -21,7 +32,7 @@ export function Desk() {
       {open ? (
         <>
           <Thread key={open} account={account!} openid={openid!} pane={pane} />
-          <Card key={open} account={account!} openid={openid!} onBack={() => pane('thread')} />
+          <Card key={open} account={account!} openid={openid!} onBack={back} />
         </>
       ) : (
         <>

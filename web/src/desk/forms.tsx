@@ -4,6 +4,7 @@ import { useLayoutEffect, useRef } from 'preact/hooks';
 import { Problem } from '../core/api';
 import { t, type Key } from '../core/words';
 import type { Conversation } from '../core/types';
+import { Fence } from '../parts/fence';
 import { Icon } from '../parts/icon';
 import type { IconName } from '../parts/icons';
 import { tell } from '../parts/overlay';
@@ -49,16 +50,41 @@ const fields: Record<Exclude<FormKind, 'msgmenu' | 'json'>, Field[]> = {
   ],
 };
 
-/** What was filled in, and the menu's options. */
-export interface Filled { values: Record<string, string>; options: string[] }
-export const emptyForm: Filled = { values: {}, options: ['', ''] };
+/** What the kinds that have more than named values look like, for one whose JSON can't be drawn. */
+const shapes: Record<string, string> = {
+  news: '{"articles":[{"title":"…","description":"…","url":"…","picurl":"…"}]}',
+  msgmenu: '{"head_content":"…","list":[{"id":"1","content":"…"}],"tail_content":"…"}',
+};
+
+/** What was filled in, the menu's options, and the files that are uploaded for a value. */
+export interface Filled { values: Record<string, string>; options: string[]; uploads: Record<string, Upload> }
+export const emptyForm: Filled = { values: {}, options: ['', ''], uploads: {} };
 
 export function KindForm({ kind, filled, c, onCancel, onSend, verb }: { kind: FormKind; filled: Signal<Filled>; c: Conversation; onCancel: () => void; onSend: (message: any) => Promise<void>; verb: string }) {
-  const { values, options } = filled.value;
+  const { values, options, uploads } = filled.value;
   const setOptions = (all: string[]) => (filled.value = { ...filled.peek(), options: all });
   const errors = useSignal<Record<string, string>>({});
   const busy = useSignal(false);
   const set = (name: string, v: string) => (filled.value = { ...filled.peek(), values: { ...filled.peek().values, [name]: v } });
+  /** The latest file that is taken for a value is the one that counts, and what is typed after it. */
+  const endUpload = (name: string) => {
+    const { [name]: up, ...rest } = filled.peek().uploads;
+    up?.end();
+    filled.value = { ...filled.peek(), uploads: rest };
+  };
+  function upload(name: string, file: File) {
+    let taken = false;
+    startUpload(file, c.account, (up) => {
+      if (!taken) {
+        endUpload(name);
+        set(name, '');
+      }
+      taken = true;
+      filled.value = { ...filled.peek(), uploads: { ...filled.peek().uploads, [name]: up } };
+      if (up.asset) set(name, up.asset);
+      if (up.error) tell(new Error(up.error));
+    });
+  }
   const message = make();
   const root = useRef<HTMLFormElement>(null);
   useLayoutEffect(() => root.current?.querySelector<HTMLElement>('input, textarea')?.focus(), []);
@@ -90,7 +116,10 @@ export function KindForm({ kind, filled, c, onCancel, onSend, verb }: { kind: Fo
       }
     } else if (kind === 'msgmenu') {
       if (!options.some(Boolean)) bad['list'] = t('field.needed');
-    } else for (const f of fields[kind]) if (f.required && !values[f.name]?.trim()) bad[f.name] = t('field.needed');
+    } else for (const f of fields[kind]) {
+      if (uploading(uploads[f.name])) bad[f.name] = t('upload.wait');
+      else if (f.required && !values[f.name]?.trim()) bad[f.name] = t('field.needed');
+    }
     errors.value = bad;
     const first = Object.keys(bad)[0];
     if (first) return document.getElementById(`kf-${first}`)?.focus();
@@ -123,26 +152,28 @@ export function KindForm({ kind, filled, c, onCancel, onSend, verb }: { kind: Fo
         ) : fields[kind].map((f) => (
           <div key={f.name} class="f">
             <label for={`kf-${f.name}`}>{t(f.label)}{f.required && <span class="req" aria-hidden="true"> *</span>}</label>
-            <span class="row"><input id={`kf-${f.name}`} class="in" required={f.required} maxLength={f.max ?? 2048} placeholder={f.example} value={values[f.name] ?? ''} onInput={(e) => set(f.name, e.currentTarget.value)} aria-invalid={!!errors.value[f.name]} />
-              {f.media && <Pick kind={f.media} account={c.account} onDone={(id) => set(f.name, id)} />}</span>
+            <span class="row"><input id={`kf-${f.name}`} class="in" required={f.required} maxLength={f.max ?? 2048} placeholder={f.example} value={values[f.name] ?? ''} onInput={(e) => (endUpload(f.name), set(f.name, e.currentTarget.value))} aria-invalid={!!errors.value[f.name]} />
+              {f.media && <Pick kind={f.media} up={uploads[f.name]} onPick={(file) => upload(f.name, file)} />}</span>
             {wrong(f.name)}
           </div>
         ))}
       </div>
-      <div class="kp" inert title={t('preview')}>{message?.msgtype && <Body m={message} account={c.account} />}</div>
+      <div class="kp" inert title={t('preview')}>{message?.msgtype && <Fence of={filled.value} instead={(why) => <p class="hint ch" role="alert">{t('preview.failed', { kind: kindName(message.msgtype) })}{shapes[message.msgtype] && <code>{` ${shapes[message.msgtype]} `}</code>}<span class="lbl">{why}</span></p>}><Body m={message} account={c.account} /></Fence>}</div>
       <div class="sendbar"><button type="button" class="btn quiet" onClick={onCancel}>{t('cancel')}</button><button type="submit" class="btn pri" aria-disabled={busy.value}>{verb}</button></div>
     </form>
   );
 }
 
+const uploading = (up: Upload | undefined) => !!up && !up.asset && !up.error;
+
 /** A button that uploads a file in place of an id. */
-function Pick({ kind, account, onDone }: { kind: MediaKind; account: string; onDone: (id: string) => void }) {
-  const up = useSignal<Upload | null>(null);
+function Pick({ kind, up, onPick }: { kind: MediaKind; up: Upload | undefined; onPick: (file: File) => void }) {
   return (
-    <label class="btn sm"><Icon name="upload" size="xs" />{up.value && !up.value.asset && !up.value.error ? `${Math.round(up.value.progress * 100)} %` : t('upload')}
+    <label class="btn sm"><Icon name="upload" size="xs" />{uploading(up) ? `${Math.round(up!.progress * 100)} %` : t('upload')}
       <input type="file" class="sr" accept={kind === 'image' ? 'image/*' : kind === 'voice' ? 'audio/*,.amr' : 'video/mp4'} onChange={(e) => {
         const f = e.currentTarget.files?.[0];
-        if (f) startUpload(f, account, (u) => ((up.value = u), u.asset && onDone(u.asset), u.error && tell(new Error(u.error))));
+        if (f) onPick(f);
+        e.currentTarget.value = ''; // the same file may be chosen again
       }} />
     </label>
   );

@@ -2,7 +2,7 @@
 // switched off (WCAG 2.1.4).
 import { signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { conversations, keyOf, listed } from '../core/desk';
+import { conversations, keyOf, listed, soonest } from '../core/desk';
 import { conversationLink, go, parts } from '../core/route';
 import { mayWrite, setting } from '../core/session';
 import { t, type Key } from '../core/words';
@@ -89,8 +89,7 @@ export function onKey(e: KeyboardEvent) {
     Enter: desk && (e.target as HTMLElement).matches?.('a.cr') && ((e.target as HTMLElement).getAttribute('aria-current') === 'page') && reply,
     r: desk && reply,
     u: desk && (() => {
-      const first = listed.value.hot[0] ?? listed.value.rest[0];
-      const s = first && conversations.get(first)?.peek();
+      const s = soonest([...listed.value.hot, ...listed.value.rest]);
       if (s) go(conversationLink(s.account, s.openid));
     }),
     n: c && mayWrite.value && (() => document.getElementById('note-mode')?.click()),

@@ -1,6 +1,6 @@
 // What a message or an event is in a few words, for lists.
 import { known, t, type Key } from '../core/words';
-import type { Push } from '../core/types';
+import type { Message, Push } from '../core/types';
 
 const kinds: Record<string, Key> = {
   image: 'kind.image', voice: 'kind.voice', video: 'kind.video', shortvideo: 'kind.video', music: 'kind.music', news: 'kind.news', mpnews: 'kind.mpnews',
@@ -24,6 +24,20 @@ export function sayMessage(m: any): string {
   }
   return `[${kindName(m.msgtype)}]`;
 }
+
+/** What an errcode means and what to do, in words; final: it is not tried again by itself. */
+export function explain(code: number | undefined, final = false): string {
+  const key = `errcode.${code}`, last = `${key}.final`;
+  return final && known(last) ? t(last) : known(key) ? t(key) : '';
+}
+
+/** That a message failed, in a few words: WeChat is named where it has refused it, and
+ * not where the gateway has foreseen that. */
+export const sayFailed = (m: Message): string =>
+  m.outcome?.errcode && m.outcome.errmsg ? t('state.failed', { code: m.outcome.errcode }) : t(m.attempts ? 'state.failed.after' : 'state.failed.here');
+
+/** Whether to send a message once more may bring the follower something twice. */
+export const mayComeTwice = (m: Message): boolean => m.state === 'unknown' || !!m.parts_sent;
 
 /** What the follower said or did. */
 export function sayPush(d: Push): string {

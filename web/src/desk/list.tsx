@@ -2,12 +2,11 @@ import { useComputed } from '@preact/signals';
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from '@tanstack/virtual-core';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { dayName, left, second } from '../core/clock';
-import { conversations, failed, held, listed, load, loaded, pending, present, settle, sort, view, wanted, type View } from '../core/desk';
+import { conversations, failed, held, listed, load, loaded, pending, present, settle, soonest, sort, view, wanted, type View } from '../core/desk';
 import { draftOf } from './drafts';
 import { conversationLink, go } from '../core/route';
 import { agentById, me, mayWrite, session } from '../core/session';
 import { t, type Key } from '../core/words';
-import { urgency } from '../core/window';
 import { Avatar, shortName } from '../parts/avatar';
 import { Icon } from '../parts/icon';
 import { Dots, Ring, timeLeft, urgencyClass } from '../parts/time';
@@ -168,18 +167,12 @@ function Row({ id, on, hot = false }: { id: string; on: boolean; hot?: boolean }
 
 function Empty() {
   const l = listed.value;
-  let soonest: { at: number; name: string } | undefined;
-  for (const s of conversations.values()) {
-    const c = s.peek();
-    if (urgency(c.window, second.value) === 'shut' || !c.window.closes_at) continue;
-    const at = Date.parse(c.window.closes_at);
-    if (!soonest || at < soonest.at) soonest = { at, name: c.remark || shortName(c.openid) };
-  }
+  const next = soonest(conversations.keys());
   return (
     <div class="empty">
       {!wanted.value && <svg class="big" viewBox="0 0 48 48" aria-hidden="true"><path class="ee" d="M24 2H34A12 12 0 0 1 46 14V34A12 12 0 0 1 34 46H14A12 12 0 0 1 2 34V14A12 12 0 0 1 14 2Z" /><path class="ef" d="m16 25 6 6 11-13" /></svg>}
       <b>{t(wanted.value ? 'empty.search' : l.hot.length ? 'empty.hot' : conversations.size ? 'empty.done' : 'empty.none')}</b>
-      <p>{wanted.value ? '' : !conversations.size ? t('empty.none.why') : soonest ? t('empty.next', { t: left(soonest.at, second.value), name: soonest.name }) : ''}</p>
+      <p>{wanted.value ? '' : !conversations.size ? t('empty.none.why') : next ? t('empty.next', { t: left(Date.parse(next.window.closes_at!), second.value), name: next.remark || shortName(next.openid) }) : ''}</p>
       {!wanted.value && view.value === 'mine' && l.counts.unassigned > 0 && (
         <button type="button" class="btn" onClick={() => ((view.value = 'unassigned'), settle(true))}>{t('empty.unassigned', { n: l.counts.unassigned })}</button>
       )}

@@ -10,7 +10,9 @@ import { shortName } from '../parts/avatar';
 import { Fence } from '../parts/fence';
 import { Icon } from '../parts/icon';
 import { Menu, type Item } from '../parts/menu';
+import { toast } from '../parts/overlay';
 import * as act from './actions';
+import { drops } from './begun';
 import { ThreadLine, Undrawn, tellArrival } from './bubble';
 import { Composer } from './composer';
 
@@ -30,6 +32,7 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
   const missed = useSignal(0);
   const firstUnread = useRef<{ key: string; cursor: string } | null>(null);
   const name = c?.remark || shortName(openid);
+  const removed = c?.window.cause?.code === 'removed'; // the account: nothing can be sent
 
   // The divider stays where it was when the conversation was opened.
   if (firstUnread.current?.key !== key) firstUnread.current = null;
@@ -98,9 +101,11 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
   useEffect(() => {
     if (!sought) return;
     let left = false;
-    void upTo(account, openid, sought, () => left).then(() => {
+    const seek = () => void upTo(account, openid, sought, () => left).then((how) => {
       const now = linesOf(th), i = now.findIndex((l) => l.cursor === sought);
-      if (left || i < 0) return;
+      if (left || how === 'failed') return; // that it failed stands above the lines
+      if (how === 'far') return toast('bad', t('found.far', { n: now.length }), { label: t('search.on'), run: seek });
+      if (i < 0) return toast('bad', t('found.gone'));
       const l = now[i]!, below = now[i + STEP];
       atEnd.value = false;
       lastDrawn.value = below ? idOf(below) : '';
@@ -111,6 +116,7 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
         el?.scrollIntoView({ block: 'center' });
       });
     });
+    seek();
     return () => void (left = true);
   }, [key, sought]);
 
@@ -134,7 +140,7 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
   });
 
   return (
-    <section class="pane th" aria-label={t('thread.label', { name })}>
+    <section class="pane th" aria-label={t('thread.label', { name })} {...(c && mayWrite.value && !removed && drops(c))}>
       <Head c={c} name={name} account={account} openid={openid} pane={pane} />
       <div class="scroll" ref={scroll} tabIndex={0} role="region" aria-label={t('log.label')}
         onScroll={look}>
@@ -145,7 +151,7 @@ export function Thread({ account, openid, pane }: { account: string; openid: str
         </div>
       </div>
       {missed.value > 0 && !atEnd.value && <button type="button" class="pill down" onClick={() => ((lastDrawn.value = ''), (scroll.current!.scrollTop = 0), (atEnd.value = true))}>↓ {t('missed', { n: missed.value })}</button>}
-      {c && mayWrite.value ? <Composer key={key} c={c} name={name} /> : c && <p class="ban"><Icon name="lock" size="s" />{t('readonly')}</p>}
+      {c && mayWrite.value && !removed ? <Composer key={key} c={c} name={name} /> : c && <p class="ban"><Icon name="lock" size="s" />{t(removed ? 'account.removed' : 'readonly')}</p>}
     </section>
   );
 }
@@ -162,9 +168,11 @@ function anchorOf(scroll: HTMLElement | null): { line: Element; top: number } | 
 
 function Head({ c, name, account, openid, pane }: { c: Conversation | undefined; name: string; account: string; openid: string; pane: (p: 'list' | 'thread' | 'card') => void }) {
   const others = (present.value[keyOf(account, openid)] ?? []).map((p) => agentById(p.agent)?.display ?? '?');
-  const owner = c?.assigned_to === me.value?.id ? t('mine.tag') : c?.assigned_to ? (agentById(c.assigned_to)?.display ?? c.assigned_to) : t('nobody.tag');
-  const agents: Item[] = (session.value?.agents ?? []).filter((a) => a.id !== c?.assigned_to && a.role !== 'viewer' && (!a.accounts?.length || a.accounts.includes(account))).map((a) => ({ label: a.id === me.value?.id ? t('claim') : a.display, hint: a.online ? t('online') : t('offline.agent'), run: () => c && void act.assign(c, a.id) }));
+  const owner = c?.assigned_to === me.value?.id ? t('mine.tag') : c?.assigned_to ? (agentById(c.assigned_to)?.display ?? t('by.agent')) : t('nobody.tag');
+  const agents: Item[] = (session.value?.agents ?? []).filter((a) => a.id !== c?.assigned_to && !a.disabled && a.role !== 'viewer' && (!a.accounts?.length || a.accounts.includes(account))).map((a) => ({ label: a.id === me.value?.id ? t('claim') : a.display, hint: a.online ? t('online') : t('offline.agent'), run: () => c && void act.assign(c, a.id) }));
+  if (!agents.length) agents.push({ label: t('transfer.nobody'), run: () => {} });
   const more: Item[] = c ? [
+    ...(c.closed ? [] : [{ label: t('close'), run: () => void act.close(c) }]),
     ...(c.assigned_to ? [{ label: t('release'), run: () => void act.assign(c, null) }] : []),
     ...(['bot', 'agent', 'kf'] as const).filter((h) => h !== (c.handler || 'bot')).map((h) => ({ label: t(`handover.${h}` as const), run: () => void act.handover(c, h) })),
     { label: t('card.open'), run: () => pane('card') },

@@ -4,9 +4,10 @@ import { api, Problem } from '../core/api';
 import { isAdmin } from '../core/session';
 import { t, type Key } from '../core/words';
 import { triggerName } from '../desk/kinds';
+import { Missed, useGot } from '../parts/got';
 import { Icon } from '../parts/icon';
 import { Dialog, tell, toast } from '../parts/overlay';
-import { Ask, attempt, Copy, Foot, Form, Missed, OpsFrame, useGot, useList, When } from './frame';
+import { Ask, attempt, Copy, Foot, Form, OpsFrame, useList, When } from './frame';
 
 interface Account {
   appid: string; name?: string; mode: string; profile: string; rules?: Record<string, unknown>; state: string; because?: string; when_closed: string; rate?: number; revision?: string;

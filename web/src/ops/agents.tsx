@@ -8,7 +8,7 @@ import { Avatar } from '../parts/avatar';
 import { Icon } from '../parts/icon';
 import { Menu } from '../parts/menu';
 import { Dialog } from '../parts/overlay';
-import { accountName, Ask, attempt, Foot, Form, Once, OpsFrame, Pick, useList, When } from './frame';
+import { accountName, Ask, attempt, Foot, Form, Once, OpsFrame, useList, When } from './frame';
 import { Scope, scopeOf } from './scope';
 
 interface Audit { at: string; who: string; what: string; target?: string; detail?: string }
@@ -35,7 +35,7 @@ export function Agents() {
   }
   async function edit(f: FormData) {
     const a = editing.value!;
-    const body = { display: String(f.get('display')).trim(), accounts: scopeOf(f, a.accounts) };
+    const body = { display: String(f.get('display')).trim(), role: f.get('role') ?? undefined, accounts: scopeOf(f, a.accounts) };
     if (!(await attempt(() => api<Agent>(path(a), { method: 'PUT', body }), t('ops.saved')))) return;
     if (editing.value === a) editing.value = null;
     reload();
@@ -57,7 +57,7 @@ export function Agents() {
               return (
                 <tr key={a.id}><td class="nm2"><span class="who2"><Avatar id={a.id} name={a.display} size="sm" dim={a.disabled} /><span class="el">{a.display}</span>{a.disabled ? <span class="tagc h">{t('ops.agent.disabled')}</span> : a.online ? <span class="tagc ok">{t('online')}</span> : null}</span></td>
                   <td class="hide-s mono">{a.name}</td>
-                  <td>{self ? <span class="tagc">{roleName(a.role)}</span> : <Pick label={`${t('ops.role')} ${a.display}`} value={a.role} onPick={(role) => change(a, { role })} options={roles.map((r) => [r, roleName(r)])} />}</td>
+                  <td><span class="tagc">{roleName(a.role)}</span></td>
                   <td class="hide-s sub">{t(a.totp ? 'totp.is.on' : 'totp.is.off')}</td><td class="hide-s sub">{a.accounts?.map(accountName).join(t('list.comma')) || t('ops.account.all')}</td>
                   <td class="r"><Menu id={`agent-${a.id}`} label={`${t('more')} ${a.display}`} icon="more" items={[
                     { label: t('ops.edit'), icon: 'gear', run: () => void (editing.value = a) },
@@ -80,7 +80,7 @@ export function Agents() {
           <Form verb={t('ops.agent.add')} onSubmit={save} onCancel={() => (adding.value = false)}>
             <label class="fl1">{t('signin.name')}<input class="in" name="name" required maxLength={64} autocomplete="off" /></label>
             <label class="fl1">{t('ops.agent.display')}<input class="in" name="display" maxLength={64} autocomplete="off" /></label>
-            <fieldset class="fs"><legend>{t('ops.role')}</legend>{roles.map((r, i) => <label class="row" key={r}><input type="radio" name="role" value={r} defaultChecked={i === 0} /><b>{roleName(r)}</b><span class="sub">{t(`ops.agent.role.${r}` as Key)}</span></label>)}</fieldset>
+            <Roles of="agent" />
             <label class="fl1">{t('ops.agent.password')}<input class="in" name="password" type="password" minLength={10} maxLength={256} autocomplete="new-password" /></label>
             <Scope />
           </Form>
@@ -90,6 +90,7 @@ export function Agents() {
         <Dialog title={t('ops.agent.edit', { name: editing.value.display })} onClose={() => (editing.value = null)}>
           <Form verb={t('save')} onSubmit={edit} onCancel={() => (editing.value = null)}>
             <label class="fl1">{t('ops.agent.display')}<input class="in" name="display" required maxLength={64} autocomplete="off" defaultValue={editing.value.display} /></label>
+            {editing.value.id !== me.value!.id && <Roles of={editing.value.role} />}
             {editing.value.id !== me.value!.id && <Scope of={editing.value.accounts} />}
             {editing.value.id !== me.value!.id && <p class="sub">{t('ops.agent.edit.note')}</p>}
             {editing.value.totp && editing.value.id !== me.value!.id && <p class="row"><span class="grow sub">{t('ops.agent.totp.note')}</span><button type="button" class="btn" onClick={() => void takeOff(editing.value!)}>{t('ops.agent.totp.off')}</button></p>}
@@ -101,3 +102,8 @@ export function Agents() {
     </OpsFrame>
   );
 }
+
+/** What an agent may do; it is saved with the rest of a form. */
+const Roles = ({ of }: { of: Role }) => (
+  <fieldset class="fs"><legend>{t('ops.role')}</legend>{roles.map((r) => <label class="row" key={r}><input type="radio" name="role" value={r} defaultChecked={r === of} /><b>{roleName(r)}</b><span class="sub">{t(`ops.agent.role.${r}` as Key)}</span></label>)}</fieldset>
+);

@@ -7,9 +7,10 @@ import { conversations, version } from '../core/desk';
 import { t, type Key } from '../core/words';
 import type { State } from '../core/types';
 import { urgency } from '../core/window';
+import { explain } from '../desk/kinds';
 import { Icon } from '../parts/icon';
 import { Plot } from '../parts/plot';
-import { AccountPick, explain, inQuery, OpsFrame, setQuery, stateName, When } from './frame';
+import { AccountPick, inQuery, OpsFrame, setQuery, stateName, When } from './frame';
 
 interface Point { at: string; accepted: number; sent: number; parked: number; failed: number; unknown: number; expired: number; canceled: number; heard: number; opened: number; took: number[]; left: number[] }
 interface Series { from: string; step: number; points: Point[]; errcodes: { errcode: number; count: number }[]; unfinished: Record<string, number> }

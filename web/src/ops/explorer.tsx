@@ -4,22 +4,23 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { api, idempotencyKey, Problem, query } from '../core/api';
 import { conversations, version } from '../core/desk';
+import { TEXT_BYTES } from '../core/limits';
 import { isAdmin, session } from '../core/session';
 import { t, type Key } from '../core/words';
 import { Body } from '../desk/bubble';
-import { kindName } from '../desk/kinds';
+import { explain, kindName } from '../desk/kinds';
 import { size } from '../desk/upload';
 import { shortId } from '../parts/avatar';
 import { Icon } from '../parts/icon';
 import { TokenLines } from './accounts';
 import { groups, raws, type Field } from './calls';
-import { AccountPick, Copy, explain, inQuery, Json, OpsFrame, setQuery, StateMark } from './frame';
+import { AccountPick, Copy, inQuery, Json, OpsFrame, setQuery, StateMark } from './frame';
 
 const title: Field = { name: 'title', example: '今年的肉桂焙好了', required: true };
 const thumb = (required: boolean): Field => ({ name: 'thumb_media_id', example: 'asset:…', required, hint: 'xp.hint.media' });
 /** The members of each kind's body, with what the contract of the gateway says of them. */
 const kinds: Record<string, Field[]> = {
-  text: [{ name: 'content', example: '您好，包裹今天发出。', required: true, long: true, hint: 'xp.hint.text', most: 2048 }],
+  text: [{ name: 'content', example: '您好，包裹今天发出。', required: true, long: true, hint: 'xp.hint.text', most: TEXT_BYTES }],
   image: [{ name: 'media_id', example: 'asset:…', required: true, hint: 'xp.hint.media' }],
   voice: [{ name: 'media_id', example: 'asset:…', required: true, hint: 'xp.hint.voice' }],
   video: [{ name: 'media_id', example: 'asset:…', required: true, hint: 'xp.hint.media' }, thumb(false), { ...title, required: false }, { name: 'description', example: '焙火现场' }],

@@ -1,9 +1,9 @@
 // What the operators' pages are made of.
 import { useSignal, type Signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
-import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { api, query, wordsOf } from '../core/api';
-import { clockTime, moment } from '../core/clock';
+import { moment } from '../core/clock';
 import { go, params, parts, route } from '../core/route';
 import { session } from '../core/session';
 import { lang, t, type Key } from '../core/words';
@@ -17,7 +17,6 @@ export function OpsFrame({ title, tools, children }: { title: string; tools?: Co
 }
 
 export interface List<T> { items: Signal<T[]>; next: Signal<string>; state: Signal<'' | 'loading' | 'failed'>; why: Signal<string>; load: () => Promise<void>; more: () => Promise<void>; again: () => Promise<void> }
-
 
 /** The pages of a list of the API. Another name is another list: the rows before go at
  * once. Only the answer to what was asked for last counts. at is where the list is to be
@@ -60,34 +59,6 @@ export function useList<T>(name: string, limit = 50, at = () => name): List<T> {
   return { items, next, state, why, load, more: async () => void (state.value !== 'loading' && (await read(next.value))), again: () => read(asked.current) };
 }
 
-export interface Got<T> { now: Signal<T | undefined>; why: Signal<string>; load: () => Promise<void> }
-
-/** What the API answers to a path, asked for anew when that or what else is given changes.
- * Only the answer to what was asked for last counts. */
-export function useGot<T>(path: string, when: unknown = ''): Got<T> {
-  const now = useSignal<T | undefined>(undefined);
-  const why = useSignal('');
-  const round = useRef(0);
-  async function load() {
-    const mine = ++round.current;
-    try {
-      const got = await api<T>(path);
-      if (mine !== round.current) return;
-      now.value = got;
-      why.value = '';
-    } catch (e) {
-      if (mine === round.current) why.value = wordsOf(e);
-    }
-  }
-  useLayoutEffect(() => void (now.value = undefined), [path]);
-  useEffect(() => void load(), [path, when]);
-  return { now, why, load };
-}
-
-/** Says that something could not be had. */
-export const Missed = ({ of }: { of: Got<unknown> }) =>
-  of.why.value ? <p class="advice ref" role="alert"><Icon name="warn" size="s" /><span class="grow">{t('load.failed')}{t('ops.colon')}{of.why.value}</span><button type="button" class="btn sm" onClick={() => void of.load()}>{t('retry')}</button></p> : null;
-
 /** What stands under a list, or in place of one that is empty. */
 export function Foot({ list, none, note }: { list: List<unknown>; none: string; note?: string }) {
   const n = list.items.value.length;
@@ -111,7 +82,7 @@ export const StateMark = ({ state }: { state: State }) => <span class={`stt ${ma
 export function When({ at, exact = false }: { at: string; exact?: boolean }) {
   const ms = Date.parse(at);
   const d = new Date(ms);
-  return <time class="num" dateTime={at} title={d.toLocaleString(lang.value === 'zh' ? 'zh-CN' : 'en-GB')}>{exact ? `${clockTime(ms)}:${String(d.getSeconds()).padStart(2, '0')}.${String(d.getMilliseconds()).padStart(3, '0')}` : moment(ms)}</time>;
+  return <time class="num" dateTime={at} title={d.toLocaleString(lang.value === 'zh' ? 'zh-CN' : 'en-GB')}>{exact ? `${moment(ms)}:${String(d.getSeconds()).padStart(2, '0')}.${String(d.getMilliseconds()).padStart(3, '0')}` : moment(ms)}</time>;
 }
 
 /** Sets members of the query; the empty ones go. */
@@ -199,10 +170,6 @@ export function Drawer({ title, sub, children, onClose }: { title: string; sub?:
 }
 
 export const Json = ({ value, label }: { value: unknown; label: string }) => <pre tabIndex={0} role="group" aria-label={label}>{JSON.stringify(value, null, 1)}</pre>;
-
-const known = ['45015', '45047', '45009', '45011', '40001', '40164', '40007', '43004', '45002', '45008', '40003', '48001', '-1'];
-/** What an errcode means and what to do, in words. */
-export const explain = (code: number | undefined) => (code !== undefined && known.includes(String(code)) ? t(`errcode.${code}` as Key) : '');
 
 /** Runs a call; what goes wrong is told. */
 export async function attempt<T>(call: () => Promise<T>, done?: string): Promise<T | undefined> {

@@ -5,6 +5,7 @@ import { lang, setLang, t, type Key } from '../core/words';
 import { Icon } from '../parts/icon';
 import { tell, toast } from '../parts/overlay';
 import type { Ops } from './pages';
+import { QR } from './qr';
 
 /** One's own settings: language, theme, keys, password, second factor. */
 export function Me({ pages }: { pages: Ops[] }) {
@@ -92,7 +93,7 @@ function Totp() {
           const f = new FormData(e.currentTarget);
           void run(() => api('/v1/session/totp', on ? { method: 'DELETE', body: { code: f.get('code') } } : { method: 'PUT', body: { password: f.get('password'), code: f.get('code') } }), !on);
         }}>
-          {offer.value && <><p>{t('totp.how')}</p><pre class="wrap">{offer.value.secret}</pre><p><a href={offer.value.uri}>{t('totp.open')}</a></p></>}
+          {offer.value && <><p>{t('totp.how')}</p><QR text={offer.value.uri} label={t('totp.qr')} /><pre class="wrap">{offer.value.secret}</pre><p><a href={offer.value.uri}>{t('totp.open')}</a></p></>}
           {!on && <><Username /><label class="fl1">{t('password.old')}<input class="in" type="password" name="password" autocomplete="current-password" maxLength={256} /></label></>}
           <label class="fl1">{t('signin.code')}<input class="in num" name="code" inputMode="numeric" autocomplete="one-time-code" pattern="[0-9]{6}" maxLength={6} required /></label>
           <button class="btn" type="submit">{t(on ? 'totp.end' : 'totp.confirm')}</button>

@@ -9,11 +9,12 @@ import { agentById, mayWrite } from '../core/session';
 import { t, type Key } from '../core/words';
 import type { Attempt, Message, Page, State } from '../core/types';
 import * as act from '../desk/actions';
-import { kindName, sayMessage } from '../desk/kinds';
+import { explain, kindName, mayComeTwice, sayFailed, sayMessage } from '../desk/kinds';
 import { shortId } from '../parts/avatar';
+import { Missed, useGot } from '../parts/got';
 import { Icon } from '../parts/icon';
 import { Dialog, tell } from '../parts/overlay';
-import { accountName, AccountPick, Ask, Copy, Drawer, explain, Foot, inQuery, Json, Missed, OpsFrame, Pick, setQuery, StateMark, stateName, states, useGot, useList, When } from './frame';
+import { accountName, AccountPick, Ask, Copy, Drawer, Foot, inQuery, Json, OpsFrame, Pick, setQuery, StateMark, stateName, states, useList, When } from './frame';
 
 const spans: Record<string, number> = { '1h': 1, '24h': 24, '7d': 168 };
 const sinceOf = (span: string) => (Object.hasOwn(spans, span) ? new Date(Math.floor(serverNow() / 60_000) * 60_000 - spans[span]! * 3600_000).toISOString() : '');
@@ -168,7 +169,7 @@ function Detail({ id, known, onChange, onClose }: { id: string; known?: Message;
           {mayWrite.value && <div class="row">
             {m.state === 'unknown' && <><button type="button" class="btn sm pri" onClick={() => run(() => act.resolve(m, 'sent'))}>{t('mark.sent')}</button><button type="button" class="btn sm" onClick={() => run(() => act.resolve(m, 'failed'))}>{t('mark.failed')}</button></>}
             {m.state === 'unknown' && <button type="button" class="btn sm quiet" onClick={() => (ask.value = true)}>{t('send.again')}</button>}
-            {['failed', 'expired', 'canceled'].includes(m.state) && <button type="button" class="btn sm" onClick={() => run(() => act.retry(m))}><Icon name="refresh" size="xs" />{t('send.anew')}</button>}
+            {['failed', 'expired', 'canceled'].includes(m.state) && <button type="button" class="btn sm" onClick={() => (mayComeTwice(m) ? (ask.value = true) : run(() => act.retry(m)))}><Icon name="refresh" size="xs" />{t('ops.retry')}</button>}
             {(['queued', 'parked'].includes(m.state) || (m.state === 'unknown' && m.retry_at)) && <button type="button" class="btn sm" onClick={() => run(() => act.cancel(m))}><Icon name="close" size="xs" />{t(m.state === 'unknown' ? 'resend.off' : 'ops.cancel')}</button>}
           </div>}</div></div>
       </section>
@@ -189,7 +190,7 @@ function Detail({ id, known, onChange, onClose }: { id: string; known?: Message;
           {m.parts ? <><dt>{t('ops.parts')}</dt><dd class="num">{m.parts_sent ?? 0}/{m.parts}</dd></> : null}
           {m.metadata && <><dt>metadata</dt><dd class="mono">{JSON.stringify(m.metadata)}</dd></>}</dl>
       </section>
-      {ask.value && <Ask title={t('send.again')} text={t('send.again.ask')} verb={t('send.again')} danger onYes={() => run(() => act.retry(m))} onNo={() => (ask.value = false)} />}
+      {ask.value && <Ask title={t('send.again')} text={t(m.state === 'unknown' ? 'send.again.ask' : 'send.again.parts', { n: m.parts_sent ?? 0, of: m.parts ?? 0 })} verb={t('send.again')} danger onYes={() => run(() => act.retry(m))} onNo={() => (ask.value = false)} />}
     </Drawer>
   );
 }
@@ -198,7 +199,7 @@ function advice(m: Message): ['unk' | 'ref' | 'ok', Parameters<typeof Icon>[0]['
   const o = m.outcome;
   switch (m.state) {
     case 'unknown': return ['unk', 'unknown', t('state.unknown'), t('state.unknown.why')];
-    case 'failed': return ['ref', 'cross', o?.errcode ? t('state.failed', { code: o.errcode }) : t('state.failed.here'), explain(o?.errcode) || o?.advice || o?.errmsg || o?.reason || ''];
+    case 'failed': return ['ref', 'cross', sayFailed(m), explain(o?.errcode, true) || o?.advice || o?.errmsg || o?.reason || ''];
     case 'parked': return ['ok', 'park', stateName('parked'), explain(o?.errcode) || t('plan.park')];
     case 'sent': return ['ok', 'check', t('state.sent'), m.possible_duplicate ? t('state.duplicate') : ''];
     case 'expired': return ['unk', 'clock', t('state.expired'), o?.advice ?? ''];

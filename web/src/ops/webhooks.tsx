@@ -4,9 +4,10 @@ import { api } from '../core/api';
 import { serverNow } from '../core/clock';
 import { t, type Key } from '../core/words';
 import type { Page } from '../core/types';
+import { Missed, useGot } from '../parts/got';
 import { Icon } from '../parts/icon';
 import { Dialog } from '../parts/overlay';
-import { accountName, Ask, attempt, Drawer, Foot, Form, inQuery, Missed, Once, OpsFrame, Pick, setQuery, useGot, useList, When } from './frame';
+import { accountName, Ask, attempt, Drawer, Foot, Form, inQuery, Once, OpsFrame, Pick, setQuery, useList, When } from './frame';
 import { Scope, scopeOf } from './scope';
 
 interface Webhook {

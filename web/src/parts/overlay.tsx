@@ -8,6 +8,7 @@ import { Icon } from './icon';
 /** A dialog that keeps the focus and gives it back. */
 export function Dialog({ title, children, onClose, wide = false }: { title: string; children: ComponentChildren; onClose: () => void; wide?: boolean }) {
   const ref = useRef<HTMLDialogElement>(null);
+  const beside = useRef(false); // where the pointer went down: a selection may end there
   useLayoutEffect(() => {
     const opener = document.activeElement as HTMLElement | null;
     const dialog = ref.current!;
@@ -20,7 +21,7 @@ export function Dialog({ title, children, onClose, wide = false }: { title: stri
   }, []);
   return (
     <dialog ref={ref} class={`dlg ${wide ? 'wide' : ''}`} aria-label={title} onCancel={(e) => (e.preventDefault(), onClose())}
-      onClick={(e) => e.target === ref.current && onClose()}>
+      onPointerDown={(e) => (beside.current = e.target === ref.current)} onClick={(e) => beside.current && e.target === ref.current && onClose()}>
       <header><h2>{title}</h2><button type="button" class="ib" aria-label={t('close.dialog')} onClick={onClose}><Icon name="close" /></button></header>
       <div class="dlg-body">{children}</div>
     </dialog>
