@@ -44,7 +44,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"no text is too long", simulation, []edit{
 			{"internal/dispatch/accept.go", "if most := policy.Most(s.Priority); len(s.Parts) > most", "if most := policy.Most(s.Priority); len(s.Parts) > most+100"}}},
 		{"of a long text, the next one goes before the rest", simulation, []edit{
-			{"internal/dispatch/lane.go", "func (it *item) begun() bool { return it.sent > 0 ||", "func (it *item) begun() bool { return it.sent > 9 ||"},
+			{"internal/dispatch/lane.go", "func (it *item) begun() bool { return (it.sent > 0 ||", "func (it *item) begun() bool { return (it.sent > 9 ||"},
 			{"internal/dispatch/attempt.go", "f.State = gateway.Queued, gateway.Queued // the next part", "f.State, it.number = gateway.Queued, gateway.Queued, it.number+1<<20"}}},
 		{"deadlines are not looked at", simulation, []edit{
 			{"internal/dispatch/lane.go", "return it.State() != gateway.Unknown }", "return it.State() == gateway.Parked }"}}},

@@ -428,6 +428,7 @@ func (d *Dispatcher) finish(ctx context.Context, l *lane, it *item, m store.Mess
 			l.talk = talk
 			l.sending = nil
 			it.fromPark = false
+			it.broken = it.broken && r.State != gateway.Unknown && f.PartsSent == int(it.sent)
 			it.retryAt, it.sent = at(r.RetryAt), uint8(f.PartsSent)
 			it.perhaps = it.perhaps || it.parts > 0 && r.State == gateway.Unknown
 			if it.become(r.State); hasPlace(r.State, r.RetryAt) {

@@ -125,6 +125,7 @@ type item struct {
 	parts      uint8 // of a long text
 	sent       uint8 // of parts
 	perhaps    bool  // a part is or was unknown: it may have been sent
+	broken     bool  // it was parked, and no part of it has left since
 }
 
 var (
@@ -140,7 +141,10 @@ func (it *item) State() gateway.State           { return states[it.state] }
 func (it *item) Priority() gateway.Priority     { return priorities[it.priority] }
 func (it *item) WhenClosed() gateway.WhenClosed { return whenClosed[it.whenClosed] }
 func (it *item) OnUnknown() gateway.OnUnknown   { return onUnknown[it.onUnknown] }
-func (it *item) become(s gateway.State)         { it.state = place(states[:], s) }
+func (it *item) become(s gateway.State) {
+	it.state = place(states[:], s)
+	it.broken = it.broken || s == gateway.Parked
+}
 
 // A moment is a time in milliseconds, as the store has it; 0: none.
 type moment int64
@@ -174,8 +178,10 @@ func (it *item) asks() ledger.Asking {
 // slots is how many the item takes: one for each part that has not left.
 func (it *item) slots() int { return max(1, int(it.parts)-int(it.sent)) }
 
-// begun reports whether it is a long text of which some parts were sent, or may have been.
-func (it *item) begun() bool { return it.sent > 0 || it.perhaps }
+// begun reports whether it is a long text of which some parts were sent, or may have been,
+// and the others are to follow at once. One that was parked in between has lost that
+// right to another that began since.
+func (it *item) begun() bool { return (it.sent > 0 || it.perhaps) && !it.broken }
 
 // group is where the item stands in lane.slots.
 func (it *item) group() int {
@@ -190,7 +196,7 @@ func newItem(w store.Waiting) *item {
 		seq: w.Seq, number: w.Number, joined: at(w.AcceptedAt), expires: at(w.ExpiresAt), retryAt: at(w.RetryAt), tries: -1,
 		state: place(states[:], w.State), priority: uint8(rank(w.Priority)),
 		whenClosed: place(whenClosed[:], w.WhenClosed), onUnknown: place(onUnknown[:], w.OnUnknown),
-		parts: uint8(w.Parts), sent: uint8(w.PartsSent), perhaps: w.Parts > 0 && (w.State == gateway.Unknown || w.Resent),
+		parts: uint8(w.Parts), sent: uint8(w.PartsSent), perhaps: w.Parts > 0 && (w.State == gateway.Unknown || w.Resent), broken: w.Broken,
 	}
 	if !w.NotBefore.IsZero() {
 		it.joined = at(w.NotBefore)
