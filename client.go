@@ -186,7 +186,7 @@ func withToken[T any](ctx context.Context, c *Client, r *request, exchange func(
 	if fresh.Value == tok.Value {
 		return none, err
 	}
-	return exchange(ctx, end, &request{path: r.path, query: r.query, token: fresh.Value, body: r.body, contentType: r.contentType, file: r.file})
+	return exchange(ctx, end, &request{path: r.path, query: r.query, token: fresh.Value, body: r.body, contentType: r.contentType, patience: r.patience})
 }
 
 // refusesToken reports whether err refuses the token before anything else was
@@ -196,11 +196,11 @@ func refusesToken(err error, e **Error) bool {
 }
 
 // noToken says that a call did not start for want of a token: certainly not
-// delivered, whatever the token call's own outcome was. A refusal by WeChat keeps
-// its class.
+// delivered, whatever became of the token call. Only a refusal that is about the account
+// keeps its class, since it meets every call: a wrong set-up, or too many calls.
 func noToken(op string, err error) error {
-	var e *Error
-	if errors.As(err, &e) {
+	switch ClassOf(err) {
+	case ErrAccountConfig, ErrRateLimited:
 		return fmt.Errorf("%s: no access token: %w", op, err)
 	}
 	var t *TransportError

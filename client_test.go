@@ -394,12 +394,19 @@ func TestNoTokenMeansNotDelivered(t *testing.T) {
 	if !errors.Is(err, kefu.ErrNotDelivered) || errors.Is(err, kefu.ErrUnknownOutcome) {
 		t.Error(err)
 	}
-	rt = func(*http.Request) (*http.Response, error) {
-		return answer(200, `{"errcode":40164,"errmsg":"invalid ip"}`), nil
-	}
-	c = &kefu.Client{HTTP: &http.Client{Transport: rt}, Tokens: kefu.CachedToken(kefu.ClientCredential{AppID: "wx1", Secret: "s", HTTP: &http.Client{Transport: rt}})}
-	if _, err := c.Send(t.Context(), hello); !errors.Is(err, kefu.ErrAccountConfig) || !kefu.CertainlyNotDelivered(err) {
-		t.Error(err)
+	for code, class := range map[int]kefu.Class{
+		-1: kefu.ErrNotDelivered, 45009: kefu.ErrNotDelivered, 123456: kefu.ErrNotDelivered, // about the token
+		40164: kefu.ErrAccountConfig, 45011: kefu.ErrRateLimited, // about the account
+	} {
+		rt = func(*http.Request) (*http.Response, error) {
+			return answer(200, fmt.Sprintf(`{"errcode":%d,"errmsg":"x"}`, code)), nil
+		}
+		c = &kefu.Client{HTTP: &http.Client{Transport: rt}, Tokens: kefu.CachedToken(kefu.ClientCredential{AppID: "wx1", Secret: "s", HTTP: &http.Client{Transport: rt}})}
+		_, err := c.Send(t.Context(), hello)
+		var refused *kefu.Error
+		if kefu.ClassOf(err) != class || !kefu.CertainlyNotDelivered(err) || !errors.As(err, &refused) || refused.Code != code {
+			t.Errorf("%d: %s, %v", code, kefu.ClassOf(err), err)
+		}
 	}
 }
 

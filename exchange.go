@@ -2,6 +2,7 @@ package kefu
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ var defaultTransport = sync.OnceValue(func() *http.Transport {
 type endpoint struct {
 	base    *url.URL
 	trip    http.RoundTripper
-	timeout time.Duration // 0: DefaultTimeout, or FileTimeout
+	timeout time.Duration // of every request; 0: as each is given
 
 	lastQuery atomic.Pointer[tokenQuery]
 }
@@ -75,12 +76,12 @@ func newEndpoint(base string, client *http.Client) (*endpoint, error) {
 // A request is one HTTP request to WeChat, and its memory in one piece.
 type request struct {
 	path        string
-	query       string // encoded, without the token
-	token       Secret // "" on the calls that give one
-	secret      Secret // AppSecret, on those calls
-	body        []byte // nil for GET
-	contentType string // of the body
-	file        bool   // in the body, or in the answer
+	query       string        // encoded, without the token
+	token       Secret        // "" on the calls that give one
+	secret      Secret        // AppSecret, on those calls
+	body        []byte        // nil for GET
+	contentType string        // of the body
+	patience    time.Duration // what it may take if the client has no Timeout; 0: DefaultTimeout
 
 	url           url.URL
 	reader        bytes.Reader
@@ -135,13 +136,7 @@ func (e *endpoint) do(ctx context.Context, r *request) (*http.Response, context.
 	r.trace.GetConn = func(string) { r.sought.Store(true) }
 	r.trace.GotConn = func(httptrace.GotConnInfo) { r.found.Store(true) }
 	cancel := context.CancelFunc(func() {})
-	patience := e.timeout
-	if patience == 0 {
-		patience = DefaultTimeout
-		if r.file {
-			patience = FileTimeout
-		}
-	}
+	patience := cmp.Or(e.timeout, r.patience, DefaultTimeout)
 	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > patience {
 		ctx, cancel = context.WithTimeout(ctx, patience)
 	}

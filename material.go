@@ -154,6 +154,7 @@ type Publication struct {
 
 // Publication asks what became of a publishing job. An unknown id is 53502. An account
 // may ask 100 times a day (45009); the event PUBLISHJOBFINISH tells it without asking.
+// With an error the status is [Publishing].
 //
 // Source: facts of /cgi-bin/freepublish/get.
 func (c *Client) Publication(ctx context.Context, publishID string) (Publication, error) {

@@ -117,7 +117,7 @@ type Download struct {
 //
 // Source: facts of /cgi-bin/media/get.
 func (c *Client) Download(ctx context.Context, id TemporaryID) (*Download, error) {
-	r := &request{path: "/cgi-bin/media/get", file: true, query: url.Values{"media_id": {string(id)}}.Encode()}
+	r := &request{path: "/cgi-bin/media/get", patience: FileTimeout, query: url.Values{"media_id": {string(id)}}.Encode()}
 	return withToken(ctx, c, r, downloaded)
 }
 
@@ -192,7 +192,7 @@ func upload[Res any](ctx context.Context, c *Client, call, path string, kind Med
 		return res, err
 	}
 	body, contentType := form(name, data, fields)
-	r := &request{path: path, body: body, contentType: contentType, file: true}
+	r := &request{path: path, body: body, contentType: contentType, patience: FileTimeout}
 	if call != "uploadimg" {
 		r.query = url.Values{"type": {string(kind)}}.Encode()
 	}

@@ -26,8 +26,8 @@ type Sender struct {
 
 // Retryable reports whether the same request may succeed a little later and a repeat
 // is safe, or asked for by WeChat: it was not reached, or asks to slow down, or is busy
-// (-1, after which few have arrived twice). A dead token is not in it: [Client.Send] has refreshed it
-// already.
+// (-1, after which few have arrived twice). A dead token is not in it: [Client.Send] has
+// refreshed it already.
 func Retryable(err error) bool {
 	switch ClassOf(err) {
 	case ErrBusy, ErrRateLimited, ErrNotDelivered:

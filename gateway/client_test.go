@@ -28,6 +28,7 @@ func TestNotAGateway(t *testing.T) {
 		{"a problem without a code", 404, "application/problem+json", `{"title":"x"}`},
 		{"a problem that breaks off", 404, "application/problem+json", `{"code":"not-f`},
 		{"a page where a message should be", 200, "text/html", "<html>hello</html>"},
+		{"another one's JSON", 200, "application/json", `{"items":[]}`},
 		{"something else", 418, "application/json", `{"code":"not-found"}`},
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -177,6 +177,10 @@ func explain(err error, lang string) (what string, lines []labelled) {
 		add(next, f.next)
 	case errors.As(err, &refused):
 		x := refused.Explain()
+		advice := text{x.AdviceEn, x.AdviceZh}
+		if kefu.ClassOf(err) == kefu.ErrNotDelivered { // the token was refused, and what needs it never left
+			advice = adviceOf(kefu.ErrNotDelivered)
+		}
 		what = text{
 			fmt.Sprintf("WeChat refused %s: errcode %d (%s)", refused.Op, refused.Code, x.Class),
 			fmt.Sprintf("微信拒绝了 %s：errcode %d（%s）", refused.Op, refused.Code, x.Class),
@@ -187,7 +191,7 @@ func explain(err error, lang string) (what string, lines []labelled) {
 		}
 		for _, l := range both {
 			add(why, text{x.En, x.Zh}, l)
-			add(next, text{x.AdviceEn, x.AdviceZh}, l)
+			add(next, advice, l)
 		}
 	case errors.As(err, &invalid):
 		what = text{"not sent: WeChat would refuse the message", "未发送：微信会拒绝这条消息"}.in(lang)

@@ -492,7 +492,9 @@ func (s *sending) result(res kefu.Response, err error) result {
 	switch {
 	case errors.As(err, &refused):
 		r.ErrCode, r.ErrMsg, r.RID = &refused.Code, refused.Msg, refused.RID
-		r.Advice = text{refused.Explain().AdviceEn, refused.Explain().AdviceZh}.in(s.lang())
+		if r.Class != kefu.ErrNotDelivered { // else it is the token that was refused
+			r.Advice = refused.Explain().Advice(s.lang())
+		}
 	case errors.As(err, &invalid):
 		r.Errors = invalid.Violations
 	case r.Class == kefu.ErrUnknownOutcome:

@@ -116,16 +116,16 @@ type item struct {
 	retryAt moment
 	tries   int32 // attempts by this process that ended in the class of the last one; -1: none yet
 
-	state      uint8 // these four are places in the lists of words below
-	priority   uint8
-	whenClosed uint8
-	onUnknown  uint8
-	fromPark   bool  // let out as the oldest parked one, to be tried
-	renewed    bool  // its media were renewed; not remembered across a restart
-	parts      uint8 // of a long text
-	sent       uint8 // of parts
-	perhaps    bool  // a part is or was unknown: it may have been sent
-	broken     bool  // it was parked, and no part of it has left since
+	state       uint8 // these four are places in the lists of words below
+	priority    uint8
+	whenClosed  uint8
+	onUnknown   uint8
+	fromPark    bool  // let out as the oldest parked one, to be tried
+	renewed     bool  // its media were renewed; not remembered across a restart
+	parts       uint8 // of a long text
+	sent        uint8 // of parts
+	perhaps     bool  // a part is or was unknown: it may have been sent
+	interrupted bool  // it was parked, and no part of it has left since
 }
 
 var (
@@ -141,9 +141,11 @@ func (it *item) State() gateway.State           { return states[it.state] }
 func (it *item) Priority() gateway.Priority     { return priorities[it.priority] }
 func (it *item) WhenClosed() gateway.WhenClosed { return whenClosed[it.whenClosed] }
 func (it *item) OnUnknown() gateway.OnUnknown   { return onUnknown[it.onUnknown] }
+
+// become changes the state alone; the place in a line that goes with it is given by add.
 func (it *item) become(s gateway.State) {
 	it.state = place(states[:], s)
-	it.broken = it.broken || s == gateway.Parked
+	it.interrupted = it.interrupted || s == gateway.Parked
 }
 
 // A moment is a time in milliseconds, as the store has it; 0: none.
@@ -181,7 +183,7 @@ func (it *item) slots() int { return max(1, int(it.parts)-int(it.sent)) }
 // begun reports whether it is a long text of which some parts were sent, or may have been,
 // and the others are to follow at once. One that was parked in between has lost that
 // right to another that began since.
-func (it *item) begun() bool { return (it.sent > 0 || it.perhaps) && !it.broken }
+func (it *item) begun() bool { return (it.sent > 0 || it.perhaps) && !it.interrupted }
 
 // group is where the item stands in lane.slots.
 func (it *item) group() int {
@@ -196,7 +198,7 @@ func newItem(w store.Waiting) *item {
 		seq: w.Seq, number: w.Number, joined: at(w.AcceptedAt), expires: at(w.ExpiresAt), retryAt: at(w.RetryAt), tries: -1,
 		state: place(states[:], w.State), priority: uint8(rank(w.Priority)),
 		whenClosed: place(whenClosed[:], w.WhenClosed), onUnknown: place(onUnknown[:], w.OnUnknown),
-		parts: uint8(w.Parts), sent: uint8(w.PartsSent), perhaps: w.Parts > 0 && (w.State == gateway.Unknown || w.Resent), broken: w.Broken,
+		parts: uint8(w.Parts), sent: uint8(w.PartsSent), perhaps: w.Parts > 0 && (w.State == gateway.Unknown || w.Resent), interrupted: w.Interrupted,
 	}
 	if !w.NotBefore.IsZero() {
 		it.joined = at(w.NotBefore)

@@ -416,29 +416,29 @@ func TestPartsAfterACrashInAResend(t *testing.T) {
 
 // A long text that was parked after its first part goes on when another one is done that
 // has begun since: nothing goes between that one's parts. A restart changes nothing.
-func TestABrokenTextGoesOnAfterTheOneThatHasBegun(t *testing.T) {
+func TestAnInterruptedTextGoesOnAfterTheOneThatHasBegun(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		bubble(t, slow, func(r *rig) {
 			r.wechat.UserSends("oUser1")
-			broken := r.accept("oUser1", "", inParts(2))
+			interrupted := r.accept("oUser1", "", inParts(2))
 			settle()
 			r.wechat.Fail(kefutest.Fault{ErrCode: 45015})
 			time.Sleep(time.Minute)
-			r.wantParts("refused between its parts", broken, gateway.Parked, 1, 2)
+			r.wantParts("refused between its parts", interrupted, gateway.Parked, 1, 2)
 			asks := r.accept("oUser1", "", inParts(3), func(s *gateway.Submission) {
 				s.WhenClosed = gateway.Try
 				s.Message = json.RawMessage(strings.ReplaceAll(strings.ReplaceAll(string(s.Message), "p1", "q1"), "p2", "q2"))
 			})
 			settle()
 			r.wantParts("it was not closed", asks, gateway.Queued, 1, 3)
-			r.wantParts("let out by that", broken, gateway.Queued, 1, 2)
+			r.wantParts("let out by that", interrupted, gateway.Queued, 1, 2)
 			if restarted {
 				r.stop()
 				r.start()
 			}
 			time.Sleep(2 * time.Minute)
 			r.wantReceived("one after the other", "oUser1", "p1 q1 q2 p3 p2")
-			r.wantParts("whole", broken, gateway.Sent, 2, 2)
+			r.wantParts("whole", interrupted, gateway.Sent, 2, 2)
 		})
 	}
 }

@@ -103,14 +103,14 @@ func Decide(err error, c Case) Ruling {
 	if err == nil {
 		return Ruling{State: gateway.Sent, Effect: Accepted, Attempt: "sent"}
 	}
-	class := classOf(err)
+	class := kefu.ClassOf(err)
 	if class == "" || class == kefu.ErrUnknownOutcome {
 		return c.unknown(gateway.Outcome{Class: kefu.ErrUnknownOutcome, Reason: "no answer that tells the outcome: " + err.Error()})
 	}
 	out := gateway.Outcome{Class: class, Reason: err.Error(), Advice: class.Advice("")}
 	attempt, effect := "not-delivered", GiveBack
 	var refused *kefu.Error
-	if errors.As(err, &refused) && !withoutToken(err) {
+	if class != kefu.ErrNotDelivered && errors.As(err, &refused) {
 		x := refused.Explain()
 		out = gateway.Outcome{Class: class, ErrCode: refused.Code, ErrMsg: refused.Msg, RID: refused.RID, Advice: x.AdviceEn}
 		attempt = "refused"
@@ -166,27 +166,7 @@ var aboutOneMessage = map[int]bool{
 // that is not WeChat's API.
 func passes(err error) bool {
 	var t *kefu.TransportError
-	return withoutToken(err) || errors.As(err, &t) && (t.Status == 0 || t.Status == 429)
-}
-
-// classOf is the class of what came of an attempt.
-func classOf(err error) kefu.Class {
-	if withoutToken(err) {
-		return kefu.ErrNotDelivered
-	}
-	return kefu.ClassOf(err)
-}
-
-// withoutToken reports whether WeChat gave no access token, being busy, say. That is no
-// answer to the message, which has not left. A wrong set-up and "too fast" are about the
-// account whichever call they answer.
-func withoutToken(err error) bool {
-	var refused *kefu.Error
-	if !errors.As(err, &refused) || refused.Op != "stable_token" && refused.Op != "token" {
-		return false
-	}
-	class := refused.Class()
-	return class != kefu.ErrAccountConfig && class != kefu.ErrRateLimited
+	return errors.As(err, &t) && (t.Status == 0 || t.Status == 429)
 }
 
 func (c Case) unknown(out gateway.Outcome) Ruling {

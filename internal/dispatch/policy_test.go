@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,22 @@ func failure(t *testing.T, status int, body string) error {
 	return err
 }
 
+// noToken is what a post ends with when WeChat refuses the access token it needs.
+func noToken(t *testing.T, code int) error {
+	t.Helper()
+	_, err := (&kefu.Client{Tokens: noTokens(code)}).SendJSON(t.Context(), []byte(`{}`))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	return err
+}
+
+type noTokens int
+
+func (code noTokens) Token(context.Context) (kefu.Token, error) {
+	return kefu.Token{}, &kefu.Error{Op: "stable_token", Code: int(code)}
+}
+
 type answering func(*http.Request) (*http.Response, error)
 
 func (f answering) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -38,9 +55,6 @@ func TestDecide(t *testing.T) {
 	now := time.Date(2026, 11, 23, 15, 30, 0, 0, time.UTC) // 23:30 in Beijing
 	code := func(n string) error {
 		return failure(t, 200, `{"errcode":`+n+`,"errmsg":"x rid: 61655d5b-0b67106b-797933d8"}`)
-	}
-	noToken := func(code int) error {
-		return fmt.Errorf("message/custom/send: no access token: %w", &kefu.Error{Op: "stable_token", Code: code})
 	}
 	refusedConnection := failure(t, 429, "")
 	for _, tt := range []struct {
@@ -79,13 +93,13 @@ func TestDecide(t *testing.T) {
 		{"a kind that the account may not send, too", code("48008"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
 		{"this month's quota", code("45040"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
 		{"unknown code", code("123456"), Case{}, gateway.Failed, 0, GiveBack, "refused", false},
-		{"no token, WeChat being busy: it never left", noToken(-1), Case{Tries: 9}, gateway.Queued, time.Minute, GiveBack, "not-delivered", false},
-		{"the same where -1 is unknown", noToken(-1), Case{Tries: 1, BusyHold: true}, gateway.Queued, time.Second, GiveBack, "not-delivered", false},
-		{"the day's tokens are used up: not the day's messages", noToken(45009), Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "not-delivered", false},
-		{"no token, with a code that nobody knows", noToken(123456), Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "not-delivered", false},
-		{"tokens too fast: the account slows down", noToken(45011), Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "refused", false},
-		{"a wrong secret: it is paused", noToken(40001), Case{Tries: 9}, gateway.Queued, 0, GiveBack, "refused", false},
-		{"a dead token, and no other", fmt.Errorf("%w; and no new token: %w", code("40001"), noToken(-1)), Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "refused", false},
+		{"no token, WeChat being busy: it never left", noToken(t, -1), Case{Tries: 9}, gateway.Queued, time.Minute, GiveBack, "not-delivered", false},
+		{"the same where -1 is unknown", noToken(t, -1), Case{Tries: 1, BusyHold: true}, gateway.Queued, time.Second, GiveBack, "not-delivered", false},
+		{"the day's tokens are used up: not the day's messages", noToken(t, 45009), Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "not-delivered", false},
+		{"no token, with a code that nobody knows", noToken(t, 123456), Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "not-delivered", false},
+		{"tokens too fast: the account slows down", noToken(t, 45011), Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "refused", false},
+		{"a wrong secret: it is paused", noToken(t, 40001), Case{Tries: 9}, gateway.Queued, 0, GiveBack, "refused", false},
+		{"a dead token, and no other", fmt.Errorf("%w; and no new token: %w", code("40001"), noToken(t, -1)), Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "refused", false},
 		{"HTTP 429", refusedConnection, Case{Tries: 1}, gateway.Queued, time.Second, GiveBack, "not-delivered", false},
 		{"HTTP 404 is not WeChat", failure(t, 404, ""), Case{Tries: 1}, gateway.Failed, 0, GiveBack, "not-delivered", false},
 		{"a lost answer is held", failure(t, 0, "cut"), Case{OnUnknown: gateway.Hold}, gateway.Unknown, 0, Keep, "unknown", false},

@@ -201,7 +201,8 @@ func tooFast(err error) bool {
 // that.
 func vain(err error) bool {
 	var wait interface{ Vain() time.Time }
-	return withoutToken(err) || errors.As(err, &wait)
+	var refused *kefu.Error // of the token's call: the post's own would have its class
+	return errors.As(err, &wait) || kefu.ClassOf(err) == kefu.ErrNotDelivered && errors.As(err, &refused)
 }
 
 // silent reports whether a result is no answer of WeChat's API at all: no

@@ -78,7 +78,6 @@ func TestStanding(t *testing.T) {
 	midnight := begin.Add(4 * time.Hour)
 	noConnection := fmt.Errorf("%w: no route", kefu.ErrNotDelivered)
 	lost := errors.New("cut")
-	noToken := func(code int) error { return &kefu.Error{Op: "stable_token", Code: code} }
 	type step struct {
 		after  time.Duration
 		openid string // posts and gets result; "": only asks
@@ -92,7 +91,7 @@ func TestStanding(t *testing.T) {
 			{0, "a", wechat(45009), true}, {0, "", nil, false}, {4*time.Hour - 1, "", nil, false},
 			{1, "b", wechat(45009), true}, {time.Hour, "b", nil, true}},
 		"no token is no answer to a post": {
-			{0, "a", lost, true}, {0, "b", lost, true}, {0, "c", lost, true}, {0, "d", lost, true}, {0, "e", noToken(-1), true}, {0, "f", noToken(45009), true},
+			{0, "a", lost, true}, {0, "b", lost, true}, {0, "c", lost, true}, {0, "d", lost, true}, {0, "e", noToken(t, -1), true}, {0, "f", noToken(t, 45009), true},
 			{0, "", nil, true}, {0, "g", lost, true}, {0, "", nil, false}},
 		"four silent lanes are not enough, the fifth is": {
 			{0, "a", noConnection, true}, {0, "b", lost, true}, {0, "c", noConnection, true}, {0, "d", lost, true},

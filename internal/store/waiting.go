@@ -29,7 +29,7 @@ type Waiting struct {
 	// Of a long text; zero for every other message.
 	Parts, PartsSent int
 	Resent           bool // a part of it was unknown once
-	Broken           bool // it is parked, or was and no part has left since
+	Interrupted      bool // it is parked, or was and no part has left since
 }
 
 // Waiting is m without what its lane does not need.
@@ -37,8 +37,8 @@ func (m Message) Waiting() Waiting {
 	w := Waiting{
 		Seq: m.Seq, Number: m.Number, Account: m.Account, OpenID: m.OpenID, State: m.State, Priority: m.Priority,
 		WhenClosed: m.WhenClosed, OnUnknown: m.OnUnknown, AcceptedAt: m.AcceptedAt.Time, ExpiresAt: m.ExpiresAt.Time, Parts: m.Parts, PartsSent: m.PartsSent,
-		Resent: m.Parts > 0 && m.Resent,
-		Broken: m.Parts > 0 && (m.State == gateway.Parked || m.Outcome != nil && (m.Outcome.Class == kefu.ErrWindowClosed || m.Outcome.Class == kefu.ErrAllowanceSpent)),
+		Resent:      m.Parts > 0 && m.Resent,
+		Interrupted: m.Parts > 0 && (m.State == gateway.Parked || m.Outcome != nil && (m.Outcome.Class == kefu.ErrWindowClosed || m.Outcome.Class == kefu.ErrAllowanceSpent)),
 	}
 	if m.NotBefore != nil {
 		w.NotBefore = m.NotBefore.Time
