@@ -37,6 +37,16 @@ func count(codes []int, code int) (n int) {
 	return n
 }
 
+// tokenCalls is how often a token was asked for.
+func (r *rig) tokenCalls() (n int) {
+	for _, q := range r.wechat.Requests() {
+		if strings.HasSuffix(q.Path, "stable_token") {
+			n++
+		}
+	}
+	return n
+}
+
 // kinds are the types of the feed's entries about the account.
 func (r *rig) kinds() (kinds []string) {
 	r.t.Helper()
@@ -234,15 +244,7 @@ func TestConfigPauses(t *testing.T) {
 		short := r.accept("oUser003", "short", func(s *gateway.Submission) { s.ExpiresAt = gateway.At(time.Now().Add(time.Minute)) })
 		time.Sleep(30 * time.Second)
 		settle()
-		tokens := func() (n int) {
-			for _, q := range r.wechat.Requests() {
-				if strings.HasSuffix(q.Path, "stable_token") {
-					n++
-				}
-			}
-			return n
-		}
-		if n := tokens(); n != 1 || len(r.codes()) != 0 {
+		if n := r.tokenCalls(); n != 1 || len(r.codes()) != 0 {
 			t.Errorf("%d calls for a token, %v sends", n, r.codes())
 		}
 		if got := r.kinds(); fmt.Sprint(got) != "[account.paused]" {
@@ -265,7 +267,7 @@ func TestConfigPauses(t *testing.T) {
 			r.want("paused", id, gateway.Queued)
 		}
 		r.want("paused", short, gateway.Expired)
-		if n := tokens(); n != 1 || !r.healthSays("40164") {
+		if n := r.tokenCalls(); n != 1 || !r.healthSays("40164") {
 			t.Errorf("%d calls after a restart; health says it: %v", n, r.healthSays("40164"))
 		}
 		var refused *kefu.Error

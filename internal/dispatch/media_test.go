@@ -109,6 +109,18 @@ func (r *rig) sent(openid string) string {
 	return strings.Join(all, " ")
 }
 
+// keepPicture keeps a picture, and returns its asset's id.
+func (r *rig) keepPicture(lib *assets.Library) string {
+	r.t.Helper()
+	var file bytes.Buffer
+	_ = png.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)))
+	a, err := lib.Keep(r.t.Context(), appid, &file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return a.ID
+}
+
 func newMediaRig(t *testing.T, m *slowMedia) *rig {
 	r := newRig(t, nil)
 	if err := r.wechat.SetState(`{"accept_any_id":true}`); err != nil {
@@ -122,22 +134,16 @@ func TestAssetsInMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.close()
-		lib := r.library()
-		var file bytes.Buffer
-		_ = png.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)))
-		a, err := lib.Keep(t.Context(), appid, &file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kept := r.keepPicture(r.library())
 		r.wechat.UserSends("oA")
-		id := r.accept("oA", "", picture(a.ID))
+		id := r.accept("oA", "", picture(kept))
 		settle()
 		r.want("the picture", id, gateway.Sent)
 		if got := r.sent("oA"); got == "" || strings.Contains(got, "asset:") {
 			t.Errorf("the follower got %q", got)
 		}
 		m, err := r.store.Message(t.Context(), id)
-		if err != nil || !strings.Contains(string(m.Message.Message), a.ID) || m.Attempts != 1 {
+		if err != nil || !strings.Contains(string(m.Message.Message), kept) || m.Attempts != 1 {
 			t.Errorf("kept is %s after %d attempts, %v; want what the sender wrote", m.Message.Message, m.Attempts, err)
 		}
 	})
@@ -240,16 +246,10 @@ func TestMediaAreRenewedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.close()
-		lib := r.library()
-		var file bytes.Buffer
-		_ = png.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)))
-		a, err := lib.Keep(t.Context(), appid, &file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kept := r.keepPicture(r.library())
 		r.wechat.UserSends("oA")
 		r.wechat.Fail(kefutest.Fault{ErrCode: 40007, Next: 5})
-		id := r.accept("oA", "", picture(a.ID))
+		id := r.accept("oA", "", picture(kept))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		r.want("refused twice", id, gateway.Failed)
@@ -501,34 +501,18 @@ func TestFollowersFilesAreNoted(t *testing.T) {
 	})
 }
 
-// tokenCalls is how often a token was asked for.
-func (r *rig) tokenCalls() (n int) {
-	for _, q := range r.wechat.Requests() {
-		if strings.HasSuffix(q.Path, "stable_token") {
-			n++
-		}
-	}
-	return n
-}
-
 // A paused account calls WeChat for nothing, for media neither.
 func TestMediaOfAPausedAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.close()
-		lib := r.library()
-		var file bytes.Buffer
-		_ = png.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)))
-		a, err := lib.Keep(t.Context(), appid, &file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kept := r.keepPicture(r.library())
 		r.wechat.UserSends("oA")
 		r.wechat.UserSends("oB")
 		mend := r.wechat.Fail(kefutest.Fault{Path: "stable_token", ErrCode: 40164, Every: 1})
 		r.accept("oB", "text")
 		settle()
-		id := r.accept("oA", "", picture(a.ID))
+		id := r.accept("oA", "", picture(kept))
 		time.Sleep(time.Hour)
 		if n := r.tokenCalls(); n != 1 {
 			t.Errorf("%d calls for a token in an hour of pause, want the one that brought it", n)
