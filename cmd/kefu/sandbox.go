@@ -30,19 +30,18 @@ type trials struct {
 	accounts map[string]*kefutest.WeChat
 	calls    int
 	bytes    int
-	under    int  // calls that are on their way
-	over     bool // it ends with the last of them
+	running  sync.WaitGroup // calls that are on their way
 }
 
 // way is the way to an account's.
 func (s *sandbox) way(appid string) http.RoundTripper { return tried{s, appid} }
 
-// enter begins a call with a body of so many bytes, which leave ends.
+// enter begins a call with a body of so many bytes, whose end t.running is told.
 func (s *sandbox) enter(appid string, bytes int) (t *trials, wechat *kefutest.WeChat) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.now != nil && (s.now.calls >= mostTried || s.now.bytes+bytes > mostTriedBytes) {
-		s.end()
+		s.forget()
 	}
 	if s.now == nil {
 		s.now = &trials{accounts: map[string]*kefutest.WeChat{}}
@@ -50,7 +49,7 @@ func (s *sandbox) enter(appid string, bytes int) (t *trials, wechat *kefutest.We
 	t = s.now
 	t.calls++
 	t.bytes += bytes
-	t.under++
+	t.running.Add(1)
 	if wechat = t.accounts[appid]; wechat == nil {
 		wechat = kefutest.New(kefutest.Account{AppID: appid, Secret: "00000000000000000000000000000000", AcceptAnyID: true})
 		t.accounts[appid] = wechat
@@ -58,27 +57,15 @@ func (s *sandbox) enter(appid string, bytes int) (t *trials, wechat *kefutest.We
 	return t, wechat
 }
 
-func (s *sandbox) leave(t *trials) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t.under--
-	t.close()
-}
-
-// end has what there is go, once no call needs it any more. The caller holds mu.
-func (s *sandbox) end() {
-	s.now.over = true
-	s.now.close()
+// forget has what there is end, once no call needs it any more. The caller holds mu.
+func (s *sandbox) forget() {
+	go func(old *trials) {
+		old.running.Wait()
+		for _, wechat := range old.accounts {
+			wechat.Close()
+		}
+	}(s.now)
 	s.now = nil
-}
-
-func (t *trials) close() {
-	if !t.over || t.under > 0 {
-		return
-	}
-	for _, wechat := range t.accounts {
-		wechat.Close()
-	}
 }
 
 // Close ends them all.
@@ -86,7 +73,7 @@ func (s *sandbox) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.now != nil {
-		s.end()
+		s.forget()
 	}
 }
 
@@ -106,7 +93,7 @@ func (t tried) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	of, wechat := t.sandbox.enter(t.appid, len(body))
-	defer t.sandbox.leave(of)
+	defer of.running.Done()
 	tok, err := wechat.Client().Tokens.Token(r.Context())
 	if err != nil {
 		return nil, err

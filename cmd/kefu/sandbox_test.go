@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // upload is the answer to a picture of so many bytes.
@@ -69,40 +70,34 @@ func TestSandboxBeginsAnew(t *testing.T) {
 	}
 }
 
-// A call that is on its way when the sandbox begins anew, or ends, is answered.
+// A call that is on its way when the sandbox begins anew, or ends, is answered, and its
+// simulator ends then.
 func TestSandboxLetsCallsEnd(t *testing.T) {
-	var s sandbox
-	came, goOn := make(chan bool), make(chan bool)
-	ended := make(chan triedAnswer)
-	go func() {
-		before, wechat := s.enter("wx5eed2a76cc560001", 0)
-		defer s.leave(before)
-		close(came)
-		<-goOn
-		r, _ := http.NewRequest("GET", "http://wechat/cgi-bin/getcallbackip?access_token=none", nil)
-		res, err := wechat.Transport().RoundTrip(r)
-		if err != nil {
-			t.Error(err)
-			close(ended)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		var s sandbox
+		first, wechat := s.enter("wx5eed2a76cc560001", 0)
+		answered := func() bool {
+			r, _ := http.NewRequest("GET", "http://wechat/cgi-bin/getcallbackip?access_token=none", nil)
+			res, err := wechat.Transport().RoundTrip(r)
+			if err != nil {
+				return false
+			}
+			var a triedAnswer
+			err = json.NewDecoder(res.Body).Decode(&a)
+			return err == nil && (a.ErrCode == 40001 || a.ErrCode == 40014)
 		}
-		var a triedAnswer
-		_ = json.NewDecoder(res.Body).Decode(&a)
-		ended <- a
-	}()
-	<-came
-	before := s.now
-	for s.now == before {
-		s.call(t, "POST", "message/custom/send", "application/json", strings.NewReader(`{}`))
-	}
-	s.Close()
-	close(goOn)
-	if a := <-ended; a.ErrCode != 40001 && a.ErrCode != 40014 {
-		t.Errorf("%+v", a)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.now != nil || !before.over {
-		t.Error("it goes on")
-	}
+		for s.now == first {
+			s.call(t, "POST", "message/custom/send", "application/json", strings.NewReader(`{}`))
+		}
+		s.Close()
+		synctest.Wait()
+		if s.now != nil || !answered() {
+			t.Error("it did not wait")
+		}
+		first.running.Done()
+		synctest.Wait()
+		if answered() {
+			t.Error("it goes on")
+		}
+	})
 }

@@ -186,15 +186,11 @@ func (s *Server) exportConversation(c *call) (int, any, error) {
 	return 0, nil, nil
 }
 
-// eraseTime is how long an erasure may take: what is on its way is waited for.
-const eraseTime = 10 * time.Minute
-
 func (s *Server) eraseConversation(c *call) (int, any, error) {
 	account, openid, err := c.formerFollower()
 	if err != nil {
 		return 0, nil, err
 	}
-	c.deadline((*http.ResponseController).SetWriteDeadline, eraseTime)
 	var gone gateway.Erased
 	err = s.Webhooks.Quietly(c.Context(), account, openid, func() (err error) {
 		gone, err = s.Engine.Erase(c.Context(), account, openid)

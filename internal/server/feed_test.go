@@ -31,15 +31,23 @@ func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // listen serves w on pipes and returns a way to connect and an end.
 func (w *world) listen() (dial func() net.Conn, end func()) {
+	dial, stop := serving(w.Handler())
+	return dial, func() {
+		w.Server.Close()
+		stop()
+	}
+}
+
+// serving is listen of h alone.
+func serving(h http.Handler) (dial func() net.Conn, end func()) {
 	p := make(pipes)
-	server := HTTP(w.Handler())
+	server := HTTP(h)
 	go server.Serve(p)
 	return func() net.Conn {
 			here, there := net.Pipe()
 			p <- there
 			return here
 		}, func() {
-			w.Server.Close()
 			close(p)
 			server.Close()
 			time.Sleep(2 * time.Second) // net/http lingers a little

@@ -2,10 +2,10 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,22 +14,6 @@ import (
 
 	"github.com/kefu-go/kefu/gateway"
 )
-
-// serving is a listener of h on pipes, in a bubble.
-func serving(h http.Handler) (dial func() net.Conn, end func()) {
-	p := make(pipes)
-	server := HTTP(h)
-	go server.Serve(p)
-	return func() net.Conn {
-			here, there := net.Pipe()
-			p <- there
-			return here
-		}, func() {
-			close(p)
-			server.Close()
-			time.Sleep(2 * time.Second) // net/http lingers a little
-		}
-}
 
 // A stranger's body that never comes holds a connection no longer than one that a route
 // reads: net/http waits for it before the answer leaves, whatever the route does.
@@ -80,6 +64,33 @@ func TestAnswersThatNobodyTakes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What took long to do, as an erasure may, is answered all the same.
+func TestAnswerThatTookLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Server.Engine = slowly{w.Server.Engine}
+		dial, end := serving(w.Handler())
+		defer end()
+		req, _ := http.NewRequestWithContext(t.Context(), "DELETE", "http://kefu/v1/conversations/wxshop/oFollower", nil)
+		req.Header.Set("Authorization", "Bearer "+adminKey)
+		res, err := clientOver(dial).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if b, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 200 {
+			t.Errorf("%d %s, %v", res.StatusCode, b, err)
+		}
+	})
+}
+
+type slowly struct{ Engine }
+
+func (s slowly) Erase(ctx context.Context, account, openid string) (gateway.Erased, error) {
+	time.Sleep(time.Hour)
+	return s.Engine.Erase(ctx, account, openid)
 }
 
 // Whoever takes each piece in time gets all of them, also if that takes longer.

@@ -138,7 +138,7 @@ type listing func(ctx context.Context, f gateway.MessageFilter, cursor string, l
 func (c *call) choose(sel gateway.Selection, list listing, otherwise ...gateway.State) (all []chosen, next string, err error) {
 	if len(sel.IDs) > 0 {
 		ids := slices.Clone(sel.IDs)
-		slices.Sort(ids)
+		slices.Sort(ids) // they grow in the order of acceptance
 		for _, id := range slices.Compact(ids) {
 			m := chosen{id: id}
 			if m.message, err = c.s.Store.Message(c.Context(), id); err == nil && !c.sees(m.message.Account) {

@@ -209,7 +209,7 @@ func acceptedMeansKept(t *testing.T, open func() *Store) {
 		hello("oPlain"),
 		hello("oAll").with(func(d *Draft) {
 			d.NotBefore, d.WhenClosed, d.OnUnknown, d.Priority = &notBefore, gateway.Try, gateway.Resend, gateway.Human
-			d.Source, d.RetryOf, d.PossibleDuplicate = gateway.FromDoor, formatID(newID(noon)), true
+			d.Source, d.RetryOf, d.PossibleDuplicate = gateway.FromDoor, formatID(newID(noon, 0)), true
 			d.Metadata = json.RawMessage(`{"order":7}`)
 			d.Warnings = []kefu.Violation{{Location: "message.video", Message: "thumb", Rule: "required", Code: 41006, Source: "docs"}}
 		}),
@@ -228,6 +228,9 @@ func acceptedMeansKept(t *testing.T, open func() *Store) {
 		if i != 1 && want.Number != want.Seq || i == 1 && want.Number != 0 {
 			t.Errorf("draft %d: number %d, seq %d", i, want.Number, want.Seq)
 		}
+		if i > 0 && want.ID <= kept[i-1].Message.ID { // a batch is repeated by its ids, in its order
+			t.Errorf("draft %d: id %s after %s", i, want.ID, kept[i-1].Message.ID)
+		}
 		same(t, now(t, s, want), want)
 		bySeq, err := s.Load(t.Context(), want.Seq)
 		ok(t, err)
@@ -236,7 +239,7 @@ func acceptedMeansKept(t *testing.T, open func() *Store) {
 		d.ID, d.AcceptedAt = want.ID, gateway.At(noon.Add(time.Millisecond))
 		same(t, want.Message, d)
 	}
-	for _, id := range []string{"", "msg_", kept[0].Message.ID + "0", strings.ToUpper(kept[0].Message.ID), formatID(newID(noon))} {
+	for _, id := range []string{"", "msg_", kept[0].Message.ID + "0", strings.ToUpper(kept[0].Message.ID), formatID(newID(noon, 0))} {
 		_, err := s.Message(t.Context(), id)
 		wants(t, err, ErrNotFound)
 	}
@@ -684,7 +687,7 @@ func attemptsAreRecorded(t *testing.T, open func() *Store) {
 	got, err := s.Attempts(t.Context(), m.ID)
 	ok(t, err)
 	same(t, got, want)
-	_, err = s.Attempts(t.Context(), formatID(newID(noon)))
+	_, err = s.Attempts(t.Context(), formatID(newID(noon, 0)))
 	wants(t, err, ErrNotFound)
 
 	back := bring(t, s, gateway.Sending)

@@ -69,7 +69,7 @@ func TestNothingIsAcknowledgedThatTheStandbyHasNot(t *testing.T) {
 		}
 		ok(t, s.settle(t.Context())) // the view's commit would be in the way
 		end := tt.cause()
-		id, answer := formatID(newID(noon)), make(chan error, 1)
+		id, answer := formatID(newID(noon, 0)), make(chan error, 1)
 		go func() {
 			answer <- s.Enqueue(context.Background(), noon, hello(follower).with(func(d *Draft) { d.ID = id }))[0].Err
 		}()
@@ -104,7 +104,7 @@ func TestNothingIsAcknowledgedThatTheStandbyHasNot(t *testing.T) {
 	}
 
 	withheld()
-	id, answer := formatID(newID(noon)), make(chan error, 1)
+	id, answer := formatID(newID(noon, 0)), make(chan error, 1)
 	go func() {
 		answer <- s.Enqueue(context.Background(), noon, hello(follower).with(func(d *Draft) { d.ID = id }))[0].Err
 	}()

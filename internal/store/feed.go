@@ -119,9 +119,9 @@ func scanEntry(row scanner) (e gateway.FeedEntry, seq int64, err error) {
 	return e, message.Int64, err
 }
 
-// Feed returns up to limit entries (1 to 1,000), or fewer large ones, after the cursor ("": from the
-// beginning of what is whole), of the given accounts (none: all), and the cursor to go on from,
-// which moves also past what was not selected. Errors: ErrCursor, ErrCursorGone.
+// Feed returns up to limit entries (1 to 1,000), or fewer large ones, after the cursor
+// ("": from the beginning of what is whole), of the given accounts (none: all), and the
+// cursor to go on from, which moves also past what was not selected. Errors: ErrCursor, ErrCursorGone.
 //
 // The data of a "message.…" entry has the id, msgtype, state, attempts, outcome,
 // retry_at, possible_duplicate, parts, parts_sent, priority, source, retry_of and

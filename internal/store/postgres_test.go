@@ -100,7 +100,7 @@ func TestConnectionLostAtEveryRoundTrip(t *testing.T) {
 			var seq int64
 			var id string
 			again(what+", enqueue", func() (error, bool) {
-				id = formatID(newID(noon))
+				id = formatID(newID(noon, 0))
 				k := s.Enqueue(ctx, noon, hello(follower).with(func(d *Draft) { d.ID, d.IdempotencyKey = id, fmt.Sprint(what, id) }))[0]
 				seq = k.Message.Seq
 				return k.Err, state(id) == gateway.Queued
@@ -154,12 +154,12 @@ func TestCommitInDoubt(t *testing.T) {
 	enqueue1(t, s, hello(follower)) // so that every statement is prepared
 	doubtful := func() (id string, answer chan error) {
 		answer = make(chan error, 1)
-		id = formatID(newID(noon))
+		id = formatID(newID(noon, 0))
 		running, goOn := make(chan struct{}), make(chan struct{})
 		go func() {
 			answer <- s.write(context.Background(), noon, func(tx *tx) error {
 				e := &enqueue{now: noon, draft: new(hello(follower).with(func(d *Draft) { d.ID = id })), kept: new(Kept)}
-				ok(t, e.prepare())
+				ok(t, e.prepare(new(ids)))
 				err := e.run(tx)
 				close(running)
 				<-goOn

@@ -156,6 +156,24 @@ type failed struct{ err error }
 
 func (f failed) Scan(...any) error { return f.err }
 
+// numbers reads rows of one number each.
+func (s *Store) numbers(ctx context.Context, q string, args ...any) ([]int64, error) {
+	rows, err := s.rows(ctx, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var numbers []int64
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, rows.Err()
+}
+
 // oneRow and manyRows are sql.Row and sql.Rows that tell how reading them went, and
 // don't wait for ever.
 type oneRow struct {

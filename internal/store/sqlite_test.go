@@ -420,7 +420,7 @@ func TestWorksInABubble(t *testing.T) {
 }
 
 func FuzzParseID(f *testing.F) {
-	f.Add(formatID(newID(noon)))
+	f.Add(formatID(newID(noon, 0)))
 	f.Add("msg_019aa0c8-0000-7000-8000-00000000000")
 	f.Fuzz(func(t *testing.T, text string) {
 		if id, err := parseID(text); err == nil && formatID(id) != text {
@@ -430,7 +430,7 @@ func FuzzParseID(f *testing.F) {
 }
 
 func TestNewID(t *testing.T) {
-	id := newID(time.UnixMilli(0x017f22e279b0)) // the example of RFC 9562, A.6
+	id := newID(time.UnixMilli(0x017f22e279b0), 0) // the example of RFC 9562, A.6
 	text := formatID(id)
 	if !strings.HasPrefix(text, "msg_017f22e2-79b0-7") || !strings.ContainsAny(text[23:24], "89ab") || len(text) != 40 {
 		t.Errorf("%s is no UUIDv7", text)
@@ -438,4 +438,21 @@ func TestNewID(t *testing.T) {
 	back, err := parseID(text)
 	ok(t, err)
 	same(t, back, id)
+}
+
+// Who repeats a batch by its ids repeats it in its order: ids grow within a millisecond,
+// until there are more than it counts.
+func TestIDsGrow(t *testing.T) {
+	var all ids
+	before := ""
+	for n := range 5000 {
+		id := formatID(all.next(noon))
+		if _, err := parseID(id); err != nil || n < 1<<12 && id <= before {
+			t.Fatalf("number %d: %s after %s, %v", n, id, before, err)
+		}
+		before = id
+	}
+	if later := formatID(all.next(noon.Add(time.Millisecond))); later <= before {
+		t.Errorf("%s after %s", later, before)
+	}
 }

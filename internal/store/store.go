@@ -114,6 +114,7 @@ type Store struct {
 	reading    reading
 	seals      sealer
 	lease      *lease // nil: nobody else can open the database at the same time
+	ids        ids
 	lastCommit time.Time
 }
 

@@ -253,7 +253,7 @@ func TestReleasedSchemasMigrate(t *testing.T) {
 		sum := sha256.Sum256([]byte(files[i].text))
 		same(t, []string{files[i].name, hex.EncodeToString(sum[:8])}, []string{r.name, r.sum})
 	}
-	id := newID(noon)
+	id := newID(noon, 0)
 	seal, err := newSealer(secretKey)
 	ok(t, err)
 	rows := []struct {
@@ -286,15 +286,8 @@ func TestReleasedSchemasMigrate(t *testing.T) {
 		for n := range released {
 			t.Run(fmt.Sprintf("%s/%s", engine, released[n].name), func(t *testing.T) {
 				version, dsn := n+1, dsn()
-				d, err := dialectOf(dsn, Options{})
-				ok(t, err)
-				db, err := d.writer()
-				ok(t, err)
-				conn, err := db.Conn(t.Context())
-				ok(t, err)
-				ok(t, d.prepare(t.Context(), conn))
-				ok(t, migrateIn(t.Context(), d, conn, func([]string) error { return apply(t.Context(), d, conn, files[:version], 0) }))
-				_, err = conn.ExecContext(t.Context(), fmt.Sprintf(`UPDATE head SET cursor = 3, at = %d, epoch = 1, viewed = 3`, ms(noon)))
+				d, conn, end := earlier(t, dsn, files[:version])
+				_, err := conn.ExecContext(t.Context(), fmt.Sprintf(`UPDATE head SET cursor = 3, at = %d, epoch = 1, viewed = 3`, ms(noon)))
 				ok(t, err)
 				before := map[string]digest{}
 				look := func(conn *sql.Conn, table, columns string) (sum digest) {
@@ -321,8 +314,7 @@ func TestReleasedSchemasMigrate(t *testing.T) {
 						before[r.table+r.columns] = look(conn, r.table, r.columns)
 					}
 				}
-				ok(t, conn.Close())
-				ok(t, db.Close())
+				end()
 
 				s := open(t, dsn, pgOptions)
 				if conn, err = s.reader.Conn(t.Context()); err != nil {
@@ -357,6 +349,24 @@ func TestReleasedSchemasMigrate(t *testing.T) {
 	}
 }
 
+// earlier makes a database as a version had it that knew these migrations alone.
+func earlier(t *testing.T, dsn string, files []migrationFile) (d dialect, conn *sql.Conn, end func()) {
+	t.Helper()
+	d, err := dialectOf(dsn, Options{})
+	ok(t, err)
+	db, err := d.writer()
+	ok(t, err)
+	conn, err = db.Conn(t.Context())
+	ok(t, err)
+	ok(t, d.prepare(t.Context(), conn))
+	ok(t, migrateIn(t.Context(), d, conn, func([]string) error { return apply(t.Context(), d, conn, files, 0) }))
+	return d, conn, func() {
+		t.Helper()
+		ok(t, conn.Close())
+		ok(t, db.Close())
+	}
+}
+
 // Attempts that were kept before they named their follower in columns are erased, too.
 func TestEarlierAttemptsNameTheirFollower(t *testing.T) {
 	t.Parallel()
@@ -365,14 +375,7 @@ func TestEarlierAttemptsNameTheirFollower(t *testing.T) {
 	before := slices.IndexFunc(files, func(f migrationFile) bool { return f.name == "0014_found.sql" })
 	for engine, dsn := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "kefu.db"), "PostgreSQL": pgtest.Shared(t).DSN(t)} {
 		t.Run(engine, func(t *testing.T) {
-			d, err := dialectOf(dsn, Options{})
-			ok(t, err)
-			db, err := d.writer()
-			ok(t, err)
-			conn, err := db.Conn(t.Context())
-			ok(t, err)
-			ok(t, d.prepare(t.Context(), conn))
-			ok(t, migrateIn(t.Context(), d, conn, func([]string) error { return apply(t.Context(), d, conn, files[:before], 0) }))
+			d, conn, end := earlier(t, dsn, files[:before])
 			for _, a := range []gateway.WebhookAttempt{
 				{WebhookID: "wh_1_1", Cursor: "1", Account: account, OpenID: follower, N: 1, Error: `no "openid":"oNobody"`},
 				{WebhookID: "wh_1_2", Cursor: "2", Account: account, OpenID: "小鱼", Error: "微信"},
@@ -384,8 +387,7 @@ func TestEarlierAttemptsNameTheirFollower(t *testing.T) {
 				_, err = conn.ExecContext(t.Context(), d.sql(`INSERT INTO webhook_attempts (webhook, at, data) VALUES ('wh_1', 0, $1)`), string(text))
 				ok(t, err)
 			}
-			ok(t, conn.Close())
-			ok(t, db.Close())
+			end()
 
 			s := open(t, dsn, pgOptions)
 			rows, err := s.rows(t.Context(), `SELECT account, openid FROM webhook_attempts ORDER BY id`)

@@ -295,7 +295,13 @@ func (s *Store) Recover(ctx context.Context, now time.Time, resendAt func(Messag
 	if err := s.abandonFetches(ctx, now); err != nil {
 		return nil, fmt.Errorf("recover: %w", err)
 	}
-	return s.load(ctx, seqs)
+	changed := make([]Message, len(seqs))
+	for i, seq := range seqs {
+		if changed[i], err = s.Load(ctx, seq); err != nil {
+			return nil, fmt.Errorf("recover: %w", err)
+		}
+	}
+	return changed, nil
 }
 
 // crashed ends the attempt in the middle of which a process died.

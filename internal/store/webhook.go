@@ -20,41 +20,50 @@ type Webhook struct {
 	OldUntil        time.Time
 }
 
-// AddWebhook makes an endpoint; FailingSince (none) and CreatedAt (now) are not w's.
-func (s *Store) AddWebhook(ctx context.Context, now time.Time, w Webhook) error {
+// AddWebhook makes an endpoint; FailingSince (none) and CreatedAt (now) are not w's. It
+// returns the endpoint as it is then, as the two that follow do.
+func (s *Store) AddWebhook(ctx context.Context, now time.Time, w Webhook) (kept Webhook, err error) {
 	cursor, err := parseCursor(w.Cursor, 0)
 	if err != nil {
-		return err
+		return kept, err
 	}
 	text, err := settingsOf(w.Webhook)
 	if err != nil {
-		return err
+		return kept, err
 	}
-	return s.write(ctx, now, func(t *tx) error {
-		_, err := t.exec(`INSERT INTO webhooks (id, settings, secret, enabled, because, cursor, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	err = s.write(ctx, now, func(t *tx) error {
+		err := t.put(`INSERT INTO webhooks (id, settings, secret, enabled, because, cursor, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			w.ID, text, s.sealed(w.ID, "webhook", w.Secret), bit(w.Enabled), w.Because, cursor, ms(now))
+		if err == nil {
+			kept, err = s.webhookIn(t, w.ID)
+		}
 		return err
 	})
+	return kept, err
 }
 
 // ChangeWebhook replaces the settings of an endpoint, or returns ErrNotFound. Its secrets
 // and its Cursor stay; one that is enabled again has not failed. may, unless nil, is asked
 // about the settings that it has, in the transaction; its error ends that.
-func (s *Store) ChangeWebhook(ctx context.Context, now time.Time, w gateway.Webhook, may func(stored gateway.Webhook) error) error {
+func (s *Store) ChangeWebhook(ctx context.Context, now time.Time, w gateway.Webhook, may func(stored gateway.Webhook) error) (kept Webhook, err error) {
 	text, err := settingsOf(w)
 	if err != nil {
-		return err
+		return kept, err
 	}
-	return s.write(ctx, now, func(t *tx) error {
-		stored, err := s.scanWebhook(t.row(webhookQuery+` WHERE id = $1`, w.ID))
+	err = s.write(ctx, now, func(t *tx) error {
+		stored, err := s.webhookIn(t, w.ID)
 		if err == nil && may != nil {
 			err = may(stored.Webhook)
 		}
 		if err == nil {
 			err = t.put(`UPDATE webhooks SET settings = $1, enabled = $2, because = $3, failing_since = NULL WHERE id = $4`, text, bit(w.Enabled), w.Because, w.ID)
 		}
+		if err == nil {
+			kept, err = s.webhookIn(t, w.ID)
+		}
 		return err
 	})
+	return kept, err
 }
 
 // settingsOf is what is kept of an endpoint as one text.
@@ -68,20 +77,25 @@ func settingsOf(w gateway.Webhook) (string, error) {
 }
 
 // RotateWebhook gives an endpoint another secret, or returns ErrNotFound. The one that it
-// has signs besides until then; zero: no more. It returns the endpoint as it is now.
-func (s *Store) RotateWebhook(ctx context.Context, now time.Time, id string, secret kefu.Secret, until time.Time) (w Webhook, err error) {
+// has signs besides until then; zero: no more.
+func (s *Store) RotateWebhook(ctx context.Context, now time.Time, id string, secret kefu.Secret, until time.Time) (kept Webhook, err error) {
 	q, args := `UPDATE webhooks SET old_secret = NULL, old_until = NULL, secret = $1 WHERE id = $2`, []any{s.sealed(id, "webhook", secret), id}
 	if !until.IsZero() {
 		q, args = `UPDATE webhooks SET old_secret = secret, old_until = $3, secret = $1 WHERE id = $2`, append(args, ms(until))
 	}
 	err = s.write(ctx, now, func(t *tx) error {
-		if _, err := t.exec(q, args...); err != nil {
-			return err
+		err := t.put(q, args...)
+		if err == nil {
+			kept, err = s.webhookIn(t, id)
 		}
-		w, err = s.scanWebhook(t.row(webhookQuery+` WHERE id = $1`, id))
 		return err
 	})
-	return w, err
+	return kept, err
+}
+
+// webhookIn is Webhook in a transaction.
+func (s *Store) webhookIn(t *tx, id string) (Webhook, error) {
+	return s.scanWebhook(t.row(webhookQuery+` WHERE id = $1`, id))
 }
 
 const webhookQuery = `SELECT id, settings, secret, old_secret, old_until, enabled, because, cursor, failing_since, created_at FROM webhooks`
@@ -539,40 +553,44 @@ func (s *Store) PruneWebhooks(ctx context.Context, now time.Time) (int, error) {
 	return gone, err
 }
 
-// pruneDeleted forgets a slice of what is left of endpoints that were deleted. Theirs is
-// whatever names an endpoint that there is not, so that nothing has to remember them.
-func (s *Store) pruneDeleted(ctx context.Context, now time.Time) (int, error) {
+// pruneDeleted forgets a slice of what is left of endpoints that were deleted.
+func (s *Store) pruneDeleted(ctx context.Context, now time.Time) (gone int, err error) {
 	for _, of := range []struct{ table, row string }{{"deliveries", "cursor"}, {"webhook_attempts", "id"}} {
-		for id := ""; ; {
-			// From one endpoint to the next, whatever each has.
-			var next sql.NullString
-			if err := s.row(ctx, `SELECT min(webhook) FROM `+of.table+` WHERE webhook > $1`, id).Scan(&next); err != nil {
-				return 0, fmt.Errorf("find what is left of webhooks: %w", err)
-			}
-			if !next.Valid {
-				break
-			}
-			id = next.String
-			var there int
-			if err := s.row(ctx, `SELECT count(*) FROM webhooks WHERE id = $1`, id).Scan(&there); err != nil {
-				return 0, fmt.Errorf("find what is left of webhooks: %w", err)
-			}
-			if there > 0 {
-				continue
-			}
-			var to int64 // how far the slice goes
-			if err := s.row(ctx, `SELECT coalesce(max(n), 0) FROM (SELECT `+of.row+` AS n FROM `+of.table+` WHERE webhook = $1 ORDER BY `+of.row+` LIMIT $2) AS slice`, id, webhookSlice).Scan(&to); err != nil {
-				return 0, fmt.Errorf("find what is left of webhooks: %w", err)
-			}
-			var gone int64
-			err := s.write(ctx, now, func(t *tx) (err error) {
-				gone, err = t.exec(`DELETE FROM `+of.table+` WHERE webhook = $1 AND `+of.row+` <= $2`, id, to)
-				return err
-			})
-			if gone > 0 || err != nil {
-				return int(gone), err
-			}
+		id, err := s.deletedIn(ctx, of.table)
+		if err != nil {
+			return 0, fmt.Errorf("find what is left of webhooks: %w", err)
+		}
+		if id == "" {
+			continue
+		}
+		var to int64 // how far the slice goes
+		if err := s.row(ctx, `SELECT coalesce(max(n), 0) FROM (SELECT `+of.row+` AS n FROM `+of.table+` WHERE webhook = $1 ORDER BY `+of.row+` LIMIT $2) AS slice`, id, webhookSlice).Scan(&to); err != nil {
+			return 0, fmt.Errorf("find what is left of webhooks: %w", err)
+		}
+		err = s.write(ctx, now, func(t *tx) error {
+			n, err := t.exec(`DELETE FROM `+of.table+` WHERE webhook = $1 AND `+of.row+` <= $2`, id, to)
+			gone = int(n)
+			return err
+		})
+		if gone > 0 || err != nil {
+			return gone, err
 		}
 	}
 	return 0, nil
+}
+
+// deletedIn is the id of an endpoint that rows of the table name and there is not: it was
+// deleted, and nothing has to remember that. "": there is none.
+func (s *Store) deletedIn(ctx context.Context, table string) (id string, err error) {
+	for { // from one endpoint to the next, whatever each has
+		var next sql.NullString
+		if err := s.row(ctx, `SELECT min(webhook) FROM `+table+` WHERE webhook > $1`, id).Scan(&next); err != nil || !next.Valid {
+			return "", err
+		}
+		id = next.String
+		var there int
+		if err := s.row(ctx, `SELECT count(*) FROM webhooks WHERE id = $1`, id).Scan(&there); err != nil || there == 0 {
+			return id, err
+		}
+	}
 }

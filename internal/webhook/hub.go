@@ -31,7 +31,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kefu-go/kefu"
 	"github.com/kefu-go/kefu/gateway"
 	"github.com/kefu-go/kefu/internal/bilingual"
 	"github.com/kefu-go/kefu/internal/store"
@@ -204,21 +203,24 @@ func (h *Hub) AddWebhook(ctx context.Context, w gateway.Webhook) (gateway.Webhoo
 	if w.Cursor, err = h.Store.Head(ctx); err != nil {
 		return w, err
 	}
-	secret := NewSecret()
-	if err := h.Store.AddWebhook(ctx, h.Now(), store.Webhook{Webhook: w, Secret: secret}); err != nil {
-		return w, err
+	kept, err := h.Store.AddWebhook(ctx, h.Now(), store.Webhook{Webhook: w, Secret: NewSecret()})
+	if err != nil {
+		return gateway.Webhook{}, err
 	}
-	return h.taken(ctx, w.ID, secret)
+	h.wake(kept.ID)
+	return withSecret(kept), nil
 }
 
 // ChangeWebhook replaces the settings of an endpoint, if may (nil: it may) has nothing
 // against it.
 func (h *Hub) ChangeWebhook(ctx context.Context, w gateway.Webhook, may func(now gateway.Webhook) error) (gateway.Webhook, error) {
 	w.Because = whyOff(w)
-	if err := h.Store.ChangeWebhook(ctx, h.Now(), w, may); err != nil {
-		return w, err
+	kept, err := h.Store.ChangeWebhook(ctx, h.Now(), w, may)
+	if err != nil {
+		return gateway.Webhook{}, err
 	}
-	return h.taken(ctx, w.ID, "")
+	h.wake(kept.ID)
+	return kept.Webhook, nil
 }
 
 // whyOff is why an endpoint that somebody has made or changed is disabled; "": it is not.
@@ -229,16 +231,10 @@ func whyOff(w gateway.Webhook) string {
 	return string(bilingual.Both("disabled by hand", "已手动停用"))
 }
 
-// taken has an endpoint's line take up what is new, and returns the endpoint with what is
-// to be shown of its secret.
-func (h *Hub) taken(ctx context.Context, id string, secret kefu.Secret) (gateway.Webhook, error) {
-	w, err := h.Store.Webhook(ctx, id)
-	if err != nil {
-		return gateway.Webhook{}, err
-	}
-	h.wake(id)
-	w.Webhook.Secret = secret.Reveal()
-	return w.Webhook, nil
+// withSecret is what is shown of an endpoint when its secret is new.
+func withSecret(w store.Webhook) gateway.Webhook {
+	w.Webhook.Secret = w.Secret.Reveal()
+	return w.Webhook
 }
 
 // DeleteWebhook ends an endpoint. What is kept of it goes soon.
@@ -261,13 +257,12 @@ func (h *Hub) RotateWebhook(ctx context.Context, id string, overlap time.Duratio
 	if overlap > 0 {
 		until = h.Now().Add(overlap)
 	}
-	w, err := h.Store.RotateWebhook(ctx, h.Now(), id, NewSecret(), until)
+	kept, err := h.Store.RotateWebhook(ctx, h.Now(), id, NewSecret(), until)
 	if err != nil {
 		return gateway.Webhook{}, err
 	}
 	h.wake(id)
-	w.Webhook.Secret = w.Secret.Reveal()
-	return w.Webhook, nil
+	return withSecret(kept), nil
 }
 
 // TestWebhook posts an event of the type webhook.test.

@@ -615,6 +615,25 @@ func TestChooses(t *testing.T) {
 	})
 }
 
+// What is kept holds at once, also if whoever said it left meanwhile.
+func TestChangeByACallerWhoLeaves(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		w := r.add("a", always(200, ""))
+		ctx, leave := context.WithCancel(t.Context())
+		w.Enabled = false
+		kept, err := r.hub.ChangeWebhook(ctx, w, func(gateway.Webhook) error { leave(); return nil })
+		if err != nil || kept.Enabled || kept.Secret != "" {
+			t.Errorf("%+v, %v", kept, err)
+		}
+		r.settle(time.Second)
+		r.says("A1")
+		r.settle(time.Second)
+		if got := r.got("a"); got != "" {
+			t.Errorf("called though it is disabled: %q", got)
+		}
+	})
+}
+
 // Both secrets sign while they overlap, the new one alone afterwards.
 func TestRotate(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
