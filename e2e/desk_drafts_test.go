@@ -56,7 +56,7 @@ func TestDeskNoteStaysANote(t *testing.T) {
 	s.until(`!!document.querySelector('#kf-title')`)
 	s.js(`{ const el = document.querySelector('#kf-title'); el.focus(); document.execCommand('insertText', false, '茶') }`)
 	s.open("oLi")
-	s.js(`document.querySelector('a.cr[data-key$="oMei"]').click()`)
+	s.open("oMei")
 	s.until(`document.querySelector('#kf-title')?.value === '茶'`)
 }
 

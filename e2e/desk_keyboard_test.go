@@ -1,12 +1,10 @@
 package e2e
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -57,10 +55,7 @@ func TestOpsByKeyboard(t *testing.T) {
 	o.wechat.Fail(kefutest.DropReply)
 	o.entrust("oMei", "您的快递已经发出", "park")
 	call(t, "POST", o.p.url()+"/v1/webhooks", `{"url":"`+o.wechat.URL+`/nowhere","name":"shop"}`, nil)
-	s := o.sit("root", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}) // whatever other tabs do
-		return err
-	}))
+	s := o.sit("root", focused())
 	key := func(k string) { t.Helper(); s.do(chromedp.KeyEvent(k)) }
 	here := func(selector string) { t.Helper(); s.until(`document.activeElement.matches(` + quote(selector) + `)`) }
 	focus := func(selector string) {

@@ -12,8 +12,8 @@ import (
 	"github.com/kefu-go/kefu/kefutest"
 )
 
-// first has every page of the tab run a script before its own. asked counts the calls of
-// the API whose address has a part: fetch is wrapped by what the script makes of real.
+// first has every page of the tab run a script before its own. In it, real is fetch as
+// the browser has it, and pause waits, in ms.
 func (s *seat) first(script string) {
 	s.t.Helper()
 	if _, err := chromedp.Call(s.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `{

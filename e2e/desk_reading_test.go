@@ -1,13 +1,11 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/kefu-go/kefu/gateway"
@@ -33,17 +31,15 @@ func TestDeskWithoutAWindow(t *testing.T) {
 	o := openOffice(t)
 	o.wechat.UserSends("oMei", "在吗")
 	o.wechat.Follows("oLi")
-	s := o.sit("ann", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `{
-			const read = Response.prototype.json;
-			Response.prototype.json = async function () {
-				const v = await read.call(this);
-				for (const c of [v, ...(v.items ?? [])]) if (c.openid === 'oMei' && c.window) delete c.window;
-				return v;
-			};
-		}`})
-		return err
-	}))
+	s := o.sit("ann")
+	s.first(`
+		const read = Response.prototype.json;
+		Response.prototype.json = async function () {
+			const v = await read.call(this);
+			for (const c of [v, ...(v.items ?? [])]) if (c.openid === 'oMei' && c.window) delete c.window;
+			return v;
+		};`)
+	s.again()
 	s.open("oMei")
 	s.until(`document.querySelector('a.cr[data-key$="oMei"] .tm').textContent.includes('Unknown')`)
 	s.js(`window.first = document.querySelector('a.cr[data-key$="oLi"] .left').textContent`)
@@ -66,7 +62,7 @@ func TestDeskOfARemovedAccount(t *testing.T) {
 		t.Error("something can be written")
 	}
 	s.until(tab("Unclaimed") + ` === '1'`)
-	s.js(`[...document.querySelectorAll('.th header .btn')].find((b) => b.textContent.trim() === 'Close').click()`)
+	s.press(".th header", "Close")
 	s.until(tab("Unclaimed") + ` === '0'`)
 }
 
@@ -89,7 +85,7 @@ func TestDeskFormerAgents(t *testing.T) {
 	if err := o.boss.DeleteAgent(t.Context(), o.agents["zoe"]); err != nil {
 		t.Fatal(err)
 	}
-	bob.js(`[...document.querySelectorAll('.th header .btn')].find((b) => b.textContent.trim() === 'Claim').click()`)
+	bob.press(".th header", "Claim")
 	bob.until(header + `.includes('Mine')`)
 	bob.again()
 	bob.open("oMei")

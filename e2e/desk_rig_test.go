@@ -108,13 +108,14 @@ func (s *phone) js(statement string) {
 	s.do(chromedp.Evaluate[chromedp.Void](statement + "; void 0"))
 }
 
-// open shows the conversation, by its row where there is one.
+// open shows the conversation, by its row: with the box to write in, or the form that was
+// begun in place of it.
 func (s *seat) open(openid string) {
 	s.t.Helper()
 	row := fmt.Sprintf(`a.cr[data-key$=%q]`, openid)
 	s.until(`!!document.querySelector('` + row + `')`)
 	s.js(`document.querySelector('` + row + `').click()`)
-	s.until(`location.pathname.endsWith("/` + openid + `") && !!document.querySelector('#reply')`)
+	s.until(`location.pathname.endsWith("/` + openid + `") && !!document.querySelector('.box, .kform')`)
 }
 
 // write types into the composer, as the browser does it.
@@ -216,6 +217,14 @@ func colours(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+		return err
+	})
+}
+
+// focused has the page take keys as the one in front, whatever other tabs do.
+func focused() chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 		return err
 	})
 }

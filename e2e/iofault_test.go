@@ -239,7 +239,7 @@ func (b *brittle) live(fault func(), mendAfter int) (kept map[string]string, ref
 				}
 				if b.disk.lasting && refused == 0 {
 					if w := b.ask("GET", "/readyz", "", ""); w.Code != http.StatusServiceUnavailable {
-						b.t.Errorf("ready on a broken disk: %s", w.Body)
+						b.t.Errorf("ready on a broken disk: %s; the refusal was %s", w.Body, answer)
 					}
 				}
 				if refused++; refused > mendAfter {

@@ -11,10 +11,11 @@ import (
 )
 
 // A reading is how the readers fare. A read that the database could not do makes the
-// store unhealthy at once, for whoever reads; the next one that works makes it healthy
-// again. Where nobody reads, the one that failed is tried again every second.
+// store unhealthy at once, for whoever reads. It is healthy again when the same read
+// works: another one may come from memory and say nothing of the disk. After silence any
+// read will do. Where nobody reads, the one that failed is tried again every second.
 type reading struct {
-	failed atomic.Pointer[failedRead] // nil: the last read worked
+	failed atomic.Pointer[failedRead] // nil: reads work
 	mu     sync.Mutex                 // guards over, and tries from growing after it
 	over   bool
 	tries  sync.WaitGroup
@@ -27,10 +28,13 @@ type failedRead struct {
 	err  error
 }
 
+// mendedBy reports whether it can't be so any more when the read q works.
+func (f *failedRead) mendedBy(q string) bool { return f.q == q || errors.Is(f.err, errSilent) }
+
 // rereadFor is how long one try of a read that failed may take.
 const rereadFor = 5 * time.Second
 
-// healthy returns why the last read did not work.
+// healthy returns why reads don't work.
 func (r *reading) healthy() error {
 	if f := r.failed.Load(); f != nil {
 		return fmt.Errorf("the store can't be read: %w", f.err)
@@ -99,8 +103,8 @@ func (r *read) fared(err error) error {
 	left := r.caller.Err() != nil
 	switch {
 	case err == nil || errors.Is(err, sql.ErrNoRows):
-		if s.reading.failed.Load() != nil {
-			s.reading.failed.Store(nil)
+		if f := s.reading.failed.Load(); f != nil && f.mendedBy(r.q) {
+			s.reading.failed.CompareAndSwap(f, nil)
 		}
 		return err
 	case left && (r.timer == nil || r.waited < r.patience/4) || s.dialect.refused(err):
@@ -207,7 +211,8 @@ func (r *manyRows) Close() error {
 	return r.Rows.Close()
 }
 
-// reread repeats a read that failed until one works, be it another one.
+// reread repeats a read that failed until it works, or is still giving rows when the
+// time of a try ends; or until another one shows that reads work.
 func (s *Store) reread(f *failedRead) {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
@@ -219,10 +224,15 @@ func (s *Store) reread(f *failedRead) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), rereadFor)
 		if rows, err := s.rows(ctx, f.q, f.args...); err == nil {
+			some := false
 			for rows.Next() {
+				some = true
 			}
 			_ = rows.Err() // notes that it worked, if it did
 			rows.Close()
+			if some && ctx.Err() != nil {
+				s.reading.failed.CompareAndSwap(f, nil)
+			}
 		}
 		cancel()
 	}

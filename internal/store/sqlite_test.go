@@ -218,6 +218,39 @@ func TestHealsAlone(t *testing.T) {
 	}
 }
 
+// What still comes from memory says nothing of a disk that can't be read: only the read
+// that failed does.
+func TestReadsFromMemoryDontHeal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kefu.db")
+	s := open(t, path, Options{})
+	var root, size int64
+	ok(t, s.row(t.Context(), `SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'webhooks'`).Scan(&root, &size))
+	ok(t, s.Close())
+	disk, err := os.OpenFile(path, os.O_RDWR, 0)
+	ok(t, err)
+	defer disk.Close()
+	page := make([]byte, size)
+	must(disk.ReadAt(page, (root-1)*size))(t)
+	must(disk.WriteAt(make([]byte, size), (root-1)*size))(t)
+
+	s = open(t, path, Options{})
+	ok(t, s.Healthy())
+	if _, err := s.Webhooks(t.Context()); err == nil {
+		t.Fatal("a broken page was read")
+	}
+	must(s.Messages(t.Context(), Filter{}, "", 1))(t)
+	if err := s.Healthy(); err == nil || !strings.Contains(err.Error(), "malformed") {
+		t.Errorf("another read worked: %v", err)
+	}
+	must(disk.WriteAt(page, (root-1)*size))(t)
+	ok(t, s.Heartbeat(t.Context(), noon)) // readers forget the page
+	for deadline := time.Now().Add(10 * time.Second); s.Healthy() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still %v", s.Healthy())
+		}
+	}
+}
+
 func TestTooManyInLineAreTurnedAway(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
 	running, goOn := make(chan struct{}), make(chan struct{})

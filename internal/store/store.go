@@ -277,8 +277,8 @@ func (s *Store) Close() error {
 	return errors.Join(s.reader.Close(), s.writer.db.Close())
 }
 
-// Healthy returns nil if the last commit and the last read worked, else why one did
-// not. After a failure the store tries by itself once a second.
+// Healthy returns nil if the last commit worked and reads do, else why not. After a
+// failure the store tries by itself once a second.
 func (s *Store) Healthy() error {
 	if err := s.healthy(); err != nil {
 		return err

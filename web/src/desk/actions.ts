@@ -97,9 +97,9 @@ export async function typing(c: Conversation): Promise<boolean> {
   return last.shown;
 }
 
-async function call(m: Message, what: string, body: unknown = {}): Promise<Message> {
+async function call(m: Message, what: string, body?: unknown): Promise<Message> {
   try {
-    const now = await api<Message>(`/v1/messages/${encodeURIComponent(m.id)}/${what}`, { method: 'POST', ...(what === 'resolve' && { body }), headers: { 'Kefu-Source': 'console' } });
+    const now = await api<Message>(`/v1/messages/${encodeURIComponent(m.id)}/${what}`, { method: 'POST', body, headers: { 'Kefu-Source': 'console' } });
     if (what === 'retry') remember(now.id);
     putMessage(now, undefined, what === 'retry'); // a repeat is a new message
     return now;
@@ -142,7 +142,7 @@ async function replace(m: Message): Promise<Message | undefined> {
   try {
     return await sendInstead(m);
   } catch (e) {
-    toast('bad', t('send.now.half', { why: wordsOf(e) }), { label: t('ops.retry'), run: () => void retry({ ...m, state: 'canceled' }) });
+    toast('bad', t('send.now.half', { why: wordsOf(e) }), { label: t('ops.retry'), run: () => void (hasInstead(m) && replace(m)) }); // it may have gone meanwhile, by its bubble
     return undefined;
   }
 }

@@ -12,7 +12,7 @@ import type { IconName } from '../parts/icons';
 import { Rich, safeHref } from '../parts/rich';
 import { announce } from '../parts/overlay';
 import * as act from './actions';
-import { explain, kindName, mayComeTwice, sayEvent, sayFailed, sayMessage, triggerName } from './kinds';
+import { askTwice, explain, kindName, sayEvent, sayFailed, sayMessage, triggerName } from './kinds';
 import { Lightbox } from './lightbox';
 import { Voice } from './voice';
 
@@ -166,7 +166,10 @@ function Outgoing({ m, c, tapped, same }: { m: Message; c: Conversation | undefi
   const opened = c?.window.state === 'open' && c.window.remaining !== 0;
   const n = Math.max(1, m.parts ?? 1); // of the allowance
   /** Sends it once more; asks first where the follower may have some of it. */
-  const again = (run: (m: Message) => unknown = act.retry) => void ((!mayComeTwice(m) || confirm(t(m.state === 'unknown' ? 'send.again.ask' : 'send.again.parts', { n: m.parts_sent ?? 0, of: m.parts ?? 0 }))) && run(m));
+  function again(run: (m: Message) => unknown = act.retry) {
+    const question = askTwice(m);
+    if (!question || confirm(question)) void run(m);
+  }
   const anew = mayWrite.value && <p class="st"><button type="button" onClick={() => again()}>{t('ops.retry')}</button></p>;
   let drawn: preact.ComponentChildren;
   switch (m.state) {

@@ -1,5 +1,4 @@
 import { useSignal } from '@preact/signals';
-import { useRef } from 'preact/hooks';
 import { clockTime, dayName, moment, second } from '../core/clock';
 import { conversation, keyOf, linesOf, thread } from '../core/desk';
 import { mayWrite, nameOfBy } from '../core/session';
@@ -39,8 +38,7 @@ export function Card({ account, openid, onBack }: { account: string; openid: str
 
 function Remark({ c, name }: { c: Conversation; name: string }) {
   const editing = useSignal(false);
-  const field = useRef<HTMLInputElement>(null), opener = useRef<HTMLButtonElement>(null);
-  useFocus(editing.value, field, opener);
+  const { field, opener } = useFocus<HTMLInputElement>(editing.value);
   if (!editing.value) return <h2 class="row"><span class="el">{name}</span>{mayWrite.value && <button ref={opener} type="button" class="ib sm" aria-label={t('remark.edit')} title={t('remark.edit')} onClick={() => (editing.value = true)}><Icon name="note" size="s" /></button>}</h2>;
   return (
     <form onSubmit={(e) => {
@@ -77,8 +75,7 @@ function Windows({ c }: { c: Conversation }) {
 
 function Tags({ c }: { c: Conversation }) {
   const adding = useSignal(false);
-  const field = useRef<HTMLInputElement>(null), opener = useRef<HTMLButtonElement>(null);
-  useFocus(adding.value, field, opener);
+  const { field, opener } = useFocus<HTMLInputElement>(adding.value);
   return (
     <section><h3>{t('tags')}{mayWrite.value && <button ref={opener} type="button" class="ib sm" aria-label={t('tags.add')} aria-expanded={adding.value} onClick={() => (adding.value = !adding.value)}><Icon name="plus" size="s" /></button>}</h3>
       <div class="tagl">
@@ -104,8 +101,7 @@ function Notes({ c }: { c: Conversation }) {
   const all = useSignal(false);
   const adding = useSignal(false);
   const busy = useSignal(false);
-  const field = useRef<HTMLTextAreaElement>(null), opener = useRef<HTMLButtonElement>(null);
-  useFocus(adding.value, field, opener);
+  const { field, opener } = useFocus<HTMLTextAreaElement>(adding.value);
   const notes = c.notes ?? linesOf(thread(c.account, c.openid)).filter((l) => l.type === 'conversation.note').map((l) => ({ id: l.cursor, at: l.at, by: l.data.by, by_name: l.data.by_name, text: l.data.text }));
   /** What can't be kept stays to be tried again. */
   async function save() {

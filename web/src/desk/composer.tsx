@@ -18,7 +18,7 @@ import { KindForm } from './forms';
 import { Meter } from './meter';
 import { joins, sendOnce, type Sending } from './outbox';
 import { bytes, cuts } from './plan';
-import { askSince, type Beginning } from './since';
+import { askSince, beginning, type Beginning } from './since';
 import { MediaTile } from './upload';
 
 const DAY = 86_400_000;
@@ -74,12 +74,12 @@ export function Composer({ c, name }: { c: Conversation; name: string }) {
     if (busy.value || !value.trim()) return;
     if (/\{[^{}\n]{1,20}\}/.test(value) && as === 'reply' && !confirm(t('unfilled.ask'))) return;
     busy.value = true;
+    const next = beginning(c.account, c.openid); // of what is typed while this is on its way
     try {
       if (!(as === 'note' ? await act.addNote(c, value.trim()) : await deliver({ msgtype: 'text', text: { content: value } }, verb, draftBegun(c.account, c.openid), parts > 1 ? { long_text: 'split' } : {}))) return;
       // What was typed meanwhile stays, as another draft.
       const typed = draftOf(c.account, c.openid, as).value;
-      setDraft(c.account, c.openid, as, '');
-      setDraft(c.account, c.openid, as, typed.startsWith(value) ? typed.slice(value.length) : typed);
+      setDraft(c.account, c.openid, as, typed.startsWith(value) ? typed.slice(value.length) : typed, next);
       if (as === 'note' && !draftOf(c.account, c.openid, as).value) mode.value = 'reply';
       typing.stopped();
     } catch (e) {

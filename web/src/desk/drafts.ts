@@ -1,5 +1,6 @@
 // Drafts outlive a reload; they are this browser's and this agent's alone.
 import { signal, type Signal } from '@preact/signals';
+import { keep, recall } from '../core/kept';
 import { me } from '../core/session';
 import { beginning, type Beginning } from './since';
 
@@ -16,36 +17,24 @@ export function draftOf(account: string, openid: string, mode: Mode): Signal<str
   return d;
 }
 
-export function setDraft(account: string, openid: string, mode: Mode, text: string) {
+/** begun: how the conversation was when the text was begun, if that was not now. */
+export function setDraft(account: string, openid: string, mode: Mode, text: string, begun?: Beginning) {
   const d = draftOf(account, openid, mode);
   const name = nameOf(account, openid, mode);
-  if (mode === 'reply' && !d.peek() !== !text) setBegun(name, text ? beginning(account, openid) : undefined);
+  if (mode === 'reply' && (begun || !d.peek() !== !text)) keep(begunName(name), text ? (begun ?? beginning(account, openid)) : undefined);
   d.value = text;
-  store(name, text);
-}
-
-function store(name: string, text: string) {
   try {
     if (text) localStorage.setItem(name, text);
     else localStorage.removeItem(name);
   } catch {
-    // no room: it lives as long as the page
+    // no room: the draft lives as long as the page
   }
 }
 
-const begun = new Map<string, Beginning>();
-
-function setBegun(name: string, b: Beginning | undefined) {
-  if (b) begun.set(name, b);
-  else begun.delete(name);
-  store(`${name} begun`, b ? JSON.stringify(b) : '');
-}
+const begunName = (name: string) => `${name} begun`;
 
 /** How the conversation was when the answer that is its draft was begun, in whichever tab. */
-export function draftBegun(account: string, openid: string): Beginning | undefined {
-  const name = nameOf(account, openid, 'reply');
-  return JSON.parse(localStorage.getItem(`${name} begun`) ?? 'null') ?? begun.get(name);
-}
+export const draftBegun = (account: string, openid: string) => recall<Beginning>(begunName(nameOf(account, openid, 'reply')));
 
 // What another tab of the same agent writes, sends or drops is the same draft.
 addEventListener('storage', (e) => {

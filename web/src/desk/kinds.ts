@@ -36,8 +36,12 @@ export function explain(code: number | undefined, final = false): string {
 export const sayFailed = (m: Message): string =>
   m.outcome?.errcode && m.outcome.errmsg ? t('state.failed', { code: m.outcome.errcode }) : t(m.attempts ? 'state.failed.after' : 'state.failed.here');
 
-/** Whether to send a message once more may bring the follower something twice. */
-export const mayComeTwice = (m: Message): boolean => m.state === 'unknown' || !!m.parts_sent;
+/** What to ask before a message is sent once more that may bring the follower something
+ * twice; undefined: nothing. */
+export function askTwice(m: Message): string | undefined {
+  if (m.state === 'unknown') return t('send.again.ask');
+  return m.parts_sent ? t('send.again.parts', { n: m.parts_sent, of: m.parts ?? 0 }) : undefined;
+}
 
 /** What the follower said or did. */
 export function sayPush(d: Push): string {

@@ -3,6 +3,7 @@
 // left or the page loaded anew.
 import { api, idempotencyKey, Problem, Unreachable } from '../core/api';
 import { putMessage, refresh } from '../core/desk';
+import { keep, recall } from '../core/kept';
 import { me } from '../core/session';
 import { t } from '../core/words';
 import type { Message } from '../core/types';
@@ -14,33 +15,13 @@ export interface Sending { account: string; message: any; not_before?: string; e
 const SAME_FOR = 10 * 60_000;
 
 interface Open { of: string; at: number; key: string; body: Sending }
-const open = new Map<string, Open>();
 const nameOf = (s: Sending) => `kefu.sending ${me.value?.id} ${s.account} ${s.message.touser}`;
-const wordsOf = (s: Sending) => JSON.stringify([s.message, s.not_before ?? '']);
-
-function recall(name: string): Open | undefined {
-  try {
-    return open.get(name) ?? JSON.parse(localStorage.getItem(name) ?? 'null') ?? undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function keep(name: string, o?: Open) {
-  if (o) open.set(name, o);
-  else open.delete(name);
-  try {
-    if (o) localStorage.setItem(name, JSON.stringify(o));
-    else localStorage.removeItem(name);
-  } catch {
-    // no room: it is known as long as the page lives
-  }
-}
+const contentOf = (s: Sending) => JSON.stringify([s.message, s.not_before ?? '']);
 
 /** Entrusts what is open to the gateway; the key makes a repeat after a lost answer harmless. */
 async function entrust(name: string, o: Open): Promise<Message> {
   keep(name, o);
-  const done = () => recall(name)?.key === o.key && keep(name);
+  const done = () => recall<Open>(name)?.key === o.key && keep(name, undefined);
   try {
     const m = await api<Message>('/v1/messages', { body: { priority: 'human', ...o.body }, headers: { 'Idempotency-Key': o.key, 'Kefu-Source': 'console' } });
     remember(m.id);
@@ -56,8 +37,8 @@ async function entrust(name: string, o: Open): Promise<Message> {
 
 /** What a message joins that is given now, if it is the same as one of which nobody knows yet what became of it. */
 function joined(s: Sending): Open | undefined {
-  const before = recall(nameOf(s));
-  return before?.of === wordsOf(s) && Date.now() - before.at < SAME_FOR ? before : undefined;
+  const before = recall<Open>(nameOf(s));
+  return before?.of === contentOf(s) && Date.now() - before.at < SAME_FOR ? before : undefined;
 }
 export const joins = (s: Sending) => !!joined(s);
 
@@ -65,7 +46,7 @@ export const joins = (s: Sending) => !!joined(s);
  * became of it. */
 export async function sendOnce(s: Sending): Promise<Message> {
   try {
-    return await entrust(nameOf(s), joined(s) ?? { of: wordsOf(s), at: Date.now(), key: idempotencyKey(), body: s });
+    return await entrust(nameOf(s), joined(s) ?? { of: contentOf(s), at: Date.now(), key: idempotencyKey(), body: s });
   } catch (e) {
     throw e instanceof Unreachable ? new Unreachable(t('send.unreachable'), { cause: e }) : e;
   }
@@ -83,10 +64,11 @@ export function keepInstead(m: Message) {
     account: m.account, message: m.message, when_closed: 'park', expires_at: m.expires_at, ...(m.on_unknown && { on_unknown: m.on_unknown }),
     ...(m.metadata && { metadata: m.metadata }), ...((m.parts ?? 0) > 1 && { long_text: 'split' }),
   };
-  keep(insteadOf(m), { of: m.id, at: Date.now(), key: `console-now-${m.id}`, body }); // twice is once
+  const instead: Open = { of: m.id, at: Date.now(), key: `console-now-${m.id}`, body }; // twice is once
+  keep(insteadOf(m), instead);
 }
 export const hasInstead = (m: Message) => !!recall(insteadOf(m));
-export const dropInstead = (m: Message) => keep(insteadOf(m));
+export const dropInstead = (m: Message) => keep(insteadOf(m), undefined);
 
 /** Sends what was kept. If the gateway can't say whether it has it, that stays. */
-export const sendInstead = (m: Message): Promise<Message> => entrust(insteadOf(m), recall(insteadOf(m))!);
+export const sendInstead = (m: Message): Promise<Message> => entrust(insteadOf(m), recall<Open>(insteadOf(m))!);

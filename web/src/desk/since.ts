@@ -2,6 +2,7 @@
 // other answer twice.
 import { serverNow } from '../core/clock';
 import { conversations, keyOf, linesOf, thread } from '../core/desk';
+import { keep, recall } from '../core/kept';
 import { agentById, me } from '../core/session';
 import { t } from '../core/words';
 import type { Line } from '../core/types';
@@ -20,17 +21,13 @@ const ownerOf = (account: string, openid: string) => conversations.get(keyOf(acc
 const OURS = 'kefu.ours';
 const MOST = 200;
 /** The messages that this tab has sent, also before it was loaded anew. */
-const ours: string[] = JSON.parse(sessionStorage.getItem(OURS) ?? '[]');
+const ours = recall<string[]>(OURS, sessionStorage) ?? [];
 
 /** Remembers a message as one that this tab has sent: whoever writes on knows of it. */
 export function remember(id: string) {
   ours.push(id);
   if (ours.length > MOST) ours.shift();
-  try {
-    sessionStorage.setItem(OURS, JSON.stringify(ours));
-  } catch {
-    // no room: it is known as long as the page lives
-  }
+  keep(OURS, ours, sessionStorage);
 }
 
 /** An answer that the follower has got or will get, and not from this tab. */

@@ -4,10 +4,9 @@ import { conversations, keyOf } from '../core/desk';
 import { conversationLink } from '../core/route';
 import { t } from '../core/words';
 import type { Push } from '../core/types';
-import { kindName, sayPush } from '../desk/kinds';
+import { kindName, sayPush, triggerName } from '../desk/kinds';
 import { shortId } from '../parts/avatar';
 import { Icon } from '../parts/icon';
-import { triggerName } from '../desk/kinds';
 import { accountName, AccountPick, Copy, Drawer, Foot, inQuery, Json, OpsFrame, setQuery, useList, When } from './frame';
 
 interface Heard { cursor: string; at: string; account: string; openid?: string /* none: WeChat told of the account */; type: string; data: Push }

@@ -9,7 +9,7 @@ import { agentById, mayWrite } from '../core/session';
 import { t, type Key } from '../core/words';
 import type { Attempt, Message, Page, State } from '../core/types';
 import * as act from '../desk/actions';
-import { explain, kindName, mayComeTwice, sayFailed, sayMessage } from '../desk/kinds';
+import { askTwice, explain, kindName, sayFailed, sayMessage } from '../desk/kinds';
 import { shortId } from '../parts/avatar';
 import { Missed, useGot } from '../parts/got';
 import { Icon } from '../parts/icon';
@@ -160,6 +160,7 @@ function Detail({ id, known, onChange, onClose }: { id: string; known?: Message;
       onChange(now);
     } else if (now && !gone.current) setQuery({ m: now.id });
   });
+  const twice = askTwice(m);
   const [tone, icon, title, text] = advice(m);
   return (
     <Drawer title={t('ops.message.to', { kind: kindName(m.msgtype), name: nameOf(m) })} sub={<p class="row mono mut">{shortId(m.id)} <Copy text={m.id} label={t('ops.copy.id')} /></p>} onClose={onClose}>
@@ -169,7 +170,7 @@ function Detail({ id, known, onChange, onClose }: { id: string; known?: Message;
           {mayWrite.value && <div class="row">
             {m.state === 'unknown' && <><button type="button" class="btn sm pri" onClick={() => run(() => act.resolve(m, 'sent'))}>{t('mark.sent')}</button><button type="button" class="btn sm" onClick={() => run(() => act.resolve(m, 'failed'))}>{t('mark.failed')}</button></>}
             {m.state === 'unknown' && <button type="button" class="btn sm quiet" onClick={() => (ask.value = true)}>{t('send.again')}</button>}
-            {['failed', 'expired', 'canceled'].includes(m.state) && <button type="button" class="btn sm" onClick={() => (mayComeTwice(m) ? (ask.value = true) : run(() => act.retry(m)))}><Icon name="refresh" size="xs" />{t('ops.retry')}</button>}
+            {['failed', 'expired', 'canceled'].includes(m.state) && <button type="button" class="btn sm" onClick={() => (twice ? (ask.value = true) : run(() => act.retry(m)))}><Icon name="refresh" size="xs" />{t('ops.retry')}</button>}
             {(['queued', 'parked'].includes(m.state) || (m.state === 'unknown' && m.retry_at)) && <button type="button" class="btn sm" onClick={() => run(() => act.cancel(m))}><Icon name="close" size="xs" />{t(m.state === 'unknown' ? 'resend.off' : 'ops.cancel')}</button>}
           </div>}</div></div>
       </section>
@@ -190,7 +191,7 @@ function Detail({ id, known, onChange, onClose }: { id: string; known?: Message;
           {m.parts ? <><dt>{t('ops.parts')}</dt><dd class="num">{m.parts_sent ?? 0}/{m.parts}</dd></> : null}
           {m.metadata && <><dt>metadata</dt><dd class="mono">{JSON.stringify(m.metadata)}</dd></>}</dl>
       </section>
-      {ask.value && <Ask title={t('send.again')} text={t(m.state === 'unknown' ? 'send.again.ask' : 'send.again.parts', { n: m.parts_sent ?? 0, of: m.parts ?? 0 })} verb={t('send.again')} danger onYes={() => run(() => act.retry(m))} onNo={() => (ask.value = false)} />}
+      {ask.value && twice && <Ask title={t('send.again')} text={twice} verb={t('send.again')} danger onYes={() => run(() => act.retry(m))} onNo={() => (ask.value = false)} />}
     </Drawer>
   );
 }
