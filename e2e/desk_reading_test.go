@@ -279,6 +279,7 @@ func TestDeskRolesAndQRCode(t *testing.T) {
 	if got := role(); got != gateway.Views {
 		t.Errorf("%s after it was saved", got)
 	}
+	s.until(`document.querySelector('table:last-of-type tbody tr')?.textContent.endsWith('role: Read only')`)
 
 	s.turnTo("me", ".settings")
 	s.press(".tile", "Turn on")

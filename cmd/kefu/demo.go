@@ -288,6 +288,10 @@ func (d *demo) show(ctx context.Context) error {
 		}
 		sent++
 	}
+	// A tap of a menu opens a minute; who looks at the desk later finds a window of 48 hours.
+	if _, _, err := me.control.act(ctx, demoFollower, "text", map[string]string{"content": "谢谢，都收到了"}); err != nil {
+		return err
+	}
 	d.say("sent %d messages through the gateway, one of each kind and form", "已经网关发送 %d 条消息，每种一条", sent)
 	reader, err := me.gateway.AddKey(ctx, gateway.KeyRequest{Name: "live list", Role: gateway.Read})
 	if err != nil {

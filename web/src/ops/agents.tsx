@@ -14,6 +14,30 @@ import { Scope, scopeOf } from './scope';
 interface Audit { at: string; who: string; what: string; target?: string; detail?: string }
 const roles: Role[] = ['agent', 'lead', 'admin', 'viewer'];
 const roleName = (r: Role) => t(`role.${r}` as Key);
+
+/** What the record says of a sign-in, an agent or a key in the reader's language; elsewhere it names settings and paths. */
+function detailOf({ what, detail = '' }: Audit): string {
+  const say = (key: string, v = '') => (known(`audit.detail.${key}`) ? t(`audit.detail.${key}` as Key, { v }) : `${key} ${v}`);
+  const role = (r = '') => (known(`role.${r}`) ? roleName(r as Role) : r);
+  switch (what) {
+    case 'session.begin':
+    case 'session.refused': {
+      const [, by, from] = /^(?:by (\S+))? ?(?:from (.*))?$/.exec(detail) ?? [];
+      return [by && say(by), from && say('from', from)].filter(Boolean).join(' ') || detail;
+    }
+    case 'agent.add':
+      return role(detail);
+    case 'key.add':
+      return known(`ops.key.${detail}`) ? t(`ops.key.${detail}` as Key) : detail;
+    case 'agent.put':
+      return detail.split(', ').map((change) => {
+        const [, name = change, v = ''] = /^(role|accounts) (.*)$/.exec(change) ?? [];
+        return say(`new.${name}`, name === 'role' ? role(v) : v === 'all' ? t('ops.account.all') : v.split(' ').map(accountName).join(' '));
+      }).join(t('list.comma'));
+  }
+  return detail;
+}
+
 const path = (a: Agent, call = '') => `/v1/agents/${encodeURIComponent(a.id)}${call && `/${call}`}`;
 
 export function Agents() {
@@ -71,7 +95,7 @@ export function Agents() {
         <h2 class="sech">{t('ops.audit')}</h2>
         {audit.items.value.length > 0 && (
           <table class="cbt"><thead><tr><th>{t('ops.col.time')}</th><th>{t('ops.col.who')}</th><th>{t('ops.audit.what')}</th><th class="hide-s">{t('ops.audit.target')}</th><th class="hide-s">{t('ops.audit.detail')}</th></tr></thead>
-            <tbody>{audit.items.value.map((e, i) => <tr key={i}><td class="mut"><When at={e.at} /></td><td><span class="el">{e.who ? who(e.who) : '–'}</span></td><td title={e.what}>{verb(e.what)}</td><td class="hide-s mono"><span class="el">{e.target ? who(e.target) : ''}</span></td><td class="hide-s sub"><span class="el">{e.detail}</span></td></tr>)}</tbody></table>
+            <tbody>{audit.items.value.map((e, i) => <tr key={i}><td class="mut"><When at={e.at} /></td><td><span class="el">{e.who ? who(e.who) : '–'}</span></td><td title={e.what}>{verb(e.what)}</td><td class="hide-s mono"><span class="el">{e.target ? who(e.target) : ''}</span></td><td class="hide-s sub"><span class="el">{detailOf(e)}</span></td></tr>)}</tbody></table>
         )}
         <Foot list={audit} none={t('ops.audit.none')} />
       </div>
