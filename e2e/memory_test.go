@@ -111,7 +111,10 @@ func TestMemoryLimit(t *testing.T) {
 	p.start()
 	for _, id := range kept {
 		var m gateway.Message
-		if get(t, p.url()+"/v1/messages/"+id, &m); m.State != gateway.Parked && m.State != gateway.Queued {
+		get(t, p.url()+"/v1/messages/"+id, &m)
+		switch m.State {
+		case gateway.Parked, gateway.Queued, gateway.Unknown: // unknown: the kill came into its post
+		default:
 			t.Errorf("%s is %s", id, m.State)
 		}
 	}
