@@ -82,7 +82,7 @@ func TestDeskEditsAgents(t *testing.T) {
 	boss.js(`document.querySelector('dialog [name=account][value=wxsecond]').click()`)
 	save()
 	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('小满') && r.textContent.includes('分店') && r.textContent.includes('bob'))`)
-	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('修改客服') && r.textContent.includes('display, accounts wxsecond'))`)
+	boss.until(`[...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('修改客服') && r.textContent.includes('显示名、公众号：分店'))`)
 	bob.until(`!!document.querySelector('form [name=password]')`)
 
 	again := o.sitAt(o.p.addr, "bob", "en")
