@@ -53,6 +53,9 @@ type dialect interface {
 	// refused reports whether the database refused a row or a statement, as
 	// against being unable to work.
 	refused(err error) bool
+	// broken reports whether a read failed because of what is on the disk: another
+	// read may work from memory all the same.
+	broken(err error) bool
 	// spoils reports whether a refused statement spoils its transaction.
 	spoils() bool
 

@@ -280,6 +280,12 @@ func (postgres) refused(err error) bool {
 	return false
 }
 
+// broken are a system error and damaged data.
+func (postgres) broken(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code[:2] == "58" || e.Code[:2] == "XX")
+}
+
 func (postgres) used(context.Context, *sql.DB) (int64, error) {
 	return 0, errors.New("a limit by size works with SQLite only; keep PostgreSQL small by age")
 }

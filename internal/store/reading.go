@@ -11,9 +11,9 @@ import (
 )
 
 // A reading is how the readers fare. A read that the database could not do makes the
-// store unhealthy at once, for whoever reads. It is healthy again when the same read
-// works: another one may come from memory and say nothing of the disk. After silence any
-// read will do. Where nobody reads, the one that failed is tried again every second.
+// store unhealthy at once, for whoever reads; the next one that works makes it healthy
+// again. If the disk was to blame it has to be the same read: another one may come from
+// memory. Where nobody reads, the one that failed is tried again every second.
 type reading struct {
 	failed atomic.Pointer[failedRead] // nil: reads work
 	mu     sync.Mutex                 // guards over, and tries from growing after it
@@ -23,13 +23,11 @@ type reading struct {
 }
 
 type failedRead struct {
-	q    string
-	args []any
-	err  error
+	q      string
+	args   []any
+	err    error
+	broken bool // the disk was to blame
 }
-
-// mendedBy reports whether it can't be so any more when the read q works.
-func (f *failedRead) mendedBy(q string) bool { return f.q == q || errors.Is(f.err, errSilent) }
 
 // rereadFor is how long one try of a read that failed may take.
 const rereadFor = 5 * time.Second
@@ -103,7 +101,7 @@ func (r *read) fared(err error) error {
 	left := r.caller.Err() != nil
 	switch {
 	case err == nil || errors.Is(err, sql.ErrNoRows):
-		if f := s.reading.failed.Load(); f != nil && f.mendedBy(r.q) {
+		if f := s.reading.failed.Load(); f != nil && (!f.broken || f.q == r.q) {
 			s.reading.failed.CompareAndSwap(f, nil)
 		}
 		return err
@@ -114,7 +112,8 @@ func (r *read) fared(err error) error {
 	}
 	s.reading.mu.Lock()
 	defer s.reading.mu.Unlock()
-	if f := (&failedRead{r.q, r.args, err}); !s.reading.over && s.reading.failed.CompareAndSwap(nil, f) {
+	f, before := &failedRead{r.q, r.args, err, s.dialect.broken(err)}, s.reading.failed.Load()
+	if graver := before == nil || f.broken && !before.broken; graver && !s.reading.over && s.reading.failed.CompareAndSwap(before, f) {
 		s.reading.tries.Go(func() { s.reread(f) })
 	}
 	return err

@@ -131,6 +131,19 @@ func (sqliteFile) refused(err error) bool {
 	return strings.Contains(err.Error(), "constraint failed") // other drivers
 }
 
+// broken is all but what another statement or its caller is to blame for.
+func (sqliteFile) broken(err error) bool {
+	const aborted, busy, locked, noMemory, interrupted = 4, 5, 6, 7, 9
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		switch coded.Code() & 0xff {
+		case aborted, busy, locked, noMemory, interrupted:
+			return false
+		}
+	}
+	return true
+}
+
 func (sqliteFile) used(ctx context.Context, db *sql.DB) (n int64, err error) {
 	err = db.QueryRowContext(ctx, `SELECT (p.page_count - f.freelist_count) * s.page_size
 		FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s`).Scan(&n)
