@@ -70,8 +70,7 @@ func fits(a gateway.Asset, kind kefu.MediaKind, name string) error {
 	f := failf("%s can't be sent as %s", "%s 不能作为 %s 发送", name, kind)
 	for _, l := range kefu.MediaLimits() {
 		if l.Call == "upload" && l.Kind == kind {
-			formats, kib := strings.Join(l.Formats, ", "), l.MaxBytes>>10
-			f = failf("%s can't be sent as %s: WeChat takes %s of at most %d KiB", "%s 不能作为 %s 发送：微信只收不超过 %[4]d KiB 的 %[3]s", name, kind, formats, kib)
+			f = failf("%s can't be sent as %s: WeChat takes %s of at most %d KiB", "%s 不能作为 %s 发送：微信只收 %s，不超过 %d KiB", name, kind, strings.Join(l.Formats, ", "), l.MaxBytes>>10)
 		}
 	}
 	return f.then("choose another file; this one can be: "+kindList(a), "换一个文件；此文件可以作为："+kindList(a))

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,28 +121,27 @@ func (sqliteFile) send(ctx context.Context, s *session, _ []statement, commit bo
 
 func (sqliteFile) refused(err error) bool {
 	const sqlError, tooBig, constraint, mismatch, outOfRange = 1, 18, 19, 20, 25
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		switch coded.Code() & 0xff {
-		case sqlError, tooBig, constraint, mismatch, outOfRange:
-			return true
-		}
-		return false
+	code, ok := resultCode(err)
+	if !ok {
+		return strings.Contains(err.Error(), "constraint failed") // other drivers
 	}
-	return strings.Contains(err.Error(), "constraint failed") // other drivers
+	return slices.Contains([]int{sqlError, tooBig, constraint, mismatch, outOfRange}, code)
 }
 
 // broken is all but what another statement or its caller is to blame for.
 func (sqliteFile) broken(err error) bool {
 	const aborted, busy, locked, noMemory, interrupted = 4, 5, 6, 7, 9
+	code, _ := resultCode(err)
+	return !slices.Contains([]int{aborted, busy, locked, noMemory, interrupted}, code)
+}
+
+// resultCode is SQLite's primary result code (sqlite.org/rescode.html); false: err has none.
+func resultCode(err error) (code int, ok bool) {
 	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		switch coded.Code() & 0xff {
-		case aborted, busy, locked, noMemory, interrupted:
-			return false
-		}
+	if ok = errors.As(err, &coded); ok {
+		code = coded.Code() & 0xff
 	}
-	return true
+	return code, ok
 }
 
 func (sqliteFile) used(ctx context.Context, db *sql.DB) (n int64, err error) {

@@ -251,6 +251,21 @@ func TestReadsFromMemoryDontHeal(t *testing.T) {
 	}
 }
 
+// A read that the disk broke, and that takes longer than one try of it may, is taken to
+// work again when it gives rows as long as that.
+func TestLongReadsHeal(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
+	f := &failedRead{q: `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n`, err: errors.New("disk I/O error"), broken: true}
+	s.reading.failed.Store(f)
+	s.reading.tries.Go(func() { s.reread(f) })
+	for deadline := time.Now().Add(rereadFor + time.Minute); s.Healthy() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still %v", s.Healthy())
+		}
+	}
+}
+
 func TestTooManyInLineAreTurnedAway(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "kefu.db"), Options{})
 	running, goOn := make(chan struct{}), make(chan struct{})
